@@ -1,0 +1,4 @@
+//! A ChatKit backend in one binary.
+
+pub mod clock;
+pub mod sandbox;
