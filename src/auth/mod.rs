@@ -1,0 +1,1 @@
+//! Who is asking? Header or cookie becomes a caller, or an error.

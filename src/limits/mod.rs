@@ -1,0 +1,1 @@
+//! How often may they ask? Limits per client address and per user.

@@ -1,0 +1,1 @@
+//! How do replicas share state? One connection to Redis that knows when it is away.

@@ -1,0 +1,1 @@
+//! Sessions: mint, refresh, revoke, and the registry of those that live.

@@ -1,0 +1,27 @@
+//! How are logs written? One subscriber for the process: text for people, JSON lines for machines, always to stderr.
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+/// How a log line is written (`LOG_FORMAT`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people at a terminal.
+    Text,
+    /// One JSON object a line, with the event's fields at the top level.
+    Json,
+}
+
+/// Starts logging for this process. `filter` is written as for `RUST_LOG`.
+///
+/// # Errors
+/// When logging has been started before.
+pub fn start(filter: EnvFilter, format: LogFormat) -> Result<(), TryInitError> {
+    let registry = tracing_subscriber::registry().with(filter);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    match format {
+        LogFormat::Text => registry.with(layer).try_init(),
+        LogFormat::Json => registry.with(layer.json().flatten_event(true).with_span_list(false)).try_init(),
+    }
+}

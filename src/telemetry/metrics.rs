@@ -1,0 +1,194 @@
+//! What can be counted? Every metric of the service, in Prometheus naming, with bounded label values.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// The counters of one running service. Cloning shares them.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    requests: Family<RequestLabels, Counter>,
+    request_durations: Durations<RouteLabels>,
+    upstream_durations: Durations<UpstreamLabels>,
+    upstream_retries: Family<OperationLabels, Counter>,
+    mints: Family<MintLabels, Counter>,
+    refusals: Family<LimitLabels, Counter>,
+    limiter_keys: Family<LimitLabels, Gauge>,
+    registry_sessions: Gauge,
+    registry_evictions: Counter,
+    jwks_age: Family<SourceLabels, Gauge<f64, AtomicU64>>,
+    redis_up: Gauge,
+    redis_failures: Counter,
+    in_flight: Gauge,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: &'static str,
+    method: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct UpstreamLabels {
+    operation: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabels {
+    operation: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MintLabels {
+    workflow: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    limit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabels {
+    source: String,
+}
+
+/// 0.25 ms to 16 s in powers of two.
+fn duration_buckets() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_25, 2.0, 17))
+}
+
+impl Metrics {
+    /// All metrics at zero, and the registry that encodes them. `with_redis` says whether the Redis gauges make sense.
+    #[must_use]
+    pub fn new(with_redis: bool) -> (Self, Registry) {
+        let metrics = Self {
+            requests: Family::default(),
+            request_durations: Family::new_with_constructor(duration_buckets as fn() -> Histogram),
+            upstream_durations: Family::new_with_constructor(duration_buckets as fn() -> Histogram),
+            upstream_retries: Family::default(),
+            mints: Family::default(),
+            refusals: Family::default(),
+            limiter_keys: Family::default(),
+            registry_sessions: Gauge::default(),
+            registry_evictions: Counter::default(),
+            jwks_age: Family::default(),
+            redis_up: Gauge::default(),
+            redis_failures: Counter::default(),
+            in_flight: Gauge::default(),
+        };
+        let registry = metrics.register(with_redis);
+        (metrics, registry)
+    }
+
+    #[rustfmt::skip]
+    fn register(&self, with_redis: bool) -> Registry {
+        let mut r = Registry::with_prefix("chatkit");
+        r.register("http_requests", "Requests answered", self.requests.clone());
+        r.register("http_request_duration_seconds", "Time from a request's head to its answer's head", self.request_durations.clone());
+        r.register("http_requests_in_flight", "Requests whose answer is not complete", self.in_flight.clone());
+        r.register("upstream_request_duration_seconds", "Time that one call of the upstream took, retries included", self.upstream_durations.clone());
+        r.register("upstream_retries", "Further tries of upstream calls", self.upstream_retries.clone());
+        r.register("mints", "Sessions asked of the upstream, by workflow name", self.mints.clone());
+        r.register("rate_limited", "Requests that a limit refused", self.refusals.clone());
+        r.register("limiter_keys", "Callers that a limiter in this process remembers", self.limiter_keys.clone());
+        r.register("registry_sessions", "Live sessions that this process remembers", self.registry_sessions.clone());
+        r.register("registry_evictions", "Live sessions forgotten because the registry was full", self.registry_evictions.clone());
+        r.register("jwks_age_seconds", "Time since the keys were last fetched", self.jwks_age.clone());
+        if with_redis {
+            r.register("redis_up", "1 while Redis answers; at 0 the limits and sessions are this process's own", self.redis_up.clone());
+            r.register("redis_failures", "Redis commands that failed or took too long", self.redis_failures.clone());
+        }
+        r
+    }
+
+    /// Counts one answered request. `route` is the route's pattern, never the path that was asked for.
+    pub fn request(&self, route: &'static str, method: &'static str, status: u16, took: Duration) {
+        self.requests.get_or_create(&RequestLabels { route, method, status }).inc();
+        self.request_durations.get_or_create(&RouteLabels { route }).observe(took.as_secs_f64());
+    }
+
+    /// The gauge of requests whose answer is not complete.
+    #[must_use]
+    pub fn in_flight(&self) -> &Gauge {
+        &self.in_flight
+    }
+
+    /// Counts one call of the upstream, whatever number of tries it took. `outcome` is `ok` or an error code.
+    pub fn upstream_call(&self, operation: &'static str, outcome: &'static str, took: Duration) {
+        self.upstream_durations
+            .get_or_create(&UpstreamLabels { operation, outcome })
+            .observe(took.as_secs_f64());
+    }
+
+    /// Counts one further try of an upstream call.
+    pub fn upstream_retry(&self, operation: &'static str) {
+        self.upstream_retries.get_or_create(&OperationLabels { operation }).inc();
+    }
+
+    /// Counts one session asked for. `workflow` is the configured name (`default` for the default workflow).
+    pub fn mint(&self, workflow: &str, outcome: &'static str) {
+        self.mints.get_or_create(&MintLabels { workflow: workflow.to_owned(), outcome }).inc();
+    }
+
+    /// Counts one request that the limit (`address` or `user`) refused.
+    pub fn rate_limited(&self, limit: &'static str) {
+        self.refusals.get_or_create(&LimitLabels { limit }).inc();
+    }
+
+    /// Sets how many callers a limiter in this process remembers.
+    pub fn set_limiter_keys(&self, limit: &'static str, keys: usize) {
+        self.limiter_keys.get_or_create(&LimitLabels { limit }).set(i64::try_from(keys).unwrap_or(i64::MAX));
+    }
+
+    /// Sets how many live sessions this process remembers.
+    pub fn set_registry_sessions(&self, sessions: usize) {
+        self.registry_sessions.set(i64::try_from(sessions).unwrap_or(i64::MAX));
+    }
+
+    /// Counts live sessions that were forgotten because the registry was full.
+    pub fn registry_evicted(&self, sessions: u64) {
+        self.registry_evictions.inc_by(sessions);
+    }
+
+    /// Sets the age of the keys of one source, named by its host.
+    pub fn set_jwks_age(&self, source: &str, age: Duration) {
+        self.jwks_age.get_or_create(&SourceLabels { source: source.to_owned() }).set(age.as_secs_f64());
+    }
+
+    /// Says whether Redis answers.
+    pub fn set_redis_up(&self, up: bool) {
+        self.redis_up.set(i64::from(up));
+    }
+
+    /// Counts one Redis command that failed or took too long.
+    pub fn redis_failed(&self) {
+        self.redis_failures.inc();
+    }
+}
+
+/// The text that Prometheus scrapes (OpenMetrics 1.0).
+#[must_use]
+pub fn render(registry: &Registry) -> String {
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = encode(&mut text, registry);
+    text
+}

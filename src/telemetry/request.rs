@@ -1,0 +1,69 @@
+//! What is known of the request that is under way? The layer that writes the log line puts a [`RequestContext`] into the
+//! request; those who learn something on the way write it down there.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::user::UserId;
+
+/// What the log line and the answer's headers will say of this request.
+#[derive(Debug, Default)]
+pub struct RequestContext {
+    user: OnceLock<UserId>,
+    upstream_request_id: OnceLock<String>,
+    rate_limit: Mutex<Option<RateLimit>>,
+}
+
+/// Where a caller stands with a limit, as the `RateLimit-*` headers say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// The burst: how many requests may come at once.
+    pub limit: u32,
+    /// How many more may come now.
+    pub remaining: u32,
+    /// Seconds until the whole burst is there again, rounded up.
+    pub reset: u64,
+}
+
+impl RequestContext {
+    /// A context for one request, shared with all who handle it.
+    #[must_use]
+    pub fn shared() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Notes who asks; the first to say so is right.
+    pub fn note_user(&self, user: &UserId) {
+        self.user.get_or_init(|| user.clone());
+    }
+
+    /// Notes the upstream's own id of the request that we made there; the first stays.
+    pub fn note_upstream_request_id(&self, id: &str) {
+        self.upstream_request_id.get_or_init(|| id.to_owned());
+    }
+
+    /// Notes where the caller stands with one limit; of several the one with the least left is kept.
+    pub fn note_rate_limit(&self, seen: RateLimit) {
+        let mut kept = self.rate_limit.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.is_none_or(|kept| seen.remaining < kept.remaining) {
+            *kept = Some(seen);
+        }
+    }
+
+    /// Who asks, once known.
+    #[must_use]
+    pub fn user(&self) -> Option<&UserId> {
+        self.user.get()
+    }
+
+    /// The upstream's id of our request there, once known.
+    #[must_use]
+    pub fn upstream_request_id(&self) -> Option<&str> {
+        self.upstream_request_id.get().map(String::as_str)
+    }
+
+    /// The tightest limit met.
+    #[must_use]
+    pub fn rate_limit(&self) -> Option<RateLimit> {
+        *self.rate_limit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
