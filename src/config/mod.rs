@@ -5,6 +5,7 @@ pub mod auth;
 pub mod env;
 pub mod hosted;
 pub mod limits;
+pub mod public_key;
 pub mod service;
 
 use env::{Problem, Vars};
