@@ -6,6 +6,7 @@ pub mod env;
 pub mod hosted;
 pub mod limits;
 pub mod service;
+pub mod upstream;
 
 use env::{Problem, Vars};
 
