@@ -148,6 +148,12 @@ impl<'a> Vars<'a> {
         self.problems.borrow_mut().push(Problem { variable: variable.to_owned(), expected: expected.into() });
     }
 
+    /// How many problems were noted so far: tells a variable that is missing from one that was complained about.
+    #[must_use]
+    pub fn problem_count(&self) -> usize {
+        self.problems.borrow().len()
+    }
+
     /// Every problem noted so far.
     #[must_use]
     pub fn into_problems(self) -> Vec<Problem> {

@@ -7,6 +7,7 @@ pub mod hosted;
 pub mod limits;
 pub mod public_key;
 pub mod service;
+pub mod upstream;
 
 use env::{Problem, Vars};
 

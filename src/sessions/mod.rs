@@ -1,1 +1,157 @@
-//! Sessions: mint, refresh, revoke, and the registry of those that live.
+//! Sessions: made, refreshed and revoked for a user, within one deadline for each request of a client.
+
+mod body;
+pub mod hosted;
+pub mod mint;
+pub mod registry;
+pub mod workflows;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use serde_json::{Map, Value};
+use tokio_util::task::TaskTracker;
+
+pub use body::SessionBody;
+pub use mint::ClientSecret;
+
+use crate::error::{Error, Kind};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::request::RequestContext;
+use crate::upstream::{self, Call, Deadline};
+use crate::user::{Fingerprint, UserId};
+use mint::{Mint, MintRequest};
+use registry::{Registry, Session};
+use workflows::{Workflow, Workflows};
+
+/// So many sessions of one user are cancelled at a time.
+const CANCELS_AT_A_TIME: usize = 8;
+
+/// Everything that session requests need.
+#[expect(missing_debug_implementations, reason = "the mint holds the API key")]
+pub struct Sessions {
+    /// Makes and ends sessions.
+    pub mint: Arc<dyn Mint>,
+    /// Knows whose secret is whose.
+    pub registry: Arc<dyn Registry>,
+    /// What may be asked for.
+    pub workflows: Workflows,
+    /// Where work goes on that outlives its request.
+    pub tasks: TaskTracker,
+    /// Where sessions are counted.
+    pub metrics: Metrics,
+    /// For one request of a client, whatever number of upstream calls it takes.
+    pub timeout: Duration,
+}
+
+/// The user that a session request is for. A service has named it; anyone else is it.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The user's id.
+    pub user: UserId,
+    /// The claims of the user's token, where there is one.
+    pub claims: Option<Arc<Map<String, Value>>>,
+}
+
+/// `POST /api/chatkit/session`: makes a session for the caller.
+///
+/// # Errors
+/// A body that asks for what is not offered, or an upstream that made no session.
+pub async fn create_session(
+    sessions: &Sessions,
+    caller: &Subject,
+    body: SessionBody,
+    request: &RequestContext,
+) -> Result<ClientSecret, Error> {
+    let workflow = body.workflow(&sessions.workflows)?;
+    sessions.open(caller, workflow, request).await
+}
+
+/// `POST /api/chatkit/refresh`: makes a new session, and then ends the one whose secret the caller still holds. The end
+/// comes in the background, and the new session is good whether it succeeds or not.
+///
+/// # Errors
+/// As for [`create_session`], and 403 `session_mismatch` for a secret that is known to be another user's.
+pub async fn refresh_session(
+    sessions: &Sessions,
+    caller: &Subject,
+    body: SessionBody,
+    request: &RequestContext,
+) -> Result<ClientSecret, Error> {
+    let workflow = body.workflow(&sessions.workflows)?;
+    let old = match body.current_secret()? {
+        Some(secret) => sessions.registry.find(secret).await.map(|session| (secret, session)),
+        None => None,
+    };
+    if old.as_ref().is_some_and(|(_, session)| session.user != caller.user.fingerprint()) {
+        return Err(Error::new(
+            Kind::SessionMismatch,
+            "`currentClientSecret` belongs to another user. Start a new session.",
+        ));
+    }
+    let fresh = sessions.open(caller, workflow, request).await?;
+    if let Some((secret, session)) = old {
+        sessions.close_in_background(secret, session.id);
+    }
+    Ok(fresh)
+}
+
+/// `DELETE /api/chatkit/session`: ends every live session of the caller. Those that OpenAI confirms are forgotten; the
+/// others stay registered, so that it can be tried again.
+///
+/// # Errors
+/// The first failure, once all have been tried or the time is over.
+pub async fn revoke_sessions(
+    sessions: &Sessions,
+    caller: &Subject,
+    request: &RequestContext,
+) -> Result<(), Error> {
+    let call = Call { deadline: Deadline::after(sessions.timeout), request: Some(request) };
+    let live = sessions.registry.of_user(caller.user.fingerprint()).await;
+    let ends = live.into_iter().map(|(secret, id)| async move {
+        sessions.mint.cancel(&id, call).await?;
+        sessions.registry.forget(secret).await;
+        Ok::<_, upstream::Error>(())
+    });
+    let mut ends = stream::iter(ends).buffer_unordered(CANCELS_AT_A_TIME);
+    let mut failure = None;
+    while let Some(end) = ends.next().await {
+        if let Err(error) = end {
+            failure.get_or_insert(error);
+        }
+    }
+    failure.map_or(Ok(()), |error| Err(error.into()))
+}
+
+impl Sessions {
+    async fn open(
+        &self,
+        caller: &Subject,
+        workflow: &Workflow,
+        request: &RequestContext,
+    ) -> Result<ClientSecret, Error> {
+        let call = Call { deadline: Deadline::after(self.timeout), request: Some(request) };
+        let wanted = MintRequest { user: &caller.user, claims: caller.claims.as_deref(), workflow };
+        let minted = self.mint.mint(wanted, call).await;
+        let outcome = minted.as_ref().map_or_else(|error| error.kind().parts().2, |_| "ok");
+        self.metrics.mint(&workflow.name, outcome);
+        let minted = minted?;
+        let secret = Fingerprint::of(minted.client_secret.expose().as_bytes());
+        let session = Session { user: caller.user.fingerprint(), id: minted.id, ends_at: minted.ends_at };
+        self.registry.remember(secret, session).await;
+        Ok(minted.client_secret)
+    }
+
+    fn close_in_background(&self, secret: Fingerprint, id: Box<str>) {
+        let (mint, registry, timeout) = (self.mint.clone(), self.registry.clone(), self.timeout);
+        self.tasks.spawn(async move {
+            let call = Call { deadline: Deadline::after(timeout), request: None };
+            match mint.cancel(&id, call).await {
+                Ok(()) => registry.forget(secret).await,
+                Err(error) => tracing::warn!(%error, "an old session was not cancelled"),
+            }
+        });
+    }
+}

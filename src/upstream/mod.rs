@@ -1,1 +1,11 @@
-//! The one HTTP client: deadlines, retries, size caps.
+//! How do we speak to OpenAI? One pooled client with a deadline, retries and a size cap, and the calls that go through it.
+
+pub mod error;
+pub mod http;
+mod redact;
+mod retry;
+pub mod sessions;
+
+pub use error::Error;
+pub use http::{BuildError, Call, Client};
+pub use retry::Deadline;

@@ -1,0 +1,68 @@
+//! Who makes sessions? [`Mint`] is the seam: what a session is made for, and what comes of it.
+
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::workflows::Workflow;
+use crate::upstream::{Call, Error};
+use crate::user::UserId;
+
+/// Something that makes sessions and ends them.
+pub trait Mint: Send + Sync {
+    /// Makes a session by the call's deadline.
+    fn mint<'a>(&'a self, request: MintRequest<'a>, call: Call<'a>) -> BoxFuture<'a, Result<Minted, Error>>;
+
+    /// Ends a session by the call's deadline. One that is not there counts as ended.
+    fn cancel<'a>(&'a self, id: &'a str, call: Call<'a>) -> BoxFuture<'a, Result<(), Error>>;
+}
+
+/// What a session is made for.
+#[derive(Debug, Clone, Copy)]
+pub struct MintRequest<'a> {
+    /// Whose session it is.
+    pub user: &'a UserId,
+    /// The claims of the user's token; a service's user and a visitor have none.
+    pub claims: Option<&'a Map<String, Value>>,
+    /// What the session runs.
+    pub workflow: &'a Workflow,
+}
+
+/// A session that was made.
+#[derive(Debug)]
+pub struct Minted {
+    /// What the browser opens the chat with.
+    pub client_secret: ClientSecret,
+    /// By which the session is cancelled; empty when there is nothing to cancel it by.
+    pub id: Box<str>,
+    /// When it has ended at the latest, in seconds since the Unix epoch by our clock.
+    pub ends_at: u64,
+}
+
+/// The answer to a session request: the client secret, and nothing else.
+#[derive(Clone, Serialize, utoipa::ToSchema)]
+pub struct ClientSecret {
+    /// What ChatKit's `getClientSecret` returns. It opens the chat for this user for ten minutes at most.
+    #[schema(example = "ek_68f0…")]
+    client_secret: Box<str>,
+}
+
+impl ClientSecret {
+    /// Wraps a secret for its way to the browser.
+    pub fn new(secret: impl Into<Box<str>>) -> Self {
+        Self { client_secret: secret.into() }
+    }
+
+    /// The secret itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.client_secret
+    }
+}
+
+/// The secret stays out of logs.
+impl std::fmt::Debug for ClientSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClientSecret(hidden)")
+    }
+}
