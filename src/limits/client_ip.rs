@@ -115,15 +115,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::env::Vars;
 
     fn config(proxies: &str, header: &str) -> LimitsConfig {
-        let lookup = |name: &str| match name {
-            "TRUSTED_PROXIES" => Some(proxies.to_owned()),
-            "FORWARDED_HEADER" => Some(header.to_owned()),
-            _ => None,
-        };
-        LimitsConfig::from_vars(&Vars::new(&lookup))
+        LimitsConfig {
+            trusted_proxies: proxies.split(',').filter_map(|net| net.parse().ok()).collect(),
+            forwarded_header: match header {
+                "forwarded" => ForwardedHeader::Forwarded,
+                _ => ForwardedHeader::XForwardedFor,
+            },
+            address: None,
+            user: None,
+            redis_url: None,
+            max_concurrent_requests: 1,
+        }
     }
 
     fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
