@@ -57,7 +57,7 @@ impl Rate {
 }
 
 impl LimitsConfig {
-    pub(crate) fn from_vars(vars: &Vars<'_>) -> Self {
+    pub(super) fn from_vars(vars: &Vars<'_>) -> Self {
         let max_concurrent_requests = vars.number("MAX_CONCURRENT_REQUESTS", 10_000, 1..=MOST);
         Self {
             trusted_proxies: trusted_proxies(vars),

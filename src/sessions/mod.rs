@@ -3,7 +3,10 @@
 mod body;
 pub mod hosted;
 pub mod mint;
+mod packed_id;
 pub mod registry;
+pub mod registry_redis;
+mod shelf;
 pub mod workflows;
 
 use std::sync::Arc;
