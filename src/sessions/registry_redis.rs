@@ -175,3 +175,28 @@ fn parse_entry(entry: &str) -> Option<(Fingerprint, Box<str>)> {
 fn parse_hex(text: &str) -> Option<Fingerprint> {
     HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok().map(Fingerprint)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(user in any::<[u8; 16]>(), ends_at in any::<u64>(), id in "\\PC{0,60}") {
+            let session = Session { user: Fingerprint(user), id: id.as_str().into(), ends_at };
+            prop_assert_eq!(parse_session(&session_text(&session)), Some(session));
+            let entry = index_entry(Fingerprint(user), &id);
+            prop_assert_eq!(parse_entry(&entry), Some((Fingerprint(user), id.into())));
+        }
+
+        #[test]
+        fn what_somebody_else_wrote_makes_nobody_panic(text in "(\\PC{0,40}|[0-9a-f]{30,34}[0-9 é]{0,9}\\PC{0,9})") {
+            if let Some(session) = parse_session(&text) {
+                prop_assert!(text.starts_with(&session.user.hex()));
+            }
+            let _ = parse_entry(&text);
+        }
+    }
+}
