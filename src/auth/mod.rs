@@ -97,7 +97,7 @@ pub struct Asking<'a> {
     /// Whether the client speaks https, be it with us or with a trusted proxy in front.
     pub https: bool,
     /// Whether CORS allows this origin.
-    pub allowed_origin: &'a dyn Fn(&str) -> bool,
+    pub allowed_origin: &'a (dyn Fn(&str) -> bool + Sync),
 }
 
 impl Asking<'_> {

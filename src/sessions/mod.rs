@@ -2,6 +2,7 @@
 
 mod body;
 pub mod hosted;
+pub mod http;
 pub mod mint;
 mod packed_id;
 pub mod registry;
