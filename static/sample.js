@@ -72,8 +72,9 @@ document.addEventListener('securitypolicyviolation', (event) => {
 darkMode.addEventListener('change', () => {
   for (const element of document.querySelectorAll('openai-chatkit')) wire(element, post, colorScheme());
 });
-onSubmit('dev-form', () => signIn(byId('dev-name').value, null));
-onSubmit('jwt-form', () => {
+document.addEventListener('submit', (event) => {
+  event.preventDefault();
+  if (event.target === byId('dev-form')) return signIn(byId('dev-name').value, null);
   const pasted = byId('jwt').value.trim().replace(/^Bearer\s+/i, '');
   byId('jwt').value = '';
   signIn('', pasted || null);
@@ -162,7 +163,7 @@ async function mint(path, body) {
     if (!session?.client_secret) throw new Failure('bad_answer');
     if (me !== visitor) return session;
     if (isRefresh) me.refreshes += 1;
-    if (!me.name) steps.who.ok(me.token ? 'The server accepts your token.' : 'The server knows you by a cookie.');
+    if (!me.name) steps.who.ok(me.token ? `The server accepts your token. ${subjectOf(me.token)}` : 'The server knows you by a cookie.');
     steps.session.ok(me.refreshes ? `Refreshed ${me.refreshes === 1 ? 'once' : `${me.refreshes} times`} since you signed in.` : 'The server minted one at OpenAI.');
     countDown(config.sessionTtlSeconds);
     return session;
@@ -175,11 +176,13 @@ async function mint(path, body) {
 /** @param {any} failure @param {boolean} isRefresh */
 function nameMintFailure(failure, isRefresh) {
   if (failure.facts?.status === 401) {
+    const hadFocus = document.activeElement === byId('sign-out');
+    if (!visitor?.minted) visitor = null;
     stopCountdown();
     steps.session.waiting('Needs to know who you are.');
     steps.who.failed(failure);
     showSignIn(true);
-    if (document.activeElement === byId('sign-out')) focusSignIn();
+    if (hadFocus) focusSignIn();
   } else {
     if (!visitor?.name && !isRefresh) steps.who.waiting('The server has not confirmed who you are.');
     steps.session.failed(failure, isRefresh ? undefined : mintFirst);
@@ -247,8 +250,10 @@ async function send(method, path, body, token) {
 /** @param {Response} answer */
 async function refusal(answer) {
   const body = await answer.json().catch(() => null);
-  return new Failure(body?.error?.code ?? `http_${answer.status}`, {
+  const code = body?.error?.code ?? `http_${answer.status}`;
+  return new Failure(code, {
     status: answer.status,
+    answer: body?.error ? `${answer.status} ${code}` : String(answer.status),
     says: body?.message ?? body?.error?.message,
     requestId: answer.headers.get('x-request-id') ?? body?.error?.request_id,
     wait: Number(answer.headers.get('retry-after')) || 0,
@@ -269,6 +274,17 @@ async function sendAs(me, method, path, body) {
 
 /** @param {string} user @returns {Promise<string>} */
 const devToken = async (user) => (await (await send('POST', '/dev/token', { user })).json().catch(badAnswer)).token;
+
+/** What a token says of its user, for the eye alone: the server decides. @param {string} token */
+function subjectOf(token) {
+  try {
+    const bytes = Uint8Array.from(atob(token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/')), (char) => char.charCodeAt(0));
+    const { sub } = JSON.parse(new TextDecoder().decode(bytes));
+    return sub ? `Its subject is ${sub}.` : '';
+  } catch {
+    return '';
+  }
+}
 
 /** @returns {never} */
 function badAnswer() {
@@ -300,7 +316,8 @@ async function whyNoScript() {
   const isCsp = violations.some((seen) => seen.effectiveDirective.startsWith('script-src') && seen.blockedURI.startsWith(origin));
   if (isCsp) return new Failure('script_csp');
   const blocked = new Failure('script_blocked');
-  return origin === location.origin ? send('GET', href).then(() => blocked, (failure) => failure) : blocked;
+  if (origin !== location.origin) return blocked;
+  return send('GET', href).then(() => blocked, (failure) => new Failure('script_proxy', failure.facts));
 }
 
 /** Puts the chat where the switch says, once there is a session for it. */
@@ -321,11 +338,7 @@ function showChat() {
  * @param {HTMLElement} holder */
 async function placeWidget(holder) {
   const me = visitor;
-  try {
-    await script;
-  } catch {
-    return; // loadScript has named it
-  }
+  if (!(await script.then(() => true, () => false))) return; // loadScript has named it
   if (me !== visitor || holder.firstElementChild) return;
   steps.widget.running('Waiting for the widget’s frame.');
   try {
@@ -369,15 +382,7 @@ function closeBubble() {
   const hadFocus = byId('bubble-panel').contains(document.activeElement);
   byId('bubble-panel').close();
   byId('bubble').setAttribute('aria-expanded', 'false');
-  if (hadFocus) byId('bubble').focus();
-}
-
-/** @param {string} id @param {() => void} action */
-function onSubmit(id, action) {
-  byId(id).addEventListener('submit', (/** @type {Event} */ event) => {
-    event.preventDefault();
-    action();
-  });
+  if (hadFocus) byId('bubble').focus(); // Safari does not focus a clicked button, so there is nothing for close() to return to
 }
 
 /** Shows the part of this file that is marked for copying. */

@@ -35,6 +35,7 @@ const WORDS = {
   no_answer: ['The server did not answer in time.', 'Look at its log, and at the time limits of any proxy in front of it.'],
   bad_answer: ['The answer was not what the server sends.', 'Something else may answer at this address: a proxy, a log-in page, or an older version.'],
   script_blocked: ['chatkit.js did not load.', 'The network is off or blocks the CDN, or an ad blocker does. Allow cdn.platform.openai.com, or set CHATKIT_ASSETS=proxy so that this server delivers the script.'],
+  script_proxy: ['The server could not get chatkit.js from the CDN.', 'Check the server’s way out (firewall, HTTPS_PROXY) and CHATKIT_CDN_BASE, or let browsers load it themselves with CHATKIT_ASSETS=cdn.'],
   script_csp: ['The page’s Content-Security-Policy blocks chatkit.js.', 'Allow the CDN in script-src and frame-src, or set CHATKIT_ASSETS=proxy.'],
   script_timeout: ['chatkit.js is still loading, far too late.', 'A firewall may swallow the request. Allow cdn.platform.openai.com, or set CHATKIT_ASSETS=proxy.'],
   not_defined: ['The script loaded, but it defined no <openai-chatkit>.', 'Open its address in a new tab: if a log-in or error page shows up, a proxy answers in the CDN’s place. The browser’s console shows errors in the script.'],
@@ -47,7 +48,7 @@ const WORDS = {
 /** One thing that went wrong, in terms that WORDS can explain. */
 export class Failure extends Error {
   /** @param {string} code
-   * @param {{ status?: number, says?: string, requestId?: string | null, wait?: number }} [facts] */
+   * @param {{ status?: number, answer?: string, says?: string, requestId?: string | null, wait?: number }} [facts] */
   constructor(code, facts = {}) {
     super(facts.says || (WORDS[code] ?? WORDS.other)[0]);
     this.code = code;
@@ -94,7 +95,7 @@ export function step(id) {
 /** @param {any} error @param {string} before */
 function explain(error, before) {
   const failure = error instanceof Failure ? error : new Failure('other', { says: String(error) });
-  const { status, says, requestId, wait } = failure.facts;
+  const { status, answer, says, requestId, wait } = failure.facts;
   const [cause, wayOut] = WORDS[failure.code] ?? WORDS[`http_${status}`] ?? WORDS.other;
   const box = byId('failure').content.cloneNode(true);
   const fill = (/** @type {string} */ name, /** @type {string | undefined | false} */ text, holder = name) => {
@@ -105,7 +106,7 @@ function explain(error, before) {
   fill('remedy', (wait ? `Wait ${wait} ${wait === 1 ? 'second' : 'seconds'}, then try again. ` : '') + wayOut);
   fill('says', says && `${failure.code === 'widget_error' ? 'The widget' : 'The server'} says: “${says}”`);
   fill('request-id', requestId || '', 'request');
-  fill('answer', !!status && `${status} ${failure.code}`);
+  fill('answer', answer);
   return box;
 }
 

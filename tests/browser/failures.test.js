@@ -3,21 +3,20 @@
 // The real server is made to fail where it can be; what it cannot be made to do, the browser's network layer answers.
 
 import assert from 'node:assert/strict';
-import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
 import { chatFrame, failureOf, openPage, signIn, stepIs } from './support/browser.js';
 import { startCdn } from './support/cdn.js';
 import { openDev } from './support/dev.js';
+import { JWT_SECRET, jwt } from './support/jwt.js';
 import { startServe } from './support/server.js';
-
-const JWT_SECRET = 'a-secret-of-the-browser-tests-0123456789';
-const now = () => Math.floor(Date.now() / 1000);
 
 const MINT_FAILURES = [
   { name: 'a workflow that OpenAI does not know', env: { CHATKIT_WORKFLOW_ID: 'wf_missing' }, answer: '502 upstream_rejected', cause: /OpenAI refused to start the session/, remedy: /different projects/ },
-  { name: 'an API key that OpenAI refuses', env: { OPENAI_API_KEY: 'not-a-key' }, answer: '502 upstream_auth_failed', cause: /OpenAI refused the server’s API key/, remedy: /OPENAI_API_KEY/ },
+  { name: 'an API key that OpenAI refuses', env: { OPENAI_API_KEY: 'sk-revoked' }, answer: '502 upstream_auth_failed', cause: /OpenAI refused the server’s API key/, remedy: /OPENAI_API_KEY/ },
   { name: 'OpenAI being down', env: { CHATKIT_WORKFLOW_ID: 'wf_500', UPSTREAM_RETRIES: '0' }, answer: '503 upstream_unavailable', cause: /cannot reach OpenAI/, remedy: /^Wait \d+ seconds?, then try again\./ },
   { name: 'OpenAI limiting the server', env: { CHATKIT_WORKFLOW_ID: 'wf_429', UPSTREAM_RETRIES: '0' }, answer: '503 upstream_rate_limited', cause: /asks too often/, remedy: /^Wait \d+ seconds?, then try again\./ },
+  { name: 'an account without quota', env: { CHATKIT_WORKFLOW_ID: 'wf_quota' }, answer: '502 upstream_quota_exhausted', cause: /no quota left/, remedy: /Billing/ },
+  { name: 'an answer of OpenAI that makes no sense', env: { CHATKIT_WORKFLOW_ID: 'wf_garbage' }, answer: '502 upstream_invalid_response', cause: /made no sense/, remedy: /CHATKIT_API_BASE/ },
   { name: 'OpenAI not answering in time', env: { CHATKIT_WORKFLOW_ID: 'wf_slow', UPSTREAM_TIMEOUT_SECONDS: '1' }, answer: '504 upstream_timeout', cause: /did not answer in time/, remedy: /UPSTREAM_TIMEOUT_SECONDS/ },
 ];
 for (const { name, env, answer, cause, remedy } of MINT_FAILURES) {
@@ -40,8 +39,6 @@ const ANSWERS = [
   { status: 403, code: 'origin_not_allowed', cause: /does not accept this page’s origin/, remedy: /CORS_ALLOWED_ORIGINS/ },
   { status: 404, code: 'not_found', cause: /no chatkit-server behind this address/, remedy: /reverse proxy/ },
   { status: 500, code: 'internal_error', cause: /The request failed/, remedy: /request id/ },
-  { status: 502, code: 'upstream_quota_exhausted', cause: /no quota left/, remedy: /Billing/ },
-  { status: 502, code: 'upstream_invalid_response', cause: /made no sense/, remedy: /CHATKIT_API_BASE/ },
   { status: 503, code: 'overloaded', cause: /busy/, remedy: /^Wait 7 seconds, then try again\./ },
   { status: 503, code: 'shutting_down', cause: /shutting down/, remedy: /^Wait 7 seconds/ },
 ];
@@ -100,8 +97,8 @@ test('a session of somebody else is refused, and the page says so', async (t) =>
 
 const TOKENS = [
   { name: 'no token', token: () => '', answer: '401 missing_token', cause: /carried no token/ },
-  { name: 'a token with a wrong signature', token: () => jwt({ sub: 'ada', exp: now() + 60 }, 'another-secret-of-the-browser-tests-01'), answer: '401 invalid_token', cause: /does not accept this token/ },
-  { name: 'an expired token', token: () => jwt({ sub: 'ada', exp: now() - 3600 }), answer: '401 expired_token', cause: /has expired/ },
+  { name: 'a token with a wrong signature', token: () => jwt('ada', 60, 'another-secret-of-the-browser-tests-01'), answer: '401 invalid_token', cause: /does not accept this token/ },
+  { name: 'an expired token', token: () => jwt('ada', -3600), answer: '401 expired_token', cause: /has expired/ },
   { name: 'something that is no token', token: () => 'hunter2 – ünfug', answer: null, cause: /not a JWT/ },
 ];
 for (const { name, token, answer, cause } of TOKENS) {
@@ -117,6 +114,7 @@ for (const { name, token, answer, cause } of TOKENS) {
     assert.ok(failure.remedy);
     await stepIs(page, 'session', 'waiting');
     assert.ok(await page.getByLabel('Your token (JWT)').isVisible(), 'one can try another token');
+    assert.equal(await page.getByRole('button', { name: 'Sign out' }).count(), 0, 'nobody is signed in');
   });
 }
 
@@ -187,6 +185,14 @@ test('a script that never arrives is named at the deadline', async (t) => {
   assert.match((await failureOf(page, 'widget')).cause, /still loading, far too late/);
 });
 
+test('a script that the server itself could not get from the CDN is told from one that the browser could not', async (t) => {
+  const page = await openDev(t, { behaviour: 'missing', env: { CHATKIT_ASSETS: 'proxy' } });
+  const failure = await failureOf(page, 'widget');
+  assert.match(failure.cause, /server could not get chatkit\.js/);
+  assert.match(failure.remedy, /HTTPS_PROXY.*CHATKIT_CDN_BASE/);
+  assert.match(failure.answer, /^[45]\d\d/);
+});
+
 test('a Content-Security-Policy that blocks the script is told from a script that is not there', async (t) => {
   const page = await openDev(t, { behaviour: 'missing' });
   await failureOf(page, 'widget');
@@ -241,9 +247,3 @@ const strengthen = (page, policy) =>
     const meta = document.createElement('meta');
     document.head.append(Object.assign(meta, { httpEquiv: 'Content-Security-Policy', content }));
   }, policy);
-
-function jwt(claims, secret = JWT_SECRET) {
-  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const signed = `${part({ alg: 'HS256', typ: 'JWT' })}.${part(claims)}`;
-  return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`;
-}

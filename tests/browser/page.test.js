@@ -1,14 +1,12 @@
 // The sample page when all goes well: sign in, mint, load, refresh, sign out.
 
 import assert from 'node:assert/strict';
-import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
 import { chatFrame, openPage, signIn, stepIs } from './support/browser.js';
 import { startCdn } from './support/cdn.js';
 import { calls, openDev } from './support/dev.js';
+import { JWT_SECRET, jwt } from './support/jwt.js';
 import { startServe } from './support/server.js';
-
-const JWT_SECRET = 'a-secret-of-the-browser-tests-0123456789';
 
 test('signing in mints one session, and the widget gets exactly that one', async (t) => {
   const page = await openDev(t);
@@ -112,11 +110,12 @@ test('without dev a pasted token signs in, and its field is emptied', async (t) 
   const cdn = await startCdn(t);
   const server = await startServe(t, { CHATKIT_CDN_BASE: cdn.origin, JWT_SECRET });
   const page = await openPage(t, server.origin);
-  await page.getByLabel('Your token (JWT)').fill(`Bearer ${jwt({ sub: 'ada', exp: Math.floor(Date.now() / 1000) + 300 })}`);
+  await page.getByLabel('Your token (JWT)').fill(`Bearer ${jwt('adä', 300)}`);
   await page.getByRole('button', { name: 'Continue', exact: true }).click();
   await stepIs(page, 'session', 'ok');
   await stepIs(page, 'who', 'ok');
   await stepIs(page, 'widget', 'ok');
+  assert.equal(await page.locator('#who .detail').innerText(), 'The server accepts your token. Its subject is adä.');
   assert.equal(await page.locator('#jwt').inputValue(), '');
   assert.deepEqual(page.noise, []);
 });
@@ -130,6 +129,18 @@ test('where visitors are welcome, one button goes on without a token', async (t)
   assert.equal(page.calls[0].headers.authorization, undefined);
 });
 
+test('through the proxy the widget loads without a single request from the browser to the CDN', async (t) => {
+  const hosts = new Set();
+  const prepare = (page) => page.on('request', (request) => hosts.add(new URL(request.url()).host));
+  const page = await openDev(t, { env: { CHATKIT_ASSETS: 'proxy' }, prepare });
+  await signIn(page);
+  await stepIs(page, 'widget', 'ok');
+  await chatFrame(page);
+  assert.ok(page.cdn.scriptRequests >= 1, 'the server fetched it');
+  assert.deepEqual([...hosts], [new URL(page.server.origin).host]);
+  assert.deepEqual(page.noise, []);
+});
+
 test('the page shows the part of its script that is meant to be copied', async (t) => {
   const page = await openDev(t);
   await page.getByText('The code behind it').click();
@@ -139,9 +150,3 @@ test('the page shows the part of its script that is meant to be copied', async (
   assert.match(code, /async getClientSecret\(current\)/);
   assert.doesNotMatch(code, /DEADLINE|──/);
 });
-
-function jwt(claims) {
-  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-  const signed = `${part({ alg: 'HS256', typ: 'JWT' })}.${part(claims)}`;
-  return `${signed}.${createHmac('sha256', JWT_SECRET).update(signed).digest('base64url')}`;
-}

@@ -1,7 +1,7 @@
 // A stand-in for OpenAI's CDN: a chatkit.js and a frame that behave towards the page as the real ones do.
 //
 // The script defines <openai-chatkit>: a shadow root with one style element and a frame, whose absolute address is
-// written into the script. Page and frame exchange messages; the element takes `data-loaded` and fires
+// written into the script; the frame's own script lies under /assets/ck1/. Page and frame exchange messages; the element takes `data-loaded` and fires
 // `chatkit.ready` when the frame has answered. The chat's own behaviour is not imitated. For the tests, the frame
 // has `askForSecret()`, which asks the page's getClientSecret again.
 
@@ -32,8 +32,9 @@ function answer(cdn, request, response) {
     if (cdn.behaviour !== 'missing') return send('text/javascript', `(${loader})(${JSON.stringify(`${cdn.origin}/deployments/chatkit/index-standin.html`)});`);
   }
   if (pathname === '/deployments/chatkit/index-standin.html') {
-    return send('text/html', cdn.behaviour === 'silent frame' ? '<!doctype html>' : `<!doctype html><html lang="en"><title>Chat</title>${FRAME_STYLE}<body><script>(${frame})();</script>`);
+    return send('text/html', cdn.behaviour === 'silent frame' ? '<!doctype html>' : FRAME);
   }
+  if (pathname === '/assets/ck1/standin.js') return send('text/javascript', `(${frame})();`);
   response.writeHead(404).end();
 }
 
@@ -132,7 +133,9 @@ function frame() {
   }
 }
 
-const FRAME_STYLE = `<style>
+const FRAME = `<!doctype html>
+<html lang="en"><title>Chat</title>
+<style>
   html { color-scheme: light; background: #fff; color: #222; font: 16px/1.5 system-ui, sans-serif; height: 100%; }
   html[data-scheme="dark"] { color-scheme: dark; background: #1c1f1e; color: #eee; }
   body { display: flex; flex-direction: column; box-sizing: border-box; margin: 0; padding: 1.5rem; height: 100%; }
@@ -140,4 +143,5 @@ const FRAME_STYLE = `<style>
   ul { list-style: none; margin: 0 0 auto; padding: 0; }
   button { margin-bottom: .5rem; padding: .5rem .875rem; border: 1px solid #8884; border-radius: 99px; background: none; color: inherit; font: inherit; }
   input { padding: .75rem 1rem; border: 1px solid #8886; border-radius: 1rem; font: inherit; outline-color: var(--accent); }
-</style>`;
+</style>
+<body><script src="/assets/ck1/standin.js"></script>`;
