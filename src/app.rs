@@ -78,18 +78,21 @@ pub fn router(app: &Arc<App>) -> Router {
     let sessions = sessions::router(app.desk.clone())
         .layer(with(app.door.clone(), access::authenticate))
         .layer(from_fn(access::no_store));
-    let open = OpenApiRouter::new().routes(routes!(public_config)).routes(routes!(asset));
     let (api, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .merge(sessions)
-        .merge(open.with_state(Arc::clone(app)))
+        .merge(OpenApiRouter::new().routes(routes!(public_config)).with_state(Arc::clone(app)))
         .split_for_parts();
     let operations = OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz));
     let (operations, described) = operations.with_state(Arc::clone(app)).split_for_parts();
     document.merge(described);
+    document.merge(AssetPaths::openapi());
+    // One load of the widget is a burst of files, so they are not counted by address.
+    let assets = Router::new().route("/api/chatkit/assets/{*path}", get(asset)).with_state(Arc::clone(app));
     let document = Bytes::from(document.to_json().unwrap_or_default());
 
     api.method_not_allowed_fallback(method_not_allowed)
         .layer(app.desk.limits.address().layer())
+        .merge(assets)
         .merge(operations)
         .route("/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], document)))
         .merge(pages(app))
@@ -132,6 +135,11 @@ async fn method_not_allowed() -> Error {
 async fn public_config(State(app): State<Arc<App>>) -> Json<PublicConfig> {
     Json(app.public_config.clone())
 }
+
+/// OpenAPI has no parameter of several segments, so the path is described by hand and routed by axum.
+#[derive(OpenApi)]
+#[openapi(paths(asset))]
+struct AssetPaths;
 
 /// chatkit.js and its files, when they are served from here.
 #[utoipa::path(

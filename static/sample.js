@@ -96,6 +96,8 @@ async function begin() {
   steps.who.running('Asking the server how it is set up.');
   try {
     config = await (await send('GET', '/api/chatkit/config')).json().catch(badAnswer);
+    // What this page alone wants to know: whether /dev/token signs in, whether visitors may, how long a session lives.
+    Object.assign(config, await send('GET', '/sample.json').then((answer) => answer.json()).catch(() => ({})));
   } catch (failure) {
     return steps.who.failed(failure, begin);
   }

@@ -1,0 +1,227 @@
+//! The real binary: usage, configuration, signals, and the commands that print something.
+
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use crate::support::server::{HOSTED, JWT_SECRET, TestServer, command};
+use crate::support::tokens;
+
+fn run(args: &[&str], vars: &[(&str, &str)]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = command(args, vars).output().expect("the binary runs");
+    let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
+    (status.code().expect("it exits"), text(stdout), text(stderr))
+}
+
+#[test]
+fn help_and_version_work_on_each_command() {
+    for name in ["", "serve", "dev", "sandbox", "token", "service-token", "check", "healthcheck"] {
+        let of = |flag| if name.is_empty() { vec![flag] } else { vec![name, flag] };
+        let (code, out, _) = run(&of("--help"), &[]);
+        assert_eq!((code, out.contains("Usage:")), (0, true), "{name} --help");
+        let (code, out, _) = run(&of("--version"), &[]);
+        assert_eq!((code, out.contains(env!("CARGO_PKG_VERSION"))), (0, true), "{name} --version");
+    }
+}
+
+#[test]
+fn bad_usage_exits_with_2() {
+    for args in [&["nonsense"][..], &["token"], &["serve", "--nonsense"], &["sandbox", "--port", "x"]] {
+        assert_eq!(run(args, &[]).0, 2, "{args:?}");
+    }
+}
+
+#[test]
+fn every_problem_of_the_configuration_is_named_at_once_and_no_value_is_printed() {
+    let vars = [
+        ("OPENAI_API_KEY", ""),
+        ("CHATKIT_WORKFLOW_ID", "canary-1"),
+        ("PORT", "canary-2"),
+        ("JWT_SECRET", "canary-3"),
+        ("CORS_ALLOWED_ORIGINS", "https://ok.example, canary-4"),
+        ("TRUSTED_PROXIES", "canary-5"),
+        ("MAX_CONCURRENT_REQUESTS", "0"),
+        ("CHATKIT_SESSION_TTL_SECONDS", "601"),
+        ("METRICS_ADDR", "canary-6"),
+        ("STATIC_DIR", "/canary-7"),
+        ("CHATKIT_MODE", "canary-8"),
+    ];
+    let (code, out, err) = run(&["serve"], &vars);
+    assert_eq!((code, out.as_str()), (2, ""));
+    for (name, _) in vars {
+        assert!(err.lines().any(|line| line.contains(&format!("{name}:"))), "{name} is named in:\n{err}");
+    }
+    assert!(!err.contains("canary"), "no value is printed:\n{err}");
+}
+
+#[test]
+fn a_set_up_in_which_nobody_could_authenticate_is_an_error() {
+    let (code, _, err) = run(&["serve"], &HOSTED[..2]);
+    assert_eq!(code, 2);
+    assert!(err.contains("JWT_SECRET"), "{err}");
+}
+
+#[test]
+fn a_secret_comes_from_a_file_without_its_final_newline_but_not_from_both() {
+    let folder = TempFolder::new("secret");
+    let path = folder.write("jwt", &format!("{JWT_SECRET}\n"));
+    let sandbox = TestServer::start(&["sandbox", "--port", "0"], &[]);
+    let base = format!("http://{}", sandbox.addr());
+    let mut vars = HOSTED[..2].to_vec();
+    vars.extend([("JWT_SECRET_FILE", path.as_str()), ("CHATKIT_API_BASE", &base)]);
+    let server = TestServer::start(&["serve"], &vars);
+    let answer = blocking(server.mint_as("ada").send());
+    assert_eq!(answer.status(), 200, "a token signed with the file's secret is good");
+
+    vars.push(("JWT_SECRET", JWT_SECRET));
+    let (code, _, err) = run(&["serve"], &vars);
+    assert_eq!(code, 2);
+    assert!(err.contains("JWT_SECRET_FILE"), "{err}");
+}
+
+#[test]
+fn a_dotenv_file_completes_the_environment_and_never_overrides_it() {
+    let folder = TempFolder::new("dotenv");
+    folder.write(
+        ".env",
+        &format!("OPENAI_API_KEY=sk-x\nCHATKIT_WORKFLOW_ID=wf_x\nJWT_SECRET={JWT_SECRET}\nPORT=1\n"),
+    );
+    let output = command(&["token", "--user", "ada"], &[]).current_dir(&folder.0).output().expect("it runs");
+    assert!(output.status.success(), "JWT_SECRET comes from the file");
+
+    folder.write(".env", "PORT=not-a-number\nJWT_SECRET=short\n");
+    let vars = [HOSTED, &[("PORT", "also-not")]].concat();
+    let output = command(&["serve"], &vars).current_dir(&folder.0).output().expect("it runs");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(err.contains("PORT:") && !err.contains("JWT_SECRET"), "the environment wins:\n{err}");
+}
+
+#[test]
+fn a_name_that_is_nearly_right_is_warned_of() {
+    let server =
+        TestServer::hosted("http://127.0.0.1:9", &[("CHATKIT_WORKFLOW_VERSIONS", "1"), ("RUST_LOG", "info")]);
+    let line = server.log_line(|line| line["message"].as_str().is_some_and(|text| text.contains("VERSIONS")));
+    assert!(
+        line["message"].as_str().expect("a text").ends_with("did you mean CHATKIT_WORKFLOW_VERSION?"),
+        "{line}"
+    );
+    server.log_line(|line| line["message"].as_str().is_some_and(|text| text.contains("2026-11-30")));
+}
+
+#[test]
+fn token_prints_a_jwt_that_the_server_takes() {
+    let (code, token, _) = run(&["token", "--user", "ada", "--ttl", "1h"], &[("JWT_SECRET", JWT_SECRET)]);
+    assert_eq!(code, 0);
+    let sandbox = TestServer::start(&["sandbox", "--port", "0"], &[]);
+    let server = TestServer::hosted(&format!("http://{}", sandbox.addr()), &[]);
+    let answer = blocking(server.post("/api/chatkit/session").bearer_auth(token.trim()).send());
+    assert_eq!(answer.status(), 200);
+    assert_eq!(run(&["token", "--user", "ada"], &[]).0, 2, "without JWT_SECRET it is bad configuration");
+}
+
+#[test]
+fn service_token_prints_a_token_and_the_entry_that_lets_it_in() {
+    let (code, out, _) = run(&["service-token", "--id", "billing"], &[]);
+    assert_eq!(code, 0);
+    let token = out.split_whitespace().find(|word| word.starts_with("cks_")).expect("a token");
+    let entry = out.split_whitespace().find(|word| word.starts_with("billing:")).expect("an entry");
+    let sandbox = TestServer::start(&["sandbox", "--port", "0"], &[]);
+    let server = TestServer::hosted(&format!("http://{}", sandbox.addr()), &[("SERVICE_TOKENS", entry)]);
+    let asked =
+        server.post("/api/chatkit/session").bearer_auth(token).json(&serde_json::json!({"user": "ada"}));
+    assert_eq!(blocking(asked.send()).status(), 200);
+}
+
+#[test]
+fn dev_needs_nothing_and_its_curl_line_works_as_pasted() {
+    let port = free_port().to_string();
+    let mut child = command(&["dev"], &[("PORT", &port), ("PATH", "/usr/bin:/bin")])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("it starts");
+    let mut out = std::io::BufReader::new(child.stdout.take().expect("stdout is piped"));
+    let mut curl = String::new();
+    while !curl.trim_start().starts_with("curl ") {
+        curl.clear();
+        assert_ne!(
+            std::io::BufRead::read_line(&mut out, &mut curl).expect("readable"),
+            0,
+            "it prints a curl line"
+        );
+    }
+    let retry = format!("{} --retry 20 --retry-connrefused --retry-delay 0", curl.trim());
+    let answer = Command::new("sh").args(["-c", &retry]).output().expect("curl runs");
+    let _ = child.kill();
+    let _ = child.wait();
+    let answer: serde_json::Value = serde_json::from_slice(&answer.stdout).expect("JSON");
+    assert!(answer["client_secret"].as_str().is_some_and(|secret| secret.starts_with("ek_")), "{answer}");
+}
+
+#[test]
+fn healthcheck_follows_readiness() {
+    let server = TestServer::hosted("http://127.0.0.1:9", &[]);
+    let port = server.addr().port().to_string();
+    assert_eq!(run(&["healthcheck"], &[("PORT", &port)]).0, 0, "a server that is ready");
+    drop(server);
+    assert_eq!(run(&["healthcheck"], &[("PORT", &port)]).0, 1, "no server");
+}
+
+#[test]
+fn an_address_that_is_taken_exits_with_1() {
+    let server = TestServer::hosted("http://127.0.0.1:9", &[]);
+    let port = server.addr().port().to_string();
+    let (code, _, err) = run(&["serve"], &[HOSTED, &[("HOST", "127.0.0.1"), ("PORT", &port)]].concat());
+    assert_eq!(code, 1);
+    assert!(err.contains("can't be bound"), "{err}");
+}
+
+#[test]
+fn an_idle_server_ends_at_once_with_0_on_either_signal_even_with_connections_open() {
+    for signal in ["TERM", "INT"] {
+        let mut server = TestServer::hosted("http://127.0.0.1:9", &[]);
+        let fresh = std::net::TcpStream::connect(server.addr()).expect("it accepts");
+        assert_eq!(blocking(server.get("/healthz").send()).status(), 200, "and a kept-alive one");
+        let began = Instant::now();
+        server.signal(signal);
+        assert_eq!(server.ended().code(), Some(0), "{signal}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{signal}: at once, not at the end of the grace");
+        drop(fresh);
+    }
+}
+
+/// Runs one future to its end.
+fn blocking<T, E: std::fmt::Debug>(future: impl Future<Output = Result<T, E>>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(future).expect("an answer")
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+struct TempFolder(std::path::PathBuf);
+
+impl TempFolder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!(
+            "chatkit-test-{name}-{}-{}",
+            std::process::id(),
+            tokens::now()
+        ));
+        std::fs::create_dir_all(&path).expect("a folder");
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("a UTF-8 path").to_owned()
+    }
+}
+
+impl Drop for TempFolder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
