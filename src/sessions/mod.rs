@@ -17,11 +17,15 @@ use tokio_util::task::TaskTracker;
 pub use body::SessionBody;
 pub use mint::ClientSecret;
 
+use crate::clock::Clock;
+use crate::config::hosted::HostedConfig;
 use crate::error::{Error, Kind};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request::RequestContext;
+use crate::upstream::sessions::SessionsApi;
 use crate::upstream::{self, Call, Deadline};
 use crate::user::{Fingerprint, UserId};
+use hosted::HostedMint;
 use mint::{Mint, MintRequest};
 use registry::{Registry, Session};
 use workflows::{Workflow, Workflows};
@@ -47,12 +51,19 @@ pub struct Sessions {
 }
 
 /// The user that a session request is for. A service has named it; anyone else is it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Subject {
     /// The user's id.
     pub user: UserId,
     /// The claims of the user's token, where there is one.
     pub claims: Option<Arc<Map<String, Value>>>,
+}
+
+/// Claims are the user's own business: `Debug` leaves them out.
+impl std::fmt::Debug for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subject").field("user", &self.user).finish_non_exhaustive()
+    }
 }
 
 /// `POST /api/chatkit/session`: makes a session for the caller.
@@ -126,6 +137,23 @@ pub async fn revoke_sessions(
 }
 
 impl Sessions {
+    /// Sessions at OpenAI, as configured.
+    ///
+    /// # Errors
+    /// When the HTTP client can't be made.
+    pub fn hosted(
+        config: &HostedConfig,
+        registry: Arc<dyn Registry>,
+        clock: Arc<dyn Clock>,
+        tasks: TaskTracker,
+        metrics: Metrics,
+    ) -> Result<Self, upstream::BuildError> {
+        let client = upstream::Client::new(&config.upstream, clock.clone(), metrics.clone())?;
+        let mint = Arc::new(HostedMint::new(SessionsApi::new(client), config, clock));
+        let (workflows, timeout) = (Workflows::new(config), config.upstream.timeout);
+        Ok(Self { mint, registry, workflows, tasks, metrics, timeout })
+    }
+
     async fn open(
         &self,
         caller: &Subject,

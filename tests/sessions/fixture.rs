@@ -1,0 +1,183 @@
+//! The rooms under test, set up from variables as the binary does it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::response::IntoResponse;
+use chatkit_server::clock::TestClock;
+use chatkit_server::config::Config;
+use chatkit_server::error::{Error, render};
+use chatkit_server::sessions::registry::{Registry, Session};
+use chatkit_server::sessions::{
+    ClientSecret, SessionBody, Sessions, Subject, create_session, refresh_session, revoke_sessions,
+};
+use chatkit_server::telemetry::metrics::{self, Metrics};
+use chatkit_server::telemetry::request::RequestContext;
+use chatkit_server::user::{Fingerprint, UserId};
+use futures_util::future::BoxFuture;
+use serde_json::{Map, Value};
+use tokio_util::task::TaskTracker;
+
+use crate::upstream::{Reply, ScriptedUpstream};
+
+/// The time at which all of this happens.
+pub(crate) const NOW: u64 = 1_800_000_000;
+/// The server-held key: its words must not be seen anywhere.
+pub(crate) const KEY: &str = "sk-canary-of-the-api-key";
+
+/// Sessions, and the upstream that they meet.
+pub(crate) struct House {
+    pub(crate) sessions: Sessions,
+    pub(crate) upstream: ScriptedUpstream,
+    pub(crate) registry: Arc<MapRegistry>,
+    metrics: prometheus_client::registry::Registry,
+}
+
+/// What an error looks like from outside, and in the log.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) status: u16,
+    pub(crate) code: String,
+    pub(crate) retry_after: Option<String>,
+    pub(crate) log: String,
+}
+
+impl House {
+    /// The least configuration, and further variables.
+    pub(crate) async fn with(script: impl IntoIterator<Item = Reply>, extra: &[(&str, &str)]) -> Self {
+        let upstream = ScriptedUpstream::start(script).await;
+        let base = upstream.base();
+        Self::at(upstream, &[&[("CHATKIT_API_BASE", base.as_str())], extra].concat())
+    }
+
+    /// The least configuration.
+    pub(crate) async fn new(script: impl IntoIterator<Item = Reply>) -> Self {
+        Self::with(script, &[]).await
+    }
+
+    /// With variables that say where the upstream is.
+    pub(crate) fn at(upstream: ScriptedUpstream, extra: &[(&str, &str)]) -> Self {
+        let least = [
+            ("OPENAI_API_KEY", KEY),
+            ("CHATKIT_WORKFLOW_ID", "wf_1"),
+            ("JWT_SECRET", "a secret of thirty-two bytes or more"),
+        ];
+        let vars: HashMap<&str, &str> = least.iter().chain(extra).copied().collect();
+        let config = Config::from_vars(&|name| vars.get(name).map(|value| (*value).to_owned()));
+        let config = config.unwrap_or_else(|problems| panic!("{problems:?}")).hosted;
+        let clock = Arc::new(TestClock::at(NOW));
+        let (metrics, metrics_registry) = Metrics::new(false);
+        let registry = Arc::new(MapRegistry::default());
+        let sessions = Sessions::hosted(&config, registry.clone(), clock, TaskTracker::new(), metrics);
+        let sessions = sessions.expect("the client can be made");
+        Self { sessions, upstream, registry, metrics: metrics_registry }
+    }
+
+    /// A mint for `ada`.
+    pub(crate) async fn mint(&self) -> Result<ClientSecret, Error> {
+        self.create(&user("ada"), "{}").await
+    }
+
+    pub(crate) async fn create(&self, caller: &Subject, json: &str) -> Result<ClientSecret, Error> {
+        create_session(&self.sessions, caller, body(json), &RequestContext::default()).await
+    }
+
+    pub(crate) async fn refresh(&self, caller: &Subject, json: &str) -> Result<ClientSecret, Error> {
+        refresh_session(&self.sessions, caller, body(json), &RequestContext::default()).await
+    }
+
+    pub(crate) async fn revoke(&self, caller: &Subject) -> Result<(), Error> {
+        revoke_sessions(&self.sessions, caller, &RequestContext::default()).await
+    }
+
+    /// Waits until the work in the background is done.
+    pub(crate) async fn settle(&self) {
+        self.sessions.tasks.close();
+        let done = tokio::time::timeout(Duration::from_secs(5), self.sessions.tasks.wait()).await;
+        done.expect("the background work ends");
+        self.sessions.tasks.reopen();
+    }
+
+    /// The value of a metric, by its name and labels.
+    pub(crate) fn metric(&self, name: &str) -> Option<String> {
+        let text = metrics::render(&self.metrics);
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned))
+    }
+}
+
+/// A user without claims.
+pub(crate) fn user(name: &str) -> Subject {
+    Subject { user: UserId::parse(name).unwrap(), claims: None }
+}
+
+/// A user whose token has these claims.
+pub(crate) fn user_with_claims(name: &str, claims: Value) -> Subject {
+    let Value::Object(claims) = claims else { panic!("claims are an object") };
+    let claims: Map<String, Value> = claims;
+    Subject { claims: Some(Arc::new(claims)), ..user(name) }
+}
+
+pub(crate) fn body(json: &str) -> SessionBody {
+    SessionBody::parse(json.as_bytes()).unwrap()
+}
+
+/// What a client and the log see of an error.
+pub(crate) async fn seen<T>(result: Result<T, Error>) -> Seen {
+    let Err(error) = result else { panic!("an error was expected") };
+    let log = error.log_text();
+    let mut response = error.into_response();
+    render(&mut response, "request-1", false).unwrap();
+    let (head, body) = response.into_parts();
+    let body = axum::body::to_bytes(body, 64 * 1024).await.unwrap();
+    let json: Value = serde_json::from_slice(&body).unwrap();
+    Seen {
+        status: head.status.as_u16(),
+        code: json["error"]["code"].as_str().unwrap().to_owned(),
+        retry_after: head.headers.get("retry-after").map(|value| value.to_str().unwrap().to_owned()),
+        log,
+    }
+}
+
+/// A registry without bounds and without ends of life.
+#[derive(Default)]
+pub(crate) struct MapRegistry(Mutex<HashMap<Fingerprint, Session>>);
+
+impl MapRegistry {
+    /// The ids of all sessions, sorted.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        let mut ids: Vec<_> = self.0.lock().unwrap().values().map(|session| session.id.to_string()).collect();
+        ids.sort();
+        ids
+    }
+}
+
+impl Registry for MapRegistry {
+    fn remember(&self, secret: Fingerprint, session: Session) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.0.lock().unwrap().insert(secret, session);
+        })
+    }
+
+    fn find(&self, secret: Fingerprint) -> BoxFuture<'_, Option<Session>> {
+        Box::pin(async move { self.0.lock().unwrap().get(&secret).cloned() })
+    }
+
+    fn of_user(&self, user: Fingerprint) -> BoxFuture<'_, Vec<(Fingerprint, Box<str>)>> {
+        Box::pin(async move {
+            let sessions = self.0.lock().unwrap();
+            let own = sessions.iter().filter(|(_, session)| session.user == user);
+            own.map(|(secret, session)| (*secret, session.id.clone())).collect()
+        })
+    }
+
+    fn forget(&self, secret: Fingerprint) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.0.lock().unwrap().remove(&secret);
+        })
+    }
+
+    fn live(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
