@@ -1,5 +1,7 @@
 //! Refresh and revocation: what is asked of OpenAI in which order, and what is remembered.
 
+use std::time::Duration;
+
 use chatkit_server::sessions::registry::Registry;
 use chatkit_server::user::Fingerprint;
 
@@ -29,8 +31,17 @@ async fn house_of_ada(then: impl IntoIterator<Item = Reply>, extra: &[(&str, &st
 
 #[tokio::test]
 async fn a_refresh_makes_the_new_session_first_and_then_ends_the_old_one() {
-    let house = house_of_ada([session(2), session(1)], &[]).await;
-    assert_eq!(house.refresh(&user("ada"), &current(1)).await.unwrap().expose(), "ek_2");
+    let slow = session(2).after(Duration::from_millis(200));
+    let house = house_of_ada([slow, session(1)], &[]).await;
+    let (ada, current) = (user("ada"), current(1));
+    let before_the_answer = async {
+        house.upstream.wait_for(2).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        house.upstream.lines()
+    };
+    let (refreshed, lines) = tokio::join!(house.refresh(&ada, &current), before_the_answer);
+    assert_eq!(refreshed.unwrap().expose(), "ek_2");
+    assert_eq!(lines, [MINT, MINT], "nothing is cancelled while there is no new session");
     house.settle().await;
     assert_eq!(house.upstream.lines(), [MINT, MINT, &cancel(1)]);
     assert_eq!(house.registry.ids(), ["cksess_2"]);
@@ -38,7 +49,7 @@ async fn a_refresh_makes_the_new_session_first_and_then_ends_the_old_one() {
 
 #[tokio::test]
 async fn a_refresh_does_not_wait_for_the_end_of_the_old_session() {
-    let slow = session(1).after(std::time::Duration::from_millis(400));
+    let slow = session(1).after(Duration::from_millis(400));
     let house = house_of_ada([session(2), slow], &[]).await;
     house.refresh(&user("ada"), &current(1)).await.unwrap();
     house.upstream.wait_for(3).await;
