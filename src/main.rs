@@ -1,1 +1,5 @@
-fn main() {}
+//! The `chatkit-server` binary: reads the command line, runs the command, maps errors to exit codes.
+
+fn main() -> std::process::ExitCode {
+    chatkit_server::cli::run()
+}

@@ -24,7 +24,7 @@ impl Secret {
 }
 
 /// One thing that is wrong with the configuration. It names the variable and what it should look like, never its value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Problem {
     /// The variable's name.
     pub variable: String,

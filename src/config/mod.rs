@@ -5,8 +5,14 @@ pub mod auth;
 pub mod env;
 pub mod hosted;
 pub mod limits;
+pub mod origins;
+pub mod public_key;
 pub mod service;
 pub mod upstream;
+pub mod variables;
+
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use env::{Problem, Vars};
 
@@ -16,7 +22,7 @@ pub struct Config {
     /// Where to listen and how to behave as a service.
     pub service: service::ServiceConfig,
     /// Who may ask.
-    pub auth: auth::AuthConfig,
+    pub auth: Arc<auth::AuthConfig>,
     /// How often, and how much at once.
     pub limits: limits::LimitsConfig,
     /// What is asked of OpenAI.
@@ -32,11 +38,14 @@ impl Config {
         let vars = Vars::new(lookup);
         let config = Self {
             service: service::ServiceConfig::from_vars(&vars),
-            auth: auth::AuthConfig::from_vars(&vars),
+            auth: Arc::new(auth::AuthConfig::from_vars(&vars)),
             limits: limits::LimitsConfig::from_vars(&vars),
             hosted: hosted::HostedConfig::from_vars(&vars),
         };
-        let problems = vars.into_problems();
+        let mut problems = vars.into_problems();
+        // A variable that two subjects read is complained about once.
+        let mut seen = HashSet::new();
+        problems.retain(|problem| seen.insert(problem.clone()));
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 }

@@ -2,8 +2,12 @@
 
 mod body;
 pub mod hosted;
+pub mod http;
 pub mod mint;
+mod packed_id;
 pub mod registry;
+pub mod registry_redis;
+mod shelf;
 pub mod workflows;
 
 use std::sync::Arc;

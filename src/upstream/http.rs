@@ -74,6 +74,12 @@ impl Client {
         Ok(Self { http, config: config.clone(), headers, clock, metrics })
     }
 
+    /// The pool itself, for fetches that are no calls of the API. It follows no redirects.
+    #[must_use]
+    pub fn connections(&self) -> &reqwest::Client {
+        &self.http
+    }
+
     /// The headers of every call; a JSON body is announced in `with_body`.
     pub(super) fn headers(&self, with_body: bool) -> HeaderMap {
         let mut headers = self.headers.clone();

@@ -1,0 +1,123 @@
+//! `dev` and `sandbox`: the service with nothing to configure, and the stand-in for OpenAI that it talks to.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use aws_lc_rs::rand;
+use data_encoding::HEXLOWER;
+
+use super::{Failure, Output, config, say, serve};
+use crate::clock::SystemClock;
+use crate::config::env::Vars;
+use crate::config::origins::Origin;
+use crate::config::service::ServiceConfig;
+use crate::dev::DevTokens;
+use crate::lifecycle::{Lifecycle, signals};
+use crate::sandbox;
+use crate::server::Server;
+use crate::service::Service;
+use crate::user::UserId;
+
+/// More connections than one developer's tools open.
+const SANDBOX_CONNECTIONS: usize = 4096;
+
+/// Runs the service against a sandbox in this process. What is set in the environment still counts.
+pub(super) async fn dev(mut vars: HashMap<String, String>, output: Output) -> Result<(), Failure> {
+    let mut default = |name: &str, value: &str| {
+        let set = |name: &str| vars.get(name).is_some_and(|value| !value.is_empty());
+        if !set(name) && !set(&format!("{name}_FILE")) {
+            vars.insert(name.to_owned(), value.to_owned());
+            return true;
+        }
+        false
+    };
+    let lifecycle = Lifecycle::default();
+    let sandboxed = default("CHATKIT_API_BASE", "http://127.0.0.1:1");
+    if sandboxed {
+        default("OPENAI_API_KEY", "sk-sandbox");
+    }
+    default("CHATKIT_WORKFLOW_ID", "wf_sandbox");
+    default("JWT_SECRET", &random_key()?);
+    default("CHATKIT_COOKIE_KEY", &random_key()?);
+    default("HOST", "127.0.0.1");
+    if sandboxed {
+        let server = Server::bind("127.0.0.1", 0).await.context("the sandbox can't listen")?;
+        vars.insert("CHATKIT_API_BASE".to_owned(), format!("http://{}", server.local_addr()));
+        let router = sandbox::router(Arc::new(SystemClock));
+        lifecycle.tasks().spawn(server.serve(router, SANDBOX_CONNECTIONS, lifecycle.clone()));
+    }
+
+    let mut config = config(&vars)?;
+    serve::start_logs(&config.service)?;
+    super::warn_of_unknown(&vars);
+    let server = Server::bind(&config.service.host, config.service.port).await;
+    let server = server.with_context(|| {
+        format!("HOST and PORT: {}:{} can't be bound", config.service.host, config.service.port)
+    })?;
+    let port = server.local_addr().port();
+    for host in ["localhost", "127.0.0.1"] {
+        config.service.origins.push(Origin::Exact(format!("http://{host}:{port}")));
+    }
+    let tokens = DevTokens { auth: Arc::clone(&config.auth), clock: Arc::new(SystemClock) };
+    let ada = UserId::parse("ada").context("ada is a user")?;
+    let token = tokens.sign(&ada).context("`dev` can't sign tokens")?;
+
+    let service = Service::on(server, config, Some(tokens)).await?;
+    if !output.print_addr {
+        say(welcome(port, &token, sandboxed))?;
+    }
+    serve::run(service, output).await
+}
+
+fn welcome(port: u16, token: &str, sandboxed: bool) -> String {
+    let upstream = if sandboxed {
+        "OpenAI is played by a sandbox in this process: the widget loads, the chat behind it needs a real key."
+    } else {
+        "OpenAI is the one that CHATKIT_API_BASE names."
+    };
+    format!(
+        "Open http://localhost:{port}/ or ask for a session:\n\n  \
+         curl -sS -X POST http://localhost:{port}/api/chatkit/session -H 'Authorization: Bearer {token}'\n\n\
+         {upstream}\nThe keys are made up for this run. Ctrl-C ends it."
+    )
+}
+
+fn random_key() -> Result<String, Failure> {
+    let mut bits = [0; 32];
+    rand::fill(&mut bits).map_err(|_| anyhow!("the system gives no random bytes"))?;
+    Ok(HEXLOWER.encode(&bits))
+}
+
+/// Runs the stand-in alone, until a signal ends it.
+pub(super) async fn sandbox(
+    vars: &HashMap<String, String>,
+    port: u16,
+    output: Output,
+) -> Result<(), Failure> {
+    let host = vars.get("HOST").filter(|host| !host.is_empty()).map_or("127.0.0.1", String::as_str);
+    let lookup = |name: &str| vars.get(name).cloned();
+    let vars = Vars::new(&lookup);
+    let config = ServiceConfig::from_vars(&vars);
+    let problems = vars.into_problems();
+    if !problems.is_empty() {
+        return Err(Failure::Config(problems));
+    }
+    serve::start_logs(&config)?;
+    let server = Server::bind(host, port).await.with_context(|| format!("{host}:{port} can't be bound"))?;
+    let address = server.local_addr();
+    if output.print_addr {
+        say(address)?;
+    } else {
+        say(format_args!(
+            "A stand-in for OpenAI's API listens on http://{address}\n\
+             Set CHATKIT_API_BASE=http://{address} and OPENAI_API_KEY=sk-anything to use it."
+        ))?;
+    }
+    let lifecycle = Lifecycle::default();
+    let signals = signals().map_err(|error| anyhow!(error))?;
+    let router = sandbox::router(Arc::new(SystemClock));
+    lifecycle.tasks().spawn(server.serve(router, SANDBOX_CONNECTIONS, lifecycle.clone()));
+    lifecycle.run_until(signals, std::time::Duration::from_secs(1)).await;
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! What can be asked on the command line? The commands, and the exit codes: 0 ok, 1 failed at work, 2 bad usage or bad
+//! configuration.
+
+mod check;
+mod dev;
+mod healthcheck;
+mod serve;
+mod tokens;
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Config;
+use crate::config::env::{Problem, process_vars};
+use crate::config::variables::unknown_names;
+
+/// A site's ChatKit backend: sessions behind its own sign-in.
+#[derive(Debug, Parser)]
+#[command(name = "chatkit-server", version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+struct Output {
+    /// Print the address that was bound, alone, on standard output
+    #[arg(long, global = true)]
+    print_addr: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service from the environment and a `.env` file (the default)
+    Serve,
+    /// Run the service with nothing to configure, against a stand-in for OpenAI in the same process
+    Dev {
+        /// Who runs the chat
+        #[arg(long, value_enum, default_value_t = Mode::Hosted)]
+        mode: Mode,
+    },
+    /// Run a local stand-in for the parts of OpenAI's API that this service calls
+    Sandbox {
+        /// The port to listen on; 0 takes a free one
+        #[arg(long, default_value_t = 4010)]
+        port: u16,
+    },
+    /// Print a user's JWT signed with JWT_SECRET
+    Token {
+        /// The user's id
+        #[arg(long)]
+        user: String,
+        /// How long it lives: a number with s, m, h or d
+        #[arg(long, default_value = "15m", value_parser = tokens::duration)]
+        ttl: std::time::Duration,
+    },
+    /// Print a new service token once, and the entry to add to SERVICE_TOKENS
+    ServiceToken {
+        /// The service's name, for the logs
+        #[arg(long)]
+        id: String,
+    },
+    /// Read the configuration and reach everything it names
+    Check,
+    /// Exit 0 if the server on this host is ready
+    Healthcheck,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// OpenAI runs a workflow
+    Hosted,
+}
+
+/// Why a command failed.
+#[derive(Debug)]
+enum Failure {
+    /// Bad configuration: every problem found. Exit code 2.
+    Config(Vec<Problem>),
+    /// It failed at work. Exit code 1.
+    Work(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Work(error)
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Config(vec![problem])
+    }
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return fail(&Failure::Work(anyhow::Error::new(error).context("the runtime can't start")));
+        }
+    };
+    let ended = runtime.block_on(dispatch(cli));
+    // What is still under way after the grace must not hold the exit.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => fail(&failure),
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<(), Failure> {
+    let vars = process_vars()?;
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::serve(&vars, cli.output).await,
+        Command::Dev { mode: Mode::Hosted } => dev::dev(vars, cli.output).await,
+        Command::Sandbox { port } => dev::sandbox(&vars, port, cli.output).await,
+        Command::Token { user, ttl } => tokens::user_token(&vars, &user, ttl),
+        Command::ServiceToken { id } => tokens::service_token(&id),
+        Command::Check => check::check(&vars).await,
+        Command::Healthcheck => healthcheck::healthcheck(&vars).await,
+    }
+}
+
+/// The configuration of these variables.
+fn config(vars: &HashMap<String, String>) -> Result<Config, Failure> {
+    Config::from_vars(&|name| vars.get(name).cloned()).map_err(Failure::Config)
+}
+
+/// Warns of each name that is nearly one of ours.
+fn warn_of_unknown(vars: &HashMap<String, String>) {
+    for warning in unknown_names(vars.keys().map(String::as_str)) {
+        tracing::warn!("{warning}");
+    }
+}
+
+fn fail(failure: &Failure) -> ExitCode {
+    let mut out = std::io::stderr().lock();
+    // Where standard error is closed there is nobody to tell.
+    match failure {
+        Failure::Config(problems) => {
+            for problem in problems {
+                let _ = writeln!(out, "chatkit-server: {problem}");
+            }
+            ExitCode::from(2)
+        }
+        Failure::Work(error) => {
+            let _ = writeln!(out, "chatkit-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes one line to standard output.
+fn say(text: impl std::fmt::Display) -> Result<(), Failure> {
+    writeln!(std::io::stdout().lock(), "{text}").map_err(|error| Failure::Work(error.into()))
+}

@@ -1,0 +1,50 @@
+//! `serve`: the service, from the environment.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+
+use anyhow::anyhow;
+use tracing_subscriber::EnvFilter;
+
+use super::{Failure, Output, config, say};
+use crate::config::service::ServiceConfig;
+use crate::lifecycle::signals;
+use crate::service::Service;
+use crate::telemetry::logs::{self, LogFormat};
+
+/// What hosted mode says at its start, ten days before the end and after it.
+const END_OF_HOSTED: &str = "OpenAI ends Agent Builder, which runs the workflows of hosted sessions, on 2026-11-30; \
+    from then on a site speaks the ChatKit protocol itself: CHATKIT_MODE=self-hosted in a version that has it";
+
+/// Runs the service until a signal ends it.
+pub(super) async fn serve(vars: &HashMap<String, String>, output: Output) -> Result<(), Failure> {
+    let config = config(vars)?;
+    start_logs(&config.service)?;
+    super::warn_of_unknown(vars);
+    for warning in &config.hosted.upstream.warnings {
+        tracing::warn!("{warning}");
+    }
+    let service = Service::bind(config, None).await?;
+    run(service, output).await
+}
+
+/// Serves, says where, and ends at a signal.
+pub(super) async fn run(service: Service, output: Output) -> Result<(), Failure> {
+    let address = service.local_addr();
+    let signals = signals().map_err(|error| anyhow!(error))?;
+    tracing::warn!("{END_OF_HOSTED}");
+    tracing::info!(%address, "listening");
+    if output.print_addr {
+        say(address)?;
+    }
+    service.run(signals).await;
+    Ok(())
+}
+
+/// Starts logging as configured: text on a terminal and JSON elsewhere, unless told otherwise.
+pub(super) fn start_logs(config: &ServiceConfig) -> Result<(), Failure> {
+    let terminal = std::io::stderr().is_terminal();
+    let format = config.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
+    let filter = EnvFilter::try_new(&config.log_filter).map_err(|error| anyhow!(error))?;
+    logs::start(filter, format).map_err(|error| Failure::Work(anyhow!(error)))
+}

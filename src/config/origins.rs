@@ -1,0 +1,161 @@
+//! Which pages may call us from a browser? A list of exact origins and of patterns for subdomains.
+
+use url::{Host, Url};
+
+/// The allowed origins.
+#[derive(Debug, Clone, Default)]
+pub struct OriginList {
+    origins: Vec<Origin>,
+}
+
+/// One entry of the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// `https://example.com`: this origin alone, as browsers write it.
+    Exact(String),
+    /// `https://*.example.com`: one label or more before the suffix, same scheme and port.
+    Subdomains {
+        /// `https://`
+        scheme: String,
+        /// `.example.com`, with a port if one was given.
+        suffix: String,
+    },
+}
+
+impl Origin {
+    /// Reads one entry.
+    ///
+    /// # Errors
+    /// What an entry should look like.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        const EXPECTED: &str = "must list origins like https://example.com, or https://*.example.com for subdomains, without a path";
+        if text == "*" {
+            return Err(
+                "must not be `*`: name the origins of your pages, because sessions are minted for them",
+            );
+        }
+        if text == "null" {
+            return Err("must not contain `null`: any sandboxed page can send it");
+        }
+        let (scheme, rest) = text.split_once("://").ok_or(EXPECTED)?;
+        let pattern = rest.strip_prefix("*.");
+        let url = Url::parse(&format!("{scheme}://{}", pattern.unwrap_or(rest))).map_err(|_| EXPECTED)?;
+        let bare = matches!(url.scheme(), "http" | "https")
+            && url.path() == "/"
+            && !rest.ends_with('/')
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        let origin = url.origin().ascii_serialization();
+        if !bare || origin.contains('*') {
+            return Err(EXPECTED);
+        }
+        if pattern.is_none() {
+            return Ok(Self::Exact(origin));
+        }
+        let Some(Host::Domain(domain)) = url.host() else { return Err(EXPECTED) };
+        if !domain.contains('.') && domain != "localhost" {
+            return Err("must not allow all of a top-level domain: write https://*.example.com");
+        }
+        let (scheme, host) = origin.split_once("://").ok_or(EXPECTED)?;
+        Ok(Self::Subdomains { scheme: format!("{scheme}://"), suffix: format!(".{host}") })
+    }
+
+    fn matches(&self, origin: &str) -> bool {
+        match self {
+            Self::Exact(exact) => exact == origin,
+            Self::Subdomains { scheme, suffix } => origin
+                .strip_prefix(scheme.as_str())
+                .and_then(|rest| rest.strip_suffix(suffix.as_str()))
+                .is_some_and(is_labels),
+        }
+    }
+}
+
+/// One DNS label or more, as browsers write them: lower case, no empty label.
+fn is_labels(text: &str) -> bool {
+    text.split('.').all(|label| {
+        !label.is_empty()
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+    })
+}
+
+impl OriginList {
+    /// A list of these entries.
+    #[must_use]
+    pub fn new(origins: Vec<Origin>) -> Self {
+        Self { origins }
+    }
+
+    /// Whether a page of this origin (the `Origin` header's text) may call. `null` never may.
+    #[must_use]
+    pub fn allows(&self, origin: &str) -> bool {
+        self.origins.iter().any(|allowed| allowed.matches(origin))
+    }
+
+    /// Adds an entry: `dev` allows its own pages.
+    pub fn push(&mut self, origin: Origin) {
+        self.origins.push(origin);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(texts: &[&str]) -> OriginList {
+        OriginList::new(texts.iter().map(|text| Origin::parse(text).expect(text)).collect())
+    }
+
+    #[test]
+    fn an_exact_origin_matches_itself_alone() {
+        let list = list(&["https://Example.com:443", "http://localhost:3000"]);
+        assert!(list.allows("https://example.com"), "case and default port are as browsers write them");
+        assert!(list.allows("http://localhost:3000"));
+        for other in
+            ["http://example.com", "https://example.com:8443", "https://a.example.com", "null", "", "*"]
+        {
+            assert!(!list.allows(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_matches_one_label_or_more_and_never_the_bare_domain_nor_another_port() {
+        let list = list(&["https://*.example.com"]);
+        assert!(list.allows("https://a.example.com"));
+        assert!(list.allows("https://a.b.example.com"));
+        for other in [
+            "https://example.com",
+            "https://.example.com",
+            "https://a..example.com",
+            "https://a.example.com:8443",
+            "http://a.example.com",
+            "https://evil.com/.example.com",
+            "https://evil.com#.example.com",
+            "https://evilexample.com",
+            "https://a.example.com.evil.com",
+            "null",
+        ] {
+            assert!(!list.allows(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_origin_is_refused() {
+        for text in
+            ["*", "null", "example.com", "https://", "https://example.com/", "https://example.com/app"]
+                .into_iter()
+                .chain([
+                    "https://*",
+                    "https://*.com",
+                    "https://a*.example.com",
+                    "https://*.*.example.com",
+                    "ftp://a.b",
+                ])
+                .chain(["https://user@example.com", "https://example.com?x", "https://*.127.0.0.1"])
+        {
+            assert!(Origin::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! How do bodies come in and go out? [`JsonBytes`] reads one whole, within a size and a time, and refuses in our own
+//! words; [`Json`] answers.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::error::{Error, Kind};
+
+/// The largest body of a session request: 64 KiB.
+const MAX_BODY: usize = 64 * 1024;
+
+/// How long a body may take to arrive.
+const BODY_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The bytes of a JSON body that has not been parsed yet. An empty body needs no content type.
+#[derive(Debug)]
+pub struct JsonBytes(pub Bytes);
+
+impl<S: Sync> FromRequest<S> for JsonBytes {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
+        let announced =
+            request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if announced.is_some_and(|length: usize| length > MAX_BODY) {
+            return Err(too_large());
+        }
+        let json = is_json(request.headers());
+        let body = Limited::new(request.into_body(), MAX_BODY).collect();
+        let body = match timeout(BODY_DEADLINE, body).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if is_length_limit(&*error) => return Err(too_large()),
+            Ok(Err(error)) => {
+                return Err(
+                    Error::new(Kind::InvalidRequest, "The body broke off. Send it again.").because(error)
+                );
+            }
+            Err(_) => {
+                return Err(Error::new(Kind::RequestTimeout, "The body took over 30 seconds to arrive."));
+            }
+        };
+        if !body.is_empty() && !json {
+            let message = "Send the body as JSON, with `Content-Type: application/json`.";
+            return Err(Error::new(Kind::UnsupportedMediaType, message));
+        }
+        Ok(Self(body))
+    }
+}
+
+fn too_large() -> Error {
+    Error::new(Kind::BodyTooLarge, "The body is over 64 KiB. Send only the fields that are documented.")
+}
+
+fn is_length_limit(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<LengthLimitError>())
+}
+
+/// `application/json`, in any case and with any parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(Ok(text)) = headers.get(CONTENT_TYPE).map(|value| value.to_str()) else { return false };
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+/// A JSON answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Json<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.0) {
+            Ok(json) => {
+                ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
+            }
+            Err(error) => Error::internal(error).into_response(),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! When does the service end? Open requests finish first, then background tasks, then connections; all within a grace.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What is under way, and the signals that end it. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub struct Lifecycle {
+    /// Cancelled when a shutdown begins: new requests are refused.
+    draining: CancellationToken,
+    /// Cancelled when the last request is done: listeners, timers and idle connections end.
+    stopping: CancellationToken,
+    requests: TaskTracker,
+    tasks: TaskTracker,
+    connections: TaskTracker,
+}
+
+impl Lifecycle {
+    /// Background tasks go on this tracker; a shutdown waits for them.
+    #[must_use]
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Requests whose answer is not complete hold a token of this tracker.
+    #[must_use]
+    pub fn requests(&self) -> &TaskTracker {
+        &self.requests
+    }
+
+    /// Open connections run on this tracker.
+    #[must_use]
+    pub fn connections(&self) -> &TaskTracker {
+        &self.connections
+    }
+
+    /// Whether a shutdown has begun.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Cancelled when listeners, timers and idle connections should end.
+    #[must_use]
+    pub fn stopping(&self) -> &CancellationToken {
+        &self.stopping
+    }
+
+    /// Waits for `signal`, then shuts down: at once when idle, and at the end of `grace` or at a second signal in any
+    /// case. Returns whether everything finished by itself.
+    pub async fn run_until<S: Future<Output = ()>>(
+        &self,
+        mut signal: impl FnMut() -> S,
+        grace: Duration,
+    ) -> bool {
+        signal().await;
+        self.draining.cancel();
+        tracing::info!(open_requests = self.requests.len(), grace_seconds = grace.as_secs(), "shutting down");
+        tokio::select! {
+            () = self.finish() => true,
+            () = tokio::time::sleep(grace) => {
+                tracing::warn!(open_requests = self.requests.len(), "the grace is over");
+                false
+            }
+            () = signal() => {
+                tracing::warn!(open_requests = self.requests.len(), "a second signal ends the service now");
+                false
+            }
+        }
+    }
+
+    async fn finish(&self) {
+        self.requests.close();
+        self.requests.wait().await;
+        self.stopping.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.connections.close();
+        self.connections.wait().await;
+    }
+}
+
+/// Resolves at the next SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the handlers can't be installed.
+pub fn signals() -> std::io::Result<impl FnMut() -> futures_util::future::BoxFuture<'static, ()>> {
+    use std::sync::Arc;
+    use tokio::signal::unix::{SignalKind, signal};
+    use tokio::sync::Mutex;
+
+    let both = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let both = Arc::new(Mutex::new(both));
+    Ok(move || {
+        let both = Arc::clone(&both);
+        Box::pin(async move {
+            let (terminate, interrupt) = &mut *both.lock().await;
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }) as futures_util::future::BoxFuture<'static, ()>
+    })
+}

@@ -1,0 +1,40 @@
+//! What does the API look like to a program? The parts of the OpenAPI 3.1 document that no single endpoint owns.
+
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+/// The document's head; the endpoints add themselves where they are routed.
+#[derive(Debug, OpenApi)]
+#[openapi(
+    info(title = "chatkit-server", description = "A site's ChatKit backend: sessions behind its own sign-in."),
+    tags(
+        (name = "sessions", description = "Client secrets for ChatKit"),
+        (name = "page", description = "What an embedding page needs"),
+        (name = "operations", description = "Health and readiness"),
+    ),
+    components(schemas(crate::error::ErrorBody)),
+    modifiers(&Credentials)
+)]
+pub struct Document;
+
+/// How callers say who they are.
+#[derive(Debug)]
+struct Credentials;
+
+impl Modify for Credentials {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = |format: &str, text: &str| {
+            let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format(format);
+            SecurityScheme::Http(scheme.description(Some(text)).build())
+        };
+        let cookie = ApiKeyValue::with_description(
+            "chatkit_visitor",
+            "A visitor without a token, where they are let in",
+        );
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("user_token", bearer("JWT", "The JWT of the site's signed-in user"));
+        components
+            .add_security_scheme("service_token", bearer("cks_…", "A server that mints for a user it names"));
+        components.add_security_scheme("visitor_cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    }
+}

@@ -1,0 +1,128 @@
+//! What does a browser get at `/`? The built-in sample page, the operator's folder, or nothing.
+
+pub mod assets;
+pub mod folder;
+
+use axum::Router;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde::Serialize;
+use url::Url;
+
+use crate::config::service::{Assets, PageConfig};
+use crate::extract::Json;
+use crate::user::Fingerprint;
+
+/// Where OpenAI's CDN keeps the loader.
+pub(crate) const LOADER_PATH: &str = "deployments/chatkit/chatkit.js";
+
+/// The files of the built-in page: path, content type, text.
+const FILES: &[(&str, &str, &str)] = &[
+    ("/", "text/html; charset=utf-8", include_str!("../../static/index.html")),
+    ("/sample.css", "text/css; charset=utf-8", include_str!("../../static/sample.css")),
+    ("/sample.js", "text/javascript; charset=utf-8", include_str!("../../static/sample.js")),
+    ("/steps.js", "text/javascript; charset=utf-8", include_str!("../../static/steps.js")),
+];
+
+/// What the sample page wants to know of this service besides the public configuration.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PageSettings {
+    /// Whether `POST /dev/token` signs anybody in.
+    pub dev: bool,
+    /// Whether a visitor needs no token.
+    pub anonymous: bool,
+    /// How long a session lives.
+    pub session_ttl_seconds: u64,
+}
+
+/// What an embedding page needs to know: no secret and no workflow id.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PublicConfig {
+    /// Who runs the chat.
+    #[schema(example = "hosted")]
+    pub mode: &'static str,
+    /// Where the page loads chatkit.js from.
+    #[schema(example = "https://cdn.platform.openai.com/deployments/chatkit/chatkit.js")]
+    pub script_url: String,
+}
+
+impl PublicConfig {
+    /// The public configuration of hosted mode.
+    #[must_use]
+    pub fn new(page: &PageConfig) -> Self {
+        let script_url = match page.assets {
+            Assets::Cdn => format!("{}/{LOADER_PATH}", page.cdn_base.as_str().trim_end_matches('/')),
+            Assets::Proxy => format!("{}chatkit.js", assets::PREFIX),
+        };
+        Self { mode: "hosted", script_url }
+    }
+}
+
+/// The built-in page: its files, its settings at `/sample.json`, and a content security policy that fits where
+/// chatkit.js comes from.
+pub fn sample_page(page: &PageConfig, settings: PageSettings) -> Router {
+    let policy = HeaderValue::from_str(&content_security_policy(page)).ok();
+    let settings = get(async move || Json(settings));
+    FILES.iter().fold(Router::new().route("/sample.json", settings), |router, (path, content_type, text)| {
+        let file = File::new(text, content_type, policy.clone());
+        router.route(path, get(async move |headers: HeaderMap| file.answer(&headers)))
+    })
+}
+
+/// A file of the page, ready to be served.
+#[derive(Debug, Clone)]
+struct File {
+    text: &'static str,
+    headers: [(HeaderName, HeaderValue); 3],
+    policy: Option<HeaderValue>,
+}
+
+impl File {
+    fn new(text: &'static str, content_type: &'static str, policy: Option<HeaderValue>) -> Self {
+        let etag = format!("\"{}\"", Fingerprint::of(text.as_bytes()).hex());
+        let etag = HeaderValue::from_str(&etag).unwrap_or(HeaderValue::from_static("\"\""));
+        let headers = [
+            (CONTENT_TYPE, HeaderValue::from_static(content_type)),
+            (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+            (ETAG, etag),
+        ];
+        Self { text, headers, policy }
+    }
+
+    fn answer(&self, asked: &HeaderMap) -> Response {
+        let known = asked.get(IF_NONE_MATCH) == Some(&self.headers[2].1);
+        let mut response =
+            if known { StatusCode::NOT_MODIFIED.into_response() } else { self.text.into_response() };
+        for (name, value) in &self.headers {
+            response.headers_mut().insert(name, value.clone());
+        }
+        if let Some(policy) = &self.policy {
+            response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy.clone());
+        }
+        response
+    }
+}
+
+/// The page's own files, ChatKit's script and iframe, OpenAI's API (the widget's requests leave from the page), and
+/// nothing else. Styles may be inline because ChatKit's loader puts a style element into its shadow root.
+fn content_security_policy(page: &PageConfig) -> String {
+    let cdn = match page.assets {
+        Assets::Cdn => origin(&page.cdn_base),
+        Assets::Proxy => "'self'".to_owned(),
+    };
+    format!(
+        "default-src 'none'; script-src 'self' {cdn}; style-src 'self' 'unsafe-inline'; frame-src {cdn}; \
+         connect-src 'self' https://api.openai.com {cdn}; img-src 'self' data: https:; font-src 'self' data: {cdn}; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    )
+}
+
+fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}

@@ -1,0 +1,172 @@
+//! How do bytes become requests? Bind, accept with a cap, read heads within a deadline, serve until told to stop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tower::ServiceExt;
+
+use crate::lifecycle::Lifecycle;
+
+/// How long a request's head may take, and how long an idle connection is kept.
+const HEAD_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long the goodbye to a client whose head took too long may take.
+const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The pause after an accept that failed, most often for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The answer to a head that began and did not end in time. There is no request, so there is no id of one.
+const HEAD_TIMEOUT_ANSWER: &str = "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\n\
+    connection: close\r\ncontent-length: 199\r\n\r\n\
+    {\"error\":{\"type\":\"invalid_request_error\",\"code\":\"request_timeout\",\
+    \"message\":\"The head of the request took over 30 seconds.\",\"request_id\":\"\"},\
+    \"message\":\"The head of the request took over 30 seconds.\"}";
+
+/// A socket that listens and does not accept yet.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    local_addr: SocketAddr,
+}
+
+impl Server {
+    /// Binds a host (an address or a name) and a port; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// When the name does not resolve or the address can't be bound.
+    pub async fn bind(host: &str, port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind((host, port)).await?;
+        let local_addr = listener.local_addr()?;
+        Ok(Self { listener, local_addr })
+    }
+
+    /// The address that was bound.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Accepts until the lifecycle stops. Past `max_connections` a new one waits until another ends.
+    pub async fn serve(self, router: Router, max_connections: usize, lifecycle: Lifecycle) {
+        let places = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
+        let router = router.with_state::<()>(());
+        let stopping = lifecycle.stopping().clone();
+        let accept = async {
+            loop {
+                let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+                match self.listener.accept().await {
+                    Ok((stream, peer)) => {
+                        let connection = connection(stream, peer, router.clone(), lifecycle.clone(), place);
+                        lifecycle.connections().spawn(connection);
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = accept => {}
+            () = stopping.cancelled() => {}
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    lifecycle: Lifecycle,
+    _place: OwnedSemaphorePermit,
+) {
+    // Answers are small and complete; waiting to fill a packet only delays them.
+    let _ = stream.set_nodelay(true);
+    let mut io = TokioIo::new(Watched { stream, head_began: false });
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        router.clone().oneshot(request)
+    });
+    let ended = {
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE);
+        let mut connection = pin!(builder.serve_connection(&mut io, service));
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = lifecycle.stopping().cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+        let watched = io.inner_mut();
+        if error.is_timeout() && watched.head_began {
+            let answer = watched.stream.write_all(HEAD_TIMEOUT_ANSWER.as_bytes());
+            let _ = tokio::time::timeout(GOODBYE_DEADLINE, answer).await;
+        }
+    }
+}
+
+/// A stream that knows whether something was read since it was last written to: a head that began and was not answered.
+#[derive(Debug)]
+struct Watched {
+    stream: TcpStream,
+    head_began: bool,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.head_began |= buf.filled().len() > before;
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.head_began = false;
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.head_began = false;
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

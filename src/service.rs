@@ -1,0 +1,175 @@
+//! How is a service put together? [`Service::bind`] turns a [`Config`] into something that listens, [`Service::run`]
+//! serves until a signal ends it.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::routing::get;
+use prometheus_client::registry::Registry;
+
+use crate::app::{App, router};
+use crate::auth::Authenticator;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::config::service::{Assets, PageSource};
+use crate::dev::DevTokens;
+use crate::layers::access::Door;
+use crate::layers::shed::Shed;
+use crate::lifecycle::Lifecycle;
+use crate::limits::Limits;
+use crate::page::assets::CdnProxy;
+use crate::page::folder::Folder;
+use crate::page::{PageSettings, PublicConfig, sample_page};
+use crate::redis_link::RedisLink;
+use crate::server::Server;
+use crate::sessions::Sessions;
+use crate::sessions::hosted::HostedMint;
+use crate::sessions::http::Desk;
+use crate::sessions::mint::Mint;
+use crate::sessions::registry::{CAPACITY, LocalRegistry, Registry as SessionRegistry, keep_swept};
+use crate::sessions::registry_redis::RedisRegistry;
+use crate::sessions::workflows::Workflows;
+use crate::telemetry::metrics::{self, Metrics};
+use crate::upstream::Client;
+use crate::upstream::sessions::SessionsApi;
+
+/// How many more connections than requests are held: idle ones, and those that wait for their turn.
+const SPARE_CONNECTIONS: usize = 1024;
+
+/// A service that listens and does not serve yet.
+#[expect(missing_debug_implementations, reason = "it holds secrets")]
+pub struct Service {
+    server: Server,
+    metrics_server: Option<Server>,
+    metrics: Arc<Registry>,
+    app: Arc<App>,
+    max_connections: usize,
+    grace: Duration,
+}
+
+impl Service {
+    /// Binds the addresses and puts the parts together. Background tasks start here, so it needs a runtime.
+    ///
+    /// # Errors
+    /// When an address can't be bound, or a client can't be built (no CA certificates, most often).
+    pub async fn bind(config: Config, dev: Option<DevTokens>) -> anyhow::Result<Self> {
+        let server = Server::bind(&config.service.host, config.service.port).await;
+        let server = server.with_context(|| {
+            format!("HOST and PORT: {}:{} can't be bound", config.service.host, config.service.port)
+        })?;
+        Self::on(server, config, dev).await
+    }
+
+    /// Like [`Service::bind`], on an address that is bound already.
+    ///
+    /// # Errors
+    /// As for [`Service::bind`].
+    pub async fn on(server: Server, config: Config, dev: Option<DevTokens>) -> anyhow::Result<Self> {
+        let metrics_server = match config.service.metrics {
+            Some(addr) => {
+                let bound = Server::bind(&addr.ip().to_string(), addr.port()).await;
+                Some(bound.with_context(|| format!("METRICS_ADDR: {addr} can't be bound"))?)
+            }
+            None => None,
+        };
+        let lifecycle = Lifecycle::default();
+        let (metrics, registry) = Metrics::new(config.limits.redis_url.is_some());
+        let max_connections = config.limits.max_concurrent_requests.saturating_add(SPARE_CONNECTIONS);
+        let grace = config.service.shutdown_grace;
+        let app = Arc::new(assemble(config, dev, lifecycle, metrics)?);
+        Ok(Self { server, metrics_server, metrics: Arc::new(registry), app, max_connections, grace })
+    }
+
+    /// The address that was bound.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// Serves until `signal` resolves, then drains. Returns whether everything finished within the grace.
+    pub async fn run<S: Future<Output = ()>>(self, signal: impl FnMut() -> S) -> bool {
+        let lifecycle = self.app.shed.lifecycle.clone();
+        if let Some(server) = self.metrics_server {
+            tracing::info!(address = %server.local_addr(), "metrics");
+            let router = metrics_router(Arc::clone(&self.app), self.metrics);
+            lifecycle.tasks().spawn(server.serve(router, SPARE_CONNECTIONS, lifecycle.clone()));
+        }
+        let router = router(&self.app);
+        lifecycle.tasks().spawn(self.server.serve(router, self.max_connections, lifecycle.clone()));
+        lifecycle.run_until(signal, self.grace).await
+    }
+}
+
+fn metrics_router(app: Arc<App>, registry: Arc<Registry>) -> Router {
+    let scrape = async move || {
+        app.observe_gauges();
+        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        ([(CONTENT_TYPE, content_type)], metrics::render(&registry))
+    };
+    Router::new().route("/metrics", get(scrape))
+}
+
+fn assemble(
+    config: Config,
+    dev: Option<DevTokens>,
+    lifecycle: Lifecycle,
+    metrics: Metrics,
+) -> anyhow::Result<App> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let Config { service, auth, limits, hosted } = config;
+    let (tasks, stopping) = (lifecycle.tasks().clone(), lifecycle.stopping().clone());
+
+    let redis = match &limits.redis_url {
+        Some(url) => Some(Arc::new(RedisLink::new(url, &metrics).context("REDIS_URL")?)),
+        None => None,
+    };
+    if let Some(link) = &redis {
+        link.keep(&tasks, stopping.clone());
+    }
+    let authenticator =
+        Authenticator::new(&auth, Arc::clone(&clock), metrics.clone(), &tasks, stopping.clone())?;
+    let page_settings = PageSettings {
+        dev: dev.is_some(),
+        anonymous: auth.visitors.is_some(),
+        session_ttl_seconds: hosted.session_ttl_seconds,
+    };
+    let upstream = Client::new(&hosted.upstream, Arc::clone(&clock), metrics.clone())?;
+    let cdn = (service.page.assets == Assets::Proxy)
+        .then(|| CdnProxy::new(upstream.connections().clone(), service.page.cdn_base.clone()));
+    let local = LocalRegistry::new(CAPACITY, Arc::clone(&clock), &metrics);
+    let registry: Arc<dyn SessionRegistry> = match &redis {
+        Some(link) => Arc::new(RedisRegistry::new(Arc::clone(link), local, Arc::clone(&clock))),
+        None => Arc::new(local),
+    };
+    keep_swept(&registry, &tasks, stopping.clone());
+    let workflows = Workflows::new(&hosted);
+    let mint: Arc<dyn Mint> = Arc::new(HostedMint::new(SessionsApi::new(upstream), &hosted, clock));
+    let shared_limits = Arc::new(Limits::new(&limits, redis.as_ref(), &metrics));
+    shared_limits.keep_swept(&tasks, stopping);
+    let timeout = hosted.upstream.timeout;
+    let sessions = Sessions { mint, registry, workflows, tasks, metrics: metrics.clone(), timeout };
+
+    Ok(App {
+        credentials: auth.cookies_authenticate(),
+        shed: Shed { lifecycle, max_requests: limits.max_concurrent_requests, metrics },
+        door: Door {
+            authenticator: Arc::new(authenticator),
+            proxies: Arc::new(limits),
+            origins: Arc::new(service.origins),
+        },
+        desk: Desk { sessions: Arc::new(sessions), limits: shared_limits },
+        public_config: PublicConfig::new(&service.page),
+        page: (service.page.source == PageSource::BuiltIn).then(|| sample_page(&service.page, page_settings)),
+        folder: match &service.page.source {
+            PageSource::Folder(root) => Some(Folder::new(root)),
+            PageSource::BuiltIn | PageSource::Off => None,
+        },
+        cdn,
+        dev,
+    })
+}

@@ -1,0 +1,185 @@
+//! The session endpoints: read, name the user, count, do, answer.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{ClientSecret, SessionBody, Sessions, Subject};
+use crate::auth::Caller;
+use crate::error::{Error, ErrorBody};
+use crate::extract::{Json, JsonBytes};
+use crate::limits::Limits;
+use crate::telemetry::request::RequestContext;
+
+/// What the session endpoints can reach.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "it holds the API key")]
+pub struct Desk {
+    /// Who mints and remembers.
+    pub sessions: Arc<Sessions>,
+    /// How often a user may ask.
+    pub limits: Arc<Limits>,
+}
+
+/// The session endpoints, with their part of the OpenAPI document.
+pub fn router(desk: Desk) -> OpenApiRouter<()> {
+    OpenApiRouter::new()
+        .routes(routes!(create_session, revoke_sessions))
+        .routes(routes!(start_session))
+        .routes(routes!(refresh_session))
+        .with_state(desk)
+}
+
+/// What may be asked for. Every field may be left out, and the body with them.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it documents the body, which `SessionBody` parses")]
+#[schema(as = SessionRequest)]
+struct SessionRequest {
+    /// The name of a configured workflow, or `{"id": "wf_…"}` with the id of one. Left out: the default workflow.
+    #[schema(value_type = Option<Object>, example = "support")]
+    workflow: Option<String>,
+    /// The id of a configured workflow.
+    #[schema(rename = "workflowId")]
+    workflow_id: Option<String>,
+    /// The user to mint for: a string or `{"id": …}`. A service token must name one; from anyone else it is ignored.
+    #[schema(value_type = Option<Object>, example = "ada")]
+    user: Option<String>,
+}
+
+/// A session request that may name the secret to replace.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it documents the body, which `SessionBody` parses")]
+#[schema(as = RefreshRequest)]
+struct RefreshRequest {
+    #[serde(flatten)]
+    session: SessionRequest,
+    /// The client secret that the page holds. If it is the caller's own, its session is cancelled once the new one exists.
+    #[schema(rename = "currentClientSecret")]
+    current_client_secret: Option<String>,
+}
+
+/// Mints a session for the caller.
+#[utoipa::path(
+    post,
+    path = "/api/chatkit/session",
+    tag = "sessions",
+    request_body(content = Option<SessionRequest>),
+    responses(
+        (status = 200, description = "The client secret", body = ClientSecret),
+        (status = "4XX", description = "The request was refused", body = ErrorBody),
+        (status = "5XX", description = "OpenAI or this service failed", body = ErrorBody),
+    ),
+    security(("user_token" = []), ("service_token" = []), ("visitor_cookie" = []))
+)]
+async fn create_session(
+    State(desk): State<Desk>,
+    Extension(caller): Extension<Caller>,
+    Extension(context): Extension<Arc<RequestContext>>,
+    JsonBytes(bytes): JsonBytes,
+) -> Result<Json<ClientSecret>, Error> {
+    let body = SessionBody::parse(&bytes)?;
+    let subject = desk.admit(caller, &body, &context).await?;
+    let secret = super::create_session(&desk.sessions, &subject, body, &context).await?;
+    Ok(Json(secret))
+}
+
+/// The same as `POST /api/chatkit/session`.
+#[utoipa::path(
+    post,
+    path = "/api/chatkit/start",
+    tag = "sessions",
+    request_body(content = Option<SessionRequest>),
+    responses(
+        (status = 200, description = "The client secret", body = ClientSecret),
+        (status = "4XX", description = "The request was refused", body = ErrorBody),
+        (status = "5XX", description = "OpenAI or this service failed", body = ErrorBody),
+    ),
+    security(("user_token" = []), ("service_token" = []), ("visitor_cookie" = []))
+)]
+async fn start_session(
+    desk: State<Desk>,
+    caller: Extension<Caller>,
+    context: Extension<Arc<RequestContext>>,
+    body: JsonBytes,
+) -> Result<Json<ClientSecret>, Error> {
+    create_session(desk, caller, context, body).await
+}
+
+/// Mints a new session in place of the one whose secret the page holds.
+#[utoipa::path(
+    post,
+    path = "/api/chatkit/refresh",
+    tag = "sessions",
+    request_body(content = Option<RefreshRequest>),
+    responses(
+        (status = 200, description = "The new client secret", body = ClientSecret),
+        (status = "4XX", description = "The request was refused", body = ErrorBody),
+        (status = "5XX", description = "OpenAI or this service failed", body = ErrorBody),
+    ),
+    security(("user_token" = []), ("service_token" = []), ("visitor_cookie" = []))
+)]
+async fn refresh_session(
+    State(desk): State<Desk>,
+    Extension(caller): Extension<Caller>,
+    Extension(context): Extension<Arc<RequestContext>>,
+    JsonBytes(bytes): JsonBytes,
+) -> Result<Json<ClientSecret>, Error> {
+    let body = SessionBody::parse(&bytes)?;
+    let subject = desk.admit(caller, &body, &context).await?;
+    let secret = super::refresh_session(&desk.sessions, &subject, body, &context).await?;
+    Ok(Json(secret))
+}
+
+/// Cancels every live session that this service minted for the caller.
+#[utoipa::path(
+    delete,
+    path = "/api/chatkit/session",
+    tag = "sessions",
+    request_body(content = Option<SessionRequest>),
+    responses(
+        (status = 204, description = "Every session is cancelled"),
+        (status = "4XX", description = "The request was refused", body = ErrorBody),
+        (status = "5XX", description = "A cancel was not confirmed: the session stays, ask again", body = ErrorBody),
+    ),
+    security(("user_token" = []), ("service_token" = []), ("visitor_cookie" = []))
+)]
+async fn revoke_sessions(
+    State(desk): State<Desk>,
+    Extension(caller): Extension<Caller>,
+    Extension(context): Extension<Arc<RequestContext>>,
+    JsonBytes(bytes): JsonBytes,
+) -> Result<StatusCode, Error> {
+    let body = SessionBody::parse(&bytes)?;
+    let subject = desk.admit(caller, &body, &context).await?;
+    super::revoke_sessions(&desk.sessions, &subject, &context).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl Desk {
+    /// Names the user of a request and counts it. A service's request counts for the user it names, by the limits for
+    /// addresses and for users both.
+    async fn admit(
+        &self,
+        caller: Caller,
+        body: &SessionBody,
+        context: &RequestContext,
+    ) -> Result<Subject, Error> {
+        let subject = match caller {
+            Caller::User { id, claims } => Subject { user: id, claims: Some(claims) },
+            Caller::Visitor { id } => Subject { user: id, claims: None },
+            Caller::Service { .. } => {
+                let user = body.service_user()?;
+                context.note_user(&user);
+                self.limits.address().count_user(&user, context)?;
+                Subject { user, claims: None }
+            }
+        };
+        context.note_user(&subject.user);
+        self.limits.count_user(&subject.user, context).await?;
+        Ok(subject)
+    }
+}
