@@ -21,15 +21,11 @@ use tokio_util::task::TaskTracker;
 pub use body::SessionBody;
 pub use mint::ClientSecret;
 
-use crate::clock::Clock;
-use crate::config::hosted::HostedConfig;
 use crate::error::{Error, Kind};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request::RequestContext;
-use crate::upstream::sessions::SessionsApi;
 use crate::upstream::{self, Call, Deadline};
 use crate::user::{Fingerprint, UserId};
-use hosted::HostedMint;
 use mint::{Mint, MintRequest};
 use registry::{Registry, Session};
 use workflows::{Workflow, Workflows};
@@ -141,23 +137,6 @@ pub async fn revoke_sessions(
 }
 
 impl Sessions {
-    /// Sessions at OpenAI, as configured.
-    ///
-    /// # Errors
-    /// When the HTTP client can't be made.
-    pub fn hosted(
-        config: &HostedConfig,
-        registry: Arc<dyn Registry>,
-        clock: Arc<dyn Clock>,
-        tasks: TaskTracker,
-        metrics: Metrics,
-    ) -> Result<Self, upstream::BuildError> {
-        let client = upstream::Client::new(&config.upstream, clock.clone(), metrics.clone())?;
-        let mint = Arc::new(HostedMint::new(SessionsApi::new(client), config, clock));
-        let (workflows, timeout) = (Workflows::new(config), config.upstream.timeout);
-        Ok(Self { mint, registry, workflows, tasks, metrics, timeout })
-    }
-
     async fn open(
         &self,
         caller: &Subject,

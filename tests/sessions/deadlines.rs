@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::fixture::{House, seen, user};
-use crate::upstream::Reply;
+use crate::upstream::{Reply, ScriptedUpstream};
 
 const TIMEOUT: Duration = Duration::from_millis(250);
 
@@ -35,6 +35,18 @@ async fn an_answer_that_does_not_come_or_does_not_end_is_a_timeout() {
         assert_in_time(started);
         assert_eq!(house.upstream.requests().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_come_about_is_unavailable_before_the_time_is_over() {
+    // It accepts, and then waits for the end of a head that TLS never sends.
+    let upstream = ScriptedUpstream::start([]).await;
+    let base = upstream.base().replace("http://", "https://");
+    let extra =
+        [("CHATKIT_API_BASE", base.as_str()), ("UPSTREAM_RETRIES", "0"), ("UPSTREAM_TIMEOUT_SECONDS", "1")];
+    let house = House::at(upstream, &extra);
+    let seen = seen(house.mint().await).await;
+    assert_eq!((seen.status, seen.code.as_str()), (503, "upstream_unavailable"), "{seen:?}");
 }
 
 #[tokio::test]
@@ -72,6 +84,6 @@ async fn all_cancels_of_a_revocation_share_one_deadline() {
     let started = Instant::now();
     assert_eq!(seen(house.revoke(&user("ada")).await).await.code, "upstream_timeout");
     assert_in_time(started);
-    assert_eq!(house.registry.ids().len(), 12, "the confirmed ones are forgotten, the others stay");
+    assert_eq!(house.ids().await.len(), 12, "the confirmed ones are forgotten, the others stay");
     assert_eq!(house.upstream.requests().len(), 20 + 16, "nothing is sent when the time is over");
 }

@@ -76,7 +76,7 @@ async fn each_answer_of_openai_becomes_its_row_of_the_error_table() {
         assert!(seen.log.starts_with(code) && seen.log.contains(log), "{} lacks {log}", seen.log);
         assert_eq!(house.upstream.requests().len(), index + 1, "one request each");
     }
-    assert!(house.registry.ids().is_empty());
+    assert!(house.ids().await.is_empty());
     for (_, _, code, ..) in &rows {
         let count = rows.iter().filter(|row| row.2 == *code).count().to_string();
         let mints = format!(r#"chatkit_mints_total{{workflow="default",outcome="{code}"}}"#);

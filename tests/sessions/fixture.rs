@@ -1,21 +1,24 @@
 //! The rooms under test, set up from variables as the binary does it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::IntoResponse;
 use chatkit_server::clock::TestClock;
 use chatkit_server::config::Config;
 use chatkit_server::error::{Error, render};
-use chatkit_server::sessions::registry::{Registry, Session};
+use chatkit_server::sessions::hosted::HostedMint;
+use chatkit_server::sessions::registry::LocalRegistry;
+use chatkit_server::sessions::workflows::Workflows;
 use chatkit_server::sessions::{
     ClientSecret, SessionBody, Sessions, Subject, create_session, refresh_session, revoke_sessions,
 };
 use chatkit_server::telemetry::metrics::{self, Metrics};
 use chatkit_server::telemetry::request::RequestContext;
-use chatkit_server::user::{Fingerprint, UserId};
-use futures_util::future::BoxFuture;
+use chatkit_server::upstream::Client;
+use chatkit_server::upstream::sessions::SessionsApi;
+use chatkit_server::user::UserId;
 use serde_json::{Map, Value};
 use tokio_util::task::TaskTracker;
 
@@ -30,7 +33,6 @@ pub(crate) const KEY: &str = "sk-canary-of-the-api-key";
 pub(crate) struct House {
     pub(crate) sessions: Sessions,
     pub(crate) upstream: ScriptedUpstream,
-    pub(crate) registry: Arc<MapRegistry>,
     metrics: prometheus_client::registry::Registry,
 }
 
@@ -68,10 +70,17 @@ impl House {
         let config = config.unwrap_or_else(|problems| panic!("{problems:?}")).hosted;
         let clock = Arc::new(TestClock::at(NOW));
         let (metrics, metrics_registry) = Metrics::new(false);
-        let registry = Arc::new(MapRegistry::default());
-        let sessions = Sessions::hosted(&config, registry.clone(), clock, TaskTracker::new(), metrics);
-        let sessions = sessions.expect("the client can be made");
-        Self { sessions, upstream, registry, metrics: metrics_registry }
+        let client = Client::new(&config.upstream, clock.clone(), metrics.clone());
+        let client = client.expect("the client can be made");
+        let sessions = Sessions {
+            registry: Arc::new(LocalRegistry::new(1000, clock.clone(), &metrics)),
+            mint: Arc::new(HostedMint::new(SessionsApi::new(client), &config, clock)),
+            workflows: Workflows::new(&config),
+            tasks: TaskTracker::new(),
+            metrics,
+            timeout: config.upstream.timeout,
+        };
+        Self { sessions, upstream, metrics: metrics_registry }
     }
 
     /// A mint for `ada`.
@@ -89,6 +98,17 @@ impl House {
 
     pub(crate) async fn revoke(&self, caller: &Subject) -> Result<(), Error> {
         revoke_sessions(&self.sessions, caller, &RequestContext::default()).await
+    }
+
+    /// The ids of the live sessions of `ada` and `eve`, sorted.
+    pub(crate) async fn ids(&self) -> Vec<String> {
+        let mut ids = Vec::new();
+        for name in ["ada", "eve"] {
+            let own = self.sessions.registry.of_user(user(name).user.fingerprint()).await;
+            ids.extend(own.into_iter().map(|(_, id)| id.to_string()));
+        }
+        ids.sort();
+        ids
     }
 
     /// Waits until the work in the background is done.
@@ -136,48 +156,5 @@ pub(crate) async fn seen<T>(result: Result<T, Error>) -> Seen {
         code: json["error"]["code"].as_str().unwrap().to_owned(),
         retry_after: head.headers.get("retry-after").map(|value| value.to_str().unwrap().to_owned()),
         log,
-    }
-}
-
-/// A registry without bounds and without ends of life.
-#[derive(Default)]
-pub(crate) struct MapRegistry(Mutex<HashMap<Fingerprint, Session>>);
-
-impl MapRegistry {
-    /// The ids of all sessions, sorted.
-    pub(crate) fn ids(&self) -> Vec<String> {
-        let mut ids: Vec<_> = self.0.lock().unwrap().values().map(|session| session.id.to_string()).collect();
-        ids.sort();
-        ids
-    }
-}
-
-impl Registry for MapRegistry {
-    fn remember(&self, secret: Fingerprint, session: Session) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            self.0.lock().unwrap().insert(secret, session);
-        })
-    }
-
-    fn find(&self, secret: Fingerprint) -> BoxFuture<'_, Option<Session>> {
-        Box::pin(async move { self.0.lock().unwrap().get(&secret).cloned() })
-    }
-
-    fn of_user(&self, user: Fingerprint) -> BoxFuture<'_, Vec<(Fingerprint, Box<str>)>> {
-        Box::pin(async move {
-            let sessions = self.0.lock().unwrap();
-            let own = sessions.iter().filter(|(_, session)| session.user == user);
-            own.map(|(secret, session)| (*secret, session.id.clone())).collect()
-        })
-    }
-
-    fn forget(&self, secret: Fingerprint) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            self.0.lock().unwrap().remove(&secret);
-        })
-    }
-
-    fn live(&self) -> usize {
-        self.0.lock().unwrap().len()
     }
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chatkit_server::sessions::registry::Registry;
 use chatkit_server::user::Fingerprint;
 
 use crate::fixture::{House, seen, user};
@@ -44,7 +43,7 @@ async fn a_refresh_makes_the_new_session_first_and_then_ends_the_old_one() {
     assert_eq!(lines, [MINT, MINT], "nothing is cancelled while there is no new session");
     house.settle().await;
     assert_eq!(house.upstream.lines(), [MINT, MINT, &cancel(1)]);
-    assert_eq!(house.registry.ids(), ["cksess_2"]);
+    assert_eq!(house.ids().await, ["cksess_2"]);
 }
 
 #[tokio::test]
@@ -53,9 +52,9 @@ async fn a_refresh_does_not_wait_for_the_end_of_the_old_session() {
     let house = house_of_ada([session(2), slow], &[]).await;
     house.refresh(&user("ada"), &current(1)).await.unwrap();
     house.upstream.wait_for(3).await;
-    assert_eq!(house.registry.ids(), ["cksess_1", "cksess_2"], "not forgotten before it is confirmed");
+    assert_eq!(house.ids().await, ["cksess_1", "cksess_2"], "not forgotten before it is confirmed");
     house.settle().await;
-    assert_eq!(house.registry.ids(), ["cksess_2"]);
+    assert_eq!(house.ids().await, ["cksess_2"]);
 }
 
 #[tokio::test]
@@ -65,7 +64,7 @@ async fn a_cancel_that_fails_never_fails_the_refresh_and_the_old_session_stays_r
         assert_eq!(house.refresh(&user("ada"), &current(1)).await.unwrap().expose(), "ek_2");
         house.settle().await;
         assert_eq!(house.upstream.lines().last(), Some(&cancel(1)));
-        assert_eq!(house.registry.ids(), ["cksess_1", "cksess_2"]);
+        assert_eq!(house.ids().await, ["cksess_1", "cksess_2"]);
     }
 }
 
@@ -75,7 +74,7 @@ async fn an_old_session_that_is_gone_already_is_forgotten() {
         house_of_ada([session(2), Reply::error(404, "invalid_request_error", "x", "not found")], &[]).await;
     house.refresh(&user("ada"), &current(1)).await.unwrap();
     house.settle().await;
-    assert_eq!(house.registry.ids(), ["cksess_2"]);
+    assert_eq!(house.ids().await, ["cksess_2"]);
     let outcome =
         r#"chatkit_upstream_request_duration_seconds_count{operation="cancel_session",outcome="ok"}"#;
     assert_eq!(house.metric(outcome).as_deref(), Some("1"), "a 404 counts as done");
@@ -87,7 +86,7 @@ async fn a_refresh_that_fails_leaves_the_old_session_alone() {
     assert_eq!(seen(house.refresh(&user("ada"), &current(1)).await).await.code, "upstream_auth_failed");
     house.settle().await;
     assert_eq!(house.upstream.lines(), [MINT, MINT]);
-    assert_eq!(house.registry.ids(), ["cksess_1"]);
+    assert_eq!(house.ids().await, ["cksess_1"]);
 }
 
 #[tokio::test]
@@ -97,7 +96,7 @@ async fn the_secret_of_somebody_else_is_refused_before_anything_is_made() {
     assert_eq!((seen.status, seen.code.as_str()), (403, "session_mismatch"));
     house.settle().await;
     assert_eq!(house.upstream.lines(), [MINT], "the mint for ada alone");
-    assert_eq!(house.registry.ids(), ["cksess_1"]);
+    assert_eq!(house.ids().await, ["cksess_1"]);
 }
 
 #[tokio::test]
@@ -108,7 +107,7 @@ async fn an_unknown_secret_or_none_just_makes_a_session() {
         assert_eq!(house.refresh(&user("ada"), refreshed).await.unwrap().expose(), "ek_2");
         house.settle().await;
         assert_eq!(house.upstream.lines(), [MINT, MINT]);
-        assert_eq!(house.registry.ids(), ["cksess_1", "cksess_2"]);
+        assert_eq!(house.ids().await, ["cksess_1", "cksess_2"]);
     }
 }
 
@@ -143,7 +142,7 @@ async fn a_revocation_ends_every_session_of_the_caller_and_nobody_elses() {
     let mut cancels = house.upstream.lines().split_off(3);
     cancels.sort();
     assert_eq!(cancels, [cancel(1), cancel(3)]);
-    assert_eq!(house.registry.ids(), ["cksess_2"]);
+    assert_eq!(house.ids().await, ["cksess_2"]);
 }
 
 #[tokio::test]
@@ -163,12 +162,12 @@ async fn what_openai_does_not_confirm_stays_registered_and_is_the_answer() {
     house.upstream.then(Reply::text(403, ""));
     house.upstream.then(session(0));
     assert_eq!(seen(house.revoke(&user("ada")).await).await.code, "upstream_auth_failed");
-    let left = house.registry.ids();
+    let left = house.ids().await;
     assert_eq!(left.len(), 1, "{left:?}");
     house.upstream.then(session(0));
     house.revoke(&user("ada")).await.unwrap();
     assert_eq!(house.upstream.lines().last(), Some(&format!("{MINT}/{}/cancel", left[0])));
-    assert!(house.registry.ids().is_empty(), "the second time it is done");
+    assert!(house.ids().await.is_empty(), "the second time it is done");
 }
 
 #[tokio::test]
@@ -179,5 +178,5 @@ async fn a_session_without_an_id_works_and_leaves_nothing_to_cancel() {
     assert_eq!(seen.code, "session_mismatch", "whose it is is known all the same");
     house.revoke(&user("ada")).await.unwrap();
     assert_eq!(house.upstream.lines(), [MINT]);
-    assert!(house.registry.find(Fingerprint::of(b"ek_1")).await.is_none());
+    assert!(house.sessions.registry.find(Fingerprint::of(b"ek_1")).await.is_none());
 }
