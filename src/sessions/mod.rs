@@ -51,12 +51,19 @@ pub struct Sessions {
 }
 
 /// The user that a session request is for. A service has named it; anyone else is it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Subject {
     /// The user's id.
     pub user: UserId,
     /// The claims of the user's token, where there is one.
     pub claims: Option<Arc<Map<String, Value>>>,
+}
+
+/// Claims are the user's own business: `Debug` leaves them out.
+impl std::fmt::Debug for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subject").field("user", &self.user).finish_non_exhaustive()
+    }
 }
 
 /// `POST /api/chatkit/session`: makes a session for the caller.

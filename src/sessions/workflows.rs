@@ -47,6 +47,11 @@ impl Workflows {
         }
     }
 
+    /// Every workflow, the default one first.
+    pub fn all(&self) -> impl Iterator<Item = &Workflow> {
+        std::iter::once(&self.default).chain(&self.named)
+    }
+
     /// The workflow that a body asks for by `workflow` (a name, or an object with an id) and `workflowId`; the default one
     /// if it asks for none. `null` is as good as absent.
     ///
@@ -84,10 +89,7 @@ impl Workflows {
     fn grant<'a>(&'a self, wish: Wish<'a, '_>) -> Result<&'a Workflow, Error> {
         match wish {
             Wish::Named(workflow) => Ok(workflow),
-            Wish::Id(id) => {
-                let known = std::iter::once(&self.default).chain(&self.named);
-                known.into_iter().find(|known| *known.id == *id).ok_or_else(not_allowed)
-            }
+            Wish::Id(id) => self.all().find(|known| *known.id == *id).ok_or_else(not_allowed),
         }
     }
 

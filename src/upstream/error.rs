@@ -39,10 +39,10 @@ pub enum Defect {
     /// The body is over 1 MiB.
     #[error("an answer of more than 1 MiB")]
     TooLarge,
-    /// The body is no JSON.
-    #[error("an answer that is not JSON (is CHATKIT_API_BASE right?)")]
+    /// The body is no JSON, or no object.
+    #[error("an answer that is not a JSON object (is CHATKIT_API_BASE right?)")]
     NotJson,
-    /// The body is JSON without a `client_secret`.
+    /// The body is a JSON object without a `client_secret`.
     #[error("an answer without a client secret")]
     NoClientSecret,
 }
