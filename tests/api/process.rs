@@ -69,7 +69,7 @@ fn a_secret_comes_from_a_file_without_its_final_newline_but_not_from_both() {
     let mut vars = HOSTED[..2].to_vec();
     vars.extend([("JWT_SECRET_FILE", path.as_str()), ("CHATKIT_API_BASE", &base)]);
     let server = TestServer::start(&["serve"], &vars);
-    let answer = blocking(server.mint_as("ada").send());
+    let answer = answer_to(server.mint_as("ada"));
     assert_eq!(answer.status(), 200, "a token signed with the file's secret is good");
 
     vars.push(("JWT_SECRET", JWT_SECRET));
@@ -113,7 +113,7 @@ fn token_prints_a_jwt_that_the_server_takes() {
     assert_eq!(code, 0);
     let sandbox = TestServer::start(&["sandbox", "--port", "0"], &[]);
     let server = TestServer::hosted(&format!("http://{}", sandbox.addr()), &[]);
-    let answer = blocking(server.post("/api/chatkit/session").bearer_auth(token.trim()).send());
+    let answer = answer_to(server.post("/api/chatkit/session").bearer_auth(token.trim()));
     assert_eq!(answer.status(), 200);
     assert_eq!(run(&["token", "--user", "ada"], &[]).0, 2, "without JWT_SECRET it is bad configuration");
 }
@@ -128,7 +128,7 @@ fn service_token_prints_a_token_and_the_entry_that_lets_it_in() {
     let server = TestServer::hosted(&format!("http://{}", sandbox.addr()), &[("SERVICE_TOKENS", entry)]);
     let asked =
         server.post("/api/chatkit/session").bearer_auth(token).json(&serde_json::json!({"user": "ada"}));
-    assert_eq!(blocking(asked.send()).status(), 200);
+    assert_eq!(answer_to(asked).status(), 200);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn an_idle_server_ends_at_once_with_0_on_either_signal_even_with_connections_ope
     for signal in ["TERM", "INT"] {
         let mut server = TestServer::hosted("http://127.0.0.1:9", &[]);
         let fresh = std::net::TcpStream::connect(server.addr()).expect("it accepts");
-        assert_eq!(blocking(server.get("/healthz").send()).status(), 200, "and a kept-alive one");
+        assert_eq!(answer_to(server.get("/healthz")).status(), 200, "and a kept-alive one");
         let began = Instant::now();
         server.signal(signal);
         assert_eq!(server.ended().code(), Some(0), "{signal}");
@@ -189,10 +189,10 @@ fn an_idle_server_ends_at_once_with_0_on_either_signal_even_with_connections_ope
     }
 }
 
-/// Runs one future to its end.
-fn blocking<T, E: std::fmt::Debug>(future: impl Future<Output = Result<T, E>>) -> T {
+/// Sends a request and waits for the head of its answer.
+fn answer_to(request: reqwest::RequestBuilder) -> reqwest::Response {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(future).expect("an answer")
+    runtime.block_on(async { request.send().await }).expect("an answer")
 }
 
 fn free_port() -> u16 {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::server::{PATIENCE, TestServer};
-use crate::support::upstream::{Upstream, reply_after};
+use crate::support::upstream::{Reply, ScriptedUpstream};
 
 /// Waits until the server says that it is shutting down.
 async fn draining(server: &TestServer) {
@@ -15,12 +15,16 @@ async fn draining(server: &TestServer) {
     }
 }
 
+fn slow(delay: Duration) -> Reply {
+    Reply::session("cksess_1", "ek_1").after(delay)
+}
+
 #[tokio::test]
 async fn an_open_request_finishes_and_a_new_one_is_refused_and_then_it_exits_with_0() {
-    let upstream = Upstream::start(reply_after(Duration::from_millis(1500))).await;
-    let mut server = TestServer::hosted(upstream.url(), &[]);
+    let upstream = ScriptedUpstream::start([slow(Duration::from_millis(1500))]).await;
+    let mut server = TestServer::hosted(&upstream.base(), &[]);
     let open = tokio::spawn(server.mint_as("ada").send());
-    upstream.requested(1).await;
+    upstream.wait_for(1).await;
     server.signal("TERM");
     draining(&server).await;
 
@@ -39,10 +43,10 @@ async fn an_open_request_finishes_and_a_new_one_is_refused_and_then_it_exits_wit
 
 #[tokio::test]
 async fn the_grace_ends_it_in_any_case_with_0() {
-    let upstream = Upstream::start(reply_after(Duration::from_secs(9))).await;
-    let mut server = TestServer::hosted(upstream.url(), &[("SHUTDOWN_GRACE_SECONDS", "1")]);
+    let upstream = ScriptedUpstream::start([slow(Duration::from_secs(9))]).await;
+    let mut server = TestServer::hosted(&upstream.base(), &[("SHUTDOWN_GRACE_SECONDS", "1")]);
     let _open = tokio::spawn(server.mint_as("ada").send());
-    upstream.requested(1).await;
+    upstream.wait_for(1).await;
     let began = Instant::now();
     server.signal("TERM");
     assert_eq!(server.ended().code(), Some(0));
@@ -54,10 +58,10 @@ async fn the_grace_ends_it_in_any_case_with_0() {
 
 #[tokio::test]
 async fn a_second_signal_ends_it_now() {
-    let upstream = Upstream::start(reply_after(Duration::from_secs(9))).await;
-    let mut server = TestServer::hosted(upstream.url(), &[]);
+    let upstream = ScriptedUpstream::start([slow(Duration::from_secs(9))]).await;
+    let mut server = TestServer::hosted(&upstream.base(), &[]);
     let _open = tokio::spawn(server.mint_as("ada").send());
-    upstream.requested(1).await;
+    upstream.wait_for(1).await;
     server.signal("TERM");
     draining(&server).await;
     let began = Instant::now();

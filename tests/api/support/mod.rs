@@ -1,4 +1,6 @@
 //! What the tests share: the real binary as a server, a scripted upstream, tokens.
 
-pub mod server;
-pub mod tokens;
+pub(crate) mod redis;
+pub(crate) mod server;
+pub(crate) mod tokens;
+pub(crate) mod upstream;

@@ -10,27 +10,27 @@ use reqwest::RequestBuilder;
 use serde_json::Value;
 
 /// How long a test waits for something that should happen at once.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The key with which test servers check HS256 tokens.
-pub const JWT_SECRET: &str = "a-test-secret-that-is-long-enough-for-hs512-as-well-as-it-has-64b";
+pub(crate) const JWT_SECRET: &str = "a-test-secret-that-is-long-enough-for-hs512-as-well-as-it-has-64b";
 
 /// A key as OpenAI's look; tests look for it where it must not be.
-pub const API_KEY: &str = "sk-canary-key-3f9c2a";
+pub(crate) const API_KEY: &str = "sk-canary-key-3f9c2a";
 
 /// What a hosted server needs, besides an upstream.
-pub const HOSTED: &[(&str, &str)] =
+pub(crate) const HOSTED: &[(&str, &str)] =
     &[("OPENAI_API_KEY", API_KEY), ("CHATKIT_WORKFLOW_ID", "wf_default"), ("JWT_SECRET", JWT_SECRET)];
 
 /// A command of the binary with no variables but these, in an empty folder.
-pub fn command(args: &[&str], vars: &[(&str, &str)]) -> Command {
+pub(crate) fn command(args: &[&str], vars: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatkit-server"));
     command.args(args).env_clear().envs(vars.iter().copied()).current_dir(std::env::temp_dir());
     command
 }
 
 /// A running server.
-pub struct TestServer {
+pub(crate) struct TestServer {
     child: Child,
     addr: SocketAddr,
     stderr: Arc<Collected>,
@@ -45,7 +45,7 @@ struct Collected {
 
 impl TestServer {
     /// Starts `serve` with [`HOSTED`] and these variables, and waits until it listens.
-    pub fn hosted(upstream: &str, vars: &[(&str, &str)]) -> Self {
+    pub(crate) fn hosted(upstream: &str, vars: &[(&str, &str)]) -> Self {
         let mut all = HOSTED.to_vec();
         all.push(("CHATKIT_API_BASE", upstream));
         all.retain(|(name, _)| !vars.iter().any(|(other, _)| other == name));
@@ -54,7 +54,7 @@ impl TestServer {
     }
 
     /// Starts the binary with exactly these variables on a free port.
-    pub fn start(args: &[&str], vars: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(args: &[&str], vars: &[(&str, &str)]) -> Self {
         let mut command = command(args, vars);
         command.arg("--print-addr");
         if !vars.iter().any(|(name, _)| *name == "HOST") {
@@ -74,51 +74,52 @@ impl TestServer {
             panic!("no address on stdout but {line:?}; stderr:\n{}", stderr.text());
         };
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
+        Self { child, addr, stderr, client }
     }
 
     /// Where it listens.
-    pub fn addr(&self) -> SocketAddr {
+    pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
     /// Its process.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// The address of a path.
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }
 
-    pub fn get(&self, path: &str) -> RequestBuilder {
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
         self.client.get(self.url(path))
     }
 
-    pub fn post(&self, path: &str) -> RequestBuilder {
+    pub(crate) fn post(&self, path: &str) -> RequestBuilder {
         self.client.post(self.url(path))
     }
 
-    pub fn delete(&self, path: &str) -> RequestBuilder {
+    pub(crate) fn delete(&self, path: &str) -> RequestBuilder {
         self.client.delete(self.url(path))
     }
 
-    pub fn request(&self, method: &str, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {
         self.client.request(method.parse().expect("a method"), self.url(path))
     }
 
     /// `POST /api/chatkit/session` as this user, with an empty body.
-    pub fn mint_as(&self, user: &str) -> RequestBuilder {
+    pub(crate) fn mint_as(&self, user: &str) -> RequestBuilder {
         self.post("/api/chatkit/session").bearer_auth(super::tokens::hs256(user))
     }
 
     /// Everything on standard error so far.
-    pub fn logs(&self) -> String {
+    pub(crate) fn logs(&self) -> String {
         self.stderr.text()
     }
 
     /// The first JSON log line that fits, once it is there.
-    pub fn log_line(&self, fits: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn log_line(&self, fits: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         let mut text = self.stderr.text.lock().expect("no reader panicked");
         loop {
@@ -133,13 +134,13 @@ impl TestServer {
     }
 
     /// Sends a signal by its name (`TERM`, `INT`, `KILL`).
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
         assert!(sent.expect("kill runs").success(), "the signal is sent");
     }
 
     /// Waits for the process to end.
-    pub fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().expect("the process can be asked") {

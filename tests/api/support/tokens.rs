@@ -7,24 +7,24 @@ use serde_json::{Value, json};
 use super::server::JWT_SECRET;
 
 /// Seconds since the Unix epoch.
-pub fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     #[expect(clippy::disallowed_methods, reason = "tests sign tokens for the real clock of the server")]
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     i64::try_from(now.as_secs()).expect("before the year 292277026596")
 }
 
 /// A good token for this user.
-pub fn hs256(user: &str) -> String {
+pub(crate) fn hs256(user: &str) -> String {
     signed(&json!({"sub": user, "iat": now(), "exp": now() + 600}))
 }
 
 /// A token with these claims, signed with the test servers' key.
-pub fn signed(claims: &Value) -> String {
+pub(crate) fn signed(claims: &Value) -> String {
     signed_with(&json!({"alg": "HS256", "typ": "JWT"}), claims, JWT_SECRET)
 }
 
 /// A token with this header and these claims, signed by HS256 with this key.
-pub fn signed_with(header: &Value, claims: &Value, key: &str) -> String {
+pub(crate) fn signed_with(header: &Value, claims: &Value, key: &str) -> String {
     let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
     let message = format!("{}.{}", part(header), part(claims));
     let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());

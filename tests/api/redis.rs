@@ -1,8 +1,4 @@
 //! Limits and sessions over several replicas: against a real Redis, which is also killed, frozen and started again.
-#![cfg(test)]
-
-#[path = "support/redis.rs"]
-mod redis_server;
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -10,6 +6,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use ::redis::Commands;
 use chatkit_server::clock::{Clock, SystemClock, TestClock};
 use chatkit_server::config::env::Secret;
 use chatkit_server::config::limits::Rate;
@@ -19,10 +16,11 @@ use chatkit_server::sessions::registry::{LocalRegistry, Registry, Session};
 use chatkit_server::sessions::registry_redis::RedisRegistry;
 use chatkit_server::telemetry::metrics::{Metrics, render};
 use chatkit_server::user::{Fingerprint, UserId};
-use redis::Commands;
-use redis_server::RedisServer;
+
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::support::redis::RedisServer;
 
 /// What one replica has of its own: a link to Redis, kept until it is dropped.
 struct Replica {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::{Caller, invalid, read};
+use super::{Caller, invalid, read};
 
 #[tokio::test]
 async fn workflows_that_stand_for_an_error_give_it() -> Result<()> {

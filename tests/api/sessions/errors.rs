@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::fixture::{House, KEY, seen};
-use crate::upstream::Reply;
+use super::fixture::{House, KEY, seen};
+use crate::support::upstream::Reply;
 
 /// The answer, and what comes of it: status, code, `Retry-After`, and words of the log.
 type Row = (Reply, u16, &'static str, Option<&'static str>, &'static str);
@@ -101,7 +101,7 @@ async fn an_error_whose_body_is_cut_or_too_long_still_has_its_status() {
 #[tokio::test]
 async fn an_upstream_that_is_not_there_is_unavailable() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let upstream = crate::upstream::ScriptedUpstream::start([]).await;
+    let upstream = crate::support::upstream::ScriptedUpstream::start([]).await;
     let base = format!("http://{gone}");
     let house = House::at(upstream, &[("CHATKIT_API_BASE", &base), ("UPSTREAM_RETRIES", "0")]);
     let seen = seen(house.mint().await).await;

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use chatkit_server::sessions::ClientSecret;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::fixture::{House, KEY, body, user, user_with_claims};
-use crate::upstream::Reply;
+use super::fixture::{House, KEY, body, user, user_with_claims};
+use crate::support::upstream::Reply;
 
 /// Everything that is logged in this process.
 #[derive(Clone, Default)]

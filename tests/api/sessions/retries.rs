@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::fixture::{House, seen};
-use crate::upstream::Reply;
+use super::fixture::{House, seen};
+use crate::support::upstream::Reply;
 
 fn at_once(status: u16) -> Reply {
     Reply::error(status, "server_error", "x", "words").header("retry-after-ms", "1")

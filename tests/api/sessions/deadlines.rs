@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::fixture::{House, seen, user};
-use crate::upstream::{Reply, ScriptedUpstream};
+use super::fixture::{House, seen, user};
+use crate::support::upstream::{Reply, ScriptedUpstream};
 
 const TIMEOUT: Duration = Duration::from_millis(250);
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chatkit_server::user::Fingerprint;
 
-use crate::fixture::{House, seen, user};
-use crate::upstream::Reply;
+use super::fixture::{House, seen, user};
+use crate::support::upstream::Reply;
 
 const MINT: &str = "POST /v1/chatkit/sessions";
 

@@ -22,7 +22,7 @@ use chatkit_server::user::UserId;
 use serde_json::{Map, Value};
 use tokio_util::task::TaskTracker;
 
-use crate::upstream::{Reply, ScriptedUpstream};
+use crate::support::upstream::{Reply, ScriptedUpstream};
 
 /// The time at which all of this happens.
 pub(crate) const NOW: u64 = 1_800_000_000;

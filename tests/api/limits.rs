@@ -1,5 +1,4 @@
 //! The limit per client address, over a real socket, with the layers around it that the service has.
-#![cfg(test)]
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;

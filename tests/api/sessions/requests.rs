@@ -5,8 +5,8 @@ use chatkit_server::telemetry::request::RequestContext;
 use chatkit_server::user::Fingerprint;
 use serde_json::json;
 
-use crate::fixture::{House, KEY, NOW, body, seen, user, user_with_claims};
-use crate::upstream::{Recorded, Reply, ScriptedUpstream};
+use super::fixture::{House, KEY, NOW, body, seen, user, user_with_claims};
+use crate::support::upstream::{Recorded, Reply, ScriptedUpstream};
 
 fn one_session() -> [Reply; 1] {
     [Reply::session("cksess_1", "ek_1")]
