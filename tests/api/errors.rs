@@ -149,7 +149,8 @@ async fn a_body_that_is_too_large_is_413_and_one_that_is_not_json_is_415() {
     let server = TestServer::hosted(NOWHERE, &[]);
     let large = format!("{{\"x\":\"{}\"}}", "x".repeat(64 * 1024));
     let announced = server.mint_as("ada").header("content-type", "application/json").body(large.clone());
-    refused(announced, 413, "invalid_request_error", "body_too_large").await;
+    let answer = refused(announced, 413, "invalid_request_error", "body_too_large").await;
+    assert_eq!(answer.headers()["connection"], "close", "the rest of the body is not waited for");
     let chunks = futures_util::stream::iter(
         large
             .into_bytes()
@@ -161,7 +162,8 @@ async fn a_body_that_is_too_large_is_413_and_one_that_is_not_json_is_415() {
         .mint_as("ada")
         .header("content-type", "application/json")
         .body(reqwest::Body::wrap_stream(chunks));
-    refused(streamed, 413, "invalid_request_error", "body_too_large").await;
+    let answer = refused(streamed, 413, "invalid_request_error", "body_too_large").await;
+    assert_eq!(answer.headers()["connection"], "close");
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/json5", ""] {
         let request = server.mint_as("ada").header("content-type", content_type).body("{}");
         refused(request, 415, "invalid_request_error", "unsupported_media_type").await;
@@ -220,6 +222,7 @@ async fn a_head_or_a_body_that_takes_over_30_seconds_is_408_and_a_silent_connect
     assert_eq!(silent.await.expect("no panic"), "", "a connection that never sends a head is closed");
     for answer in [head.await.expect("no panic"), body.await.expect("no panic")] {
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
         let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
         let body: Value = serde_json::from_str(body).expect("JSON");
         assert_eq!(body["error"]["code"], "request_timeout", "{body}");
