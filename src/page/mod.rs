@@ -96,7 +96,7 @@ impl File {
     }
 
     fn answer(&self, asked: &HeaderMap) -> Response {
-        let known = asked.get(IF_NONE_MATCH) == Some(&self.headers[2].1);
+        let known = names_etag(asked, &self.headers[2].1);
         let mut response =
             if known { StatusCode::NOT_MODIFIED.into_response() } else { self.text.into_response() };
         for (name, value) in &self.headers {
@@ -107,6 +107,16 @@ impl File {
         }
         response
     }
+}
+
+/// Whether `If-None-Match` names this tag: a list, compared weakly (RFC 9110 section 13.1.2), because a proxy that
+/// compresses makes tags weak.
+fn names_etag(asked: &HeaderMap, etag: &HeaderValue) -> bool {
+    let lines = asked.get_all(IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(str::trim).any(|tag| {
+        let strong = tag.strip_prefix("W/").unwrap_or(tag);
+        tag == "*" || strong.as_bytes() == etag.as_bytes()
+    })
 }
 
 /// The page's own files, ChatKit's script and iframe, OpenAI's API (the widget's requests leave from the page), and
