@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::header::ALLOW;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tower::ServiceExt;
@@ -27,9 +28,12 @@ impl Folder {
 
     /// Answers GET and HEAD for a file; a folder answers with its `index.html`. Anything else is not found.
     pub async fn answer(&self, request: Request) -> Response {
-        let reading = matches!(*request.method(), Method::GET | Method::HEAD);
-        if !reading || !self.is_public(request.uri().path()).await {
+        if !self.is_public(request.uri().path()).await {
             return not_found().into_response();
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let refusal = Error::new(Kind::MethodNotAllowed, "Files are for GET and HEAD.");
+            return ([(ALLOW, "GET,HEAD")], refusal).into_response();
         }
         match self.files.clone().oneshot(request).await {
             Ok(response) if response.status() == StatusCode::NOT_FOUND => not_found().into_response(),
@@ -46,8 +50,12 @@ impl Folder {
     }
 }
 
-/// The decoded parts of a path, or nothing if one begins with a dot or can't be the name of a file.
+/// The decoded parts of a path, or nothing if one begins with a dot or can't be the name of a file. Two slashes in a row
+/// are refused: where a folder's missing slash is added, `//name/` would lead a browser to another host.
 fn plain_parts(path: &str) -> Option<Vec<String>> {
+    if path.contains("//") {
+        return None;
+    }
     path.split('/')
         .filter(|part| !part.is_empty())
         .map(|part| {
@@ -96,6 +104,8 @@ mod tests {
             "/%",
             "/%f",
             "/%ff",
+            "//a",
+            "/a//b",
         ] {
             assert_eq!(plain_parts(path), None, "{path}");
         }
