@@ -157,15 +157,17 @@ async fn asset(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let cdn = app.cdn.as_ref().ok_or_else(not_found)?;
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_authority(host));
-    let host = host.ok_or_else(|| Error::invalid("`Host` must name this service."))?;
+    let host = own_authority(&headers).ok_or_else(|| Error::invalid("`Host` must name this service."))?;
     let scheme = if client.https { "https" } else { "http" };
     cdn.answer(&method, &path, &headers, &format!("{scheme}://{host}")).await
 }
 
-/// A host name or address with an optional port: nothing that could end a string in a script.
-fn is_authority(host: &str) -> bool {
-    host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
+/// The one `Host`, a name or an address with an optional port: nothing that could end a string in a script.
+fn own_authority(headers: &HeaderMap) -> Option<&str> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    host.to_str().ok().filter(|host| !host.is_empty() && host.bytes().all(fits))
 }
 
 /// 200 while the process runs.
