@@ -3,14 +3,21 @@
 
 mod support;
 
+mod access;
+mod assets;
+mod check;
 mod cors;
 mod errors;
 mod limits;
 mod metrics;
+mod oidc;
 mod openapi;
+mod page;
 mod process;
 mod redis;
+mod replicas;
 mod sandbox;
+mod secrets;
 mod sessions;
 mod shutdown;
 mod strangers;

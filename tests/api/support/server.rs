@@ -33,6 +33,7 @@ pub(crate) fn command(args: &[&str], vars: &[(&str, &str)]) -> Command {
 pub(crate) struct TestServer {
     child: Child,
     addr: SocketAddr,
+    stdout: Arc<Collected>,
     stderr: Arc<Collected>,
     client: reqwest::Client,
 }
@@ -74,7 +75,7 @@ impl TestServer {
             panic!("no address on stdout but {line:?}; stderr:\n{}", stderr.text());
         };
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
-        Self { child, addr, stderr, client }
+        Self { child, addr, stdout: collect(stdout), stderr, client }
     }
 
     /// Where it listens.
@@ -111,6 +112,11 @@ impl TestServer {
     /// `POST /api/chatkit/session` as this user, with an empty body.
     pub(crate) fn mint_as(&self, user: &str) -> RequestBuilder {
         self.post("/api/chatkit/session").bearer_auth(super::tokens::hs256(user))
+    }
+
+    /// Everything on standard output so far, after the address.
+    pub(crate) fn stdout(&self) -> String {
+        self.stdout.text()
     }
 
     /// Everything on standard error so far.
