@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use watch::Watch;
 
 use crate::support::redis::RedisServer;
-use crate::support::server::{API_KEY, JWT_SECRET, PATIENCE, TestServer};
+use crate::support::server::{API_KEY, PATIENCE, TestServer};
 use crate::support::tokens;
 use crate::support::upstream::{Reply, ScriptedUpstream};
 
@@ -271,6 +271,32 @@ async fn last_days(watch: &Watch, format: &str) {
     keep(watch, &server);
 }
 
+/// A head and a body that never end; both are given 30 seconds.
+async fn endless_days(watch: &Watch, format: &str) {
+    let server = talkative(NOWHERE, format, &[]);
+    let token = watch.token("endless");
+    let head =
+        format!("POST {SESSION} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncookie: {STRAY}\r\n");
+    let body = format!("{head}content-type: application/json\r\ncontent-length: 99\r\n\r\n{{\"k\":\"{STRAY}");
+    let talks = [head, body].map(|sent| {
+        let addr = server.addr();
+        tokio::task::spawn_blocking(move || {
+            let mut stream = TcpStream::connect(addr).expect("it accepts");
+            stream.set_read_timeout(Some(PATIENCE * 2)).expect("a deadline");
+            stream.write_all(sent.as_bytes()).expect("it reads");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("it ends");
+            answer
+        })
+    });
+    for talk in talks {
+        let answer = talk.await.expect("no panic");
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        watch.hear("the answer to what never ends", answer);
+    }
+    keep(watch, &server);
+}
+
 fn keep(watch: &Watch, server: &TestServer) {
     let logs = server.logs();
     assert!(logs.contains("TRACE"), "it said all it could");
@@ -295,8 +321,7 @@ fn dump(port: &str) -> String {
     all
 }
 
-async fn live_through_everything(format: &str) -> Watch {
-    let watch = Watch::new();
+async fn live_through_everything(watch: &Watch, format: &str) {
     let redis = RedisServer::start_with(Some(REDIS_PASSWORD));
     let port = redis.url().rsplit(':').next().expect("a port").to_owned();
     let redis_url = format!("redis://:canary%2Bredis%2Fpassword%3D1@127.0.0.1:{port}");
@@ -304,11 +329,11 @@ async fn live_through_everything(format: &str) -> Watch {
     let upstream = ScriptedUpstream::start([]).await;
     let vars = [("REDIS_URL", redis_url.as_str()), ("METRICS_ADDR", &metrics)];
     let mut server = talkative(&upstream.base(), format, &vars);
-    good_days(&watch, &server, &upstream).await;
+    good_days(watch, &server, &upstream).await;
     let kept = dump(&port);
     assert!(kept.contains("chatkit:session:") && kept.contains("chatkit:limit:"), "{kept}");
     watch.hear("Redis", kept);
-    strangers(&watch, &server).await;
+    strangers(watch, &server).await;
     drop(redis);
     upstream.then(session(99));
     watch.ask(server.post(SESSION).bearer_auth(watch.token("redisless")), 200).await;
@@ -316,15 +341,15 @@ async fn live_through_everything(format: &str) -> Watch {
     watch.hear("the metrics", scraped.text().await.expect("text"));
     server.signal("TERM");
     server.ended();
-    keep(&watch, &server);
-    bad_days(&watch, format).await;
-    last_days(&watch, format).await;
-    watch
+    keep(watch, &server);
+    bad_days(watch, format).await;
+    last_days(watch, format).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_comes_out_anywhere_whatever_happens_at_the_most_talkative_level() {
-    let watch = live_through_everything("json").await;
+    let watch = Watch::new();
+    tokio::join!(live_through_everything(&watch, "json"), endless_days(&watch, "json"));
     let codes = watch.codes.lock().unwrap().clone();
     let all: BTreeSet<String> = [
         "invalid_json",
@@ -361,5 +386,7 @@ async fn no_secret_comes_out_anywhere_whatever_happens_at_the_most_talkative_lev
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_comes_out_in_text_for_people_either() {
-    live_through_everything("text").await.assert_nothing_leaked();
+    let watch = Watch::new();
+    live_through_everything(&watch, "text").await;
+    watch.assert_nothing_leaked();
 }
