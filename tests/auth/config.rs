@@ -51,6 +51,9 @@ fn defaults_are_those_that_are_documented() {
         "32 bytes are enough for HS256 alone"
     );
     assert!(!config.cookies_authenticate());
+    let proxy =
+        |value| configure(&[("JWT_SECRET", SECRET), ("HTTPS_PROXY", value)]).0.https_proxy.map(String::from);
+    assert_eq!(proxy("proxy.example:3128"), Some("http://proxy.example:3128/".into()), "without a scheme");
     let cookie = [("JWT_SECRET", SECRET), ("JWT_COOKIE", "session")];
     assert!(configure(&cookie).0.cookies_authenticate());
     let visitors = [("AUTH_ANONYMOUS", "on"), ("CHATKIT_COOKIE_KEY", COOKIE_KEY)];
@@ -118,7 +121,7 @@ fn bad_values_are_problems_of_their_variable() {
         ("AUTH_ANONYMOUS", "yes"),
         ("CHATKIT_COOKIE_KEY", "short"),
         ("CHATKIT_COOKIE_SAMESITE", "strict"),
-        ("HTTPS_PROXY", "socks"),
+        ("HTTPS_PROXY", "socks5://proxy:1080"),
     ] {
         let (_, found) = configure(&[key, (name, value)]);
         assert!(found.iter().any(|problem| problem.variable == name), "{name} {value:?}: {found:?}");
