@@ -10,5 +10,6 @@ mod attacks;
 mod config;
 mod cookies;
 mod credentials;
+mod discovery;
 mod fetched;
 mod support;
