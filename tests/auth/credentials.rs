@@ -1,9 +1,11 @@
 //! Which credential decides? One does: what is there and bad is refused, with no falling back to another.
 
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::IntoResponse;
-use chatkit_server::auth::{Answered, Caller, Error, Flaw, Rejection, new_service_token};
+use chatkit_server::auth::{Answered, Asking, Caller, Error, Flaw, Rejection, new_service_token};
 use chatkit_server::error;
 use jsonwebtoken::Algorithm;
+use proptest::prelude::*;
 use serde_json::json;
 
 use crate::support::{Auth, COOKIE_KEY, Key, NOW, SECRET, claims, headers_of, pem};
@@ -163,5 +165,42 @@ async fn refusals_become_the_documented_statuses_and_codes() {
         assert_eq!(error.kind().parts().2, code);
         assert!(!format!("{error:?}").contains("canary"), "the credential is not repeated: {error:?}");
         assert_eq!(error.into_response().status(), status, "{code}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_headers_are_answered_without_a_panic_and_prove_nothing(
+        lines in proptest::collection::vec((0..6_usize, proptest::collection::vec(any::<u8>(), 0..60)), 0..6),
+    ) {
+        const PREFIXES: [(&str, &str); 6] = [
+            ("authorization", ""),
+            ("authorization", "Bearer "),
+            ("cookie", "session="),
+            ("cookie", "chatkit_visitor=v1."),
+            ("origin", "https://"),
+            ("host", ""),
+        ];
+        let mut headers = HeaderMap::new();
+        for (kind, bytes) in lines {
+            let (name, prefix) = PREFIXES[kind];
+            if let Ok(value) = HeaderValue::from_bytes(&[prefix.as_bytes(), &bytes].concat()) {
+                headers.append(HeaderName::from_static(name), value);
+            }
+        }
+        let auth = everything(&format!("shop:{}", "ab".repeat(32)));
+        let allowed_origin = |_: &str| true;
+        let asking = Asking {
+            headers: &headers,
+            client_is_loopback: false,
+            https: true,
+            allowed_origin: &allowed_origin,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let answered = runtime.block_on(auth.inner.authenticate(&asking));
+        if let Ok(answered) = answered {
+            prop_assert!(matches!(answered.caller, Caller::Visitor { .. }), "{:?}", answered);
+            prop_assert!(!headers.contains_key("authorization"), "a bad header is never passed over");
+        }
     }
 }

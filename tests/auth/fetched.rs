@@ -342,3 +342,14 @@ async fn the_age_of_the_keys_is_measured_by_host() {
     let text = render(&auth.registry);
     assert!(text.lines().any(|line| line.contains("jwks_age") && line.contains(host)), "{text}");
 }
+
+#[tokio::test]
+async fn the_tasks_end_when_told_to_whether_they_fetch_or_wait() {
+    let issuer = Issuer::start().await;
+    issuer.publish(&[Key::p256().jwk()]);
+    from(&issuer).await.stop().await;
+    issuer.hold();
+    let auth = Auth::new(&[("JWKS_URL", &issuer.jwks_url())]);
+    issuer.asked("/jwks", 2).await;
+    auth.stop().await;
+}

@@ -45,7 +45,8 @@ pub(crate) struct Auth {
     pub(crate) inner: Authenticator,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) registry: prometheus_client::registry::Registry,
-    _stop: DropGuard,
+    tasks: TaskTracker,
+    stop: DropGuard,
 }
 
 /// No waiting time of these ever ends in a test that passes, unless the test sets it.
@@ -77,7 +78,14 @@ impl Auth {
         let tasks = TaskTracker::new();
         let inner = Authenticator::with_timing(&config, clock.clone(), metrics, &tasks, stop.clone(), timing)
             .unwrap();
-        Self { inner, clock, registry, _stop: stop.drop_guard() }
+        Self { inner, clock, registry, tasks, stop: stop.drop_guard() }
+    }
+
+    /// Tells the tasks to stop, and waits until they have.
+    pub(crate) async fn stop(self) {
+        self.stop.disarm().cancel();
+        self.tasks.close();
+        tokio::time::timeout(Duration::from_secs(20), self.tasks.wait()).await.expect("the tasks end");
     }
 
     /// Asks over https with these headers; `https://shop.example` is an allowed origin.
