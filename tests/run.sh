@@ -116,7 +116,7 @@ step "bans, licences, sources" cargo deny --locked check --hide-inclusion-graph 
 step "advisories" advisories
 step "clippy" cargo clippy --all-targets --locked -- -D warnings
 step "documentation" documentation
-step "tests" cargo test --locked
+step "tests" cargo test --locked --no-fail-fast
 step "release profile" cargo test --release --locked --test jwt_release
 step "browser" browser
 
