@@ -51,7 +51,7 @@ fn client_error(error: &reqwest::Error) -> Error {
 pub(super) enum Place {
     /// At this address.
     Jwks(Url),
-    /// Where the issuer's OpenID configuration says. The address is kept until it fails.
+    /// Where the issuer's OpenID configuration says. The address is kept, and looked up again when it fails.
     Issuer { issuer: String, jwks: Option<Url> },
 }
 
@@ -94,10 +94,13 @@ impl Place {
         match self {
             Self::Jwks(url) => fetch_keys(client, url.clone()).await,
             Self::Issuer { issuer, jwks } => {
-                let url = match jwks.take() {
-                    Some(url) => url,
-                    None => discover(client, issuer).await?,
-                };
+                if let Some(url) = jwks.clone()
+                    && let Ok(fetched) = fetch_keys(client, url).await
+                {
+                    return Ok(fetched);
+                }
+                // The issuer may have moved its keys.
+                let url = discover(client, issuer).await?;
                 let fetched = fetch_keys(client, url.clone()).await?;
                 *jwks = Some(url);
                 Ok(fetched)

@@ -59,18 +59,18 @@ mod tests {
 
     use super::*;
 
-    fn with(name: HeaderName, values: &[&[u8]]) -> HeaderMap {
+    fn with(name: &HeaderName, values: &[&[u8]]) -> HeaderMap {
         values.iter().map(|value| (name.clone(), HeaderValue::from_bytes(value).unwrap())).collect()
     }
 
     #[test]
     fn one_bearer_header_gives_its_token_whatever_the_case_of_the_scheme() {
         for line in ["Bearer a.b-c", "bearer a.b-c", "BEARER   a.b-c", "Bearer a.b-c "] {
-            assert_eq!(bearer(&with(AUTHORIZATION, &[line.as_bytes()])), Ok(Some("a.b-c")), "{line:?}");
+            assert_eq!(bearer(&with(&AUTHORIZATION, &[line.as_bytes()])), Ok(Some("a.b-c")), "{line:?}");
         }
         assert_eq!(bearer(&HeaderMap::new()), Ok(None));
         assert_eq!(
-            bearer(&with(AUTHORIZATION, &[b"Bearer cks_x=="])),
+            bearer(&with(&AUTHORIZATION, &[b"Bearer cks_x=="])),
             Ok(Some("cks_x==")),
             "token68 may end in ="
         );
@@ -92,27 +92,27 @@ mod tests {
             b"Bearer a, Bearer b",
         ];
         for line in lines {
-            assert_eq!(bearer(&with(AUTHORIZATION, &[line])), Err(Flaw::NotBearer), "{line:?}");
+            assert_eq!(bearer(&with(&AUTHORIZATION, &[line])), Err(Flaw::NotBearer), "{line:?}");
         }
-        let twice = with(AUTHORIZATION, &[b"Bearer a", b"Bearer a"]);
+        let twice = with(&AUTHORIZATION, &[b"Bearer a", b"Bearer a"]);
         assert_eq!(bearer(&twice), Err(Flaw::SeveralHeaders), "also when both are the same");
     }
 
     #[test]
     fn a_cookie_is_found_by_its_whole_name_in_whichever_header_line() {
-        let headers = with(COOKIE, &[b"xsid=1; sid=a=b;SID=2", b"other=3"]);
+        let headers = with(&COOKIE, &[b"xsid=1; sid=a=b;SID=2", b"other=3"]);
         assert_eq!(cookie(&headers, "sid"), Ok(Some("a=b")));
         assert_eq!(cookie(&headers, "other"), Ok(Some("3")));
         assert_eq!(cookie(&headers, "si"), Ok(None));
-        assert_eq!(cookie(&with(COOKIE, &[b"sid=\"abc\""]), "sid"), Ok(Some("abc")), "quotes");
-        assert_eq!(cookie(&with(COOKIE, &[b"sid="]), "sid"), Ok(Some("")), "an empty cookie is there");
+        assert_eq!(cookie(&with(&COOKIE, &[b"sid=\"abc\""]), "sid"), Ok(Some("abc")), "quotes");
+        assert_eq!(cookie(&with(&COOKIE, &[b"sid="]), "sid"), Ok(Some("")), "an empty cookie is there");
     }
 
     #[test]
     fn two_cookies_of_one_name_are_refused() {
-        assert_eq!(cookie(&with(COOKIE, &[b"sid=1; sid=1"]), "sid"), Err(Flaw::SeveralCookies));
-        assert_eq!(cookie(&with(COOKIE, &[b"sid=1", b"sid=2"]), "sid"), Err(Flaw::SeveralCookies));
-        assert_eq!(cookie(&with(COOKIE, &[b"sid=\xff"]), "sid"), Err(Flaw::NotThreeParts), "no text");
+        assert_eq!(cookie(&with(&COOKIE, &[b"sid=1; sid=1"]), "sid"), Err(Flaw::SeveralCookies));
+        assert_eq!(cookie(&with(&COOKIE, &[b"sid=1", b"sid=2"]), "sid"), Err(Flaw::SeveralCookies));
+        assert_eq!(cookie(&with(&COOKIE, &[b"sid=\xff"]), "sid"), Err(Flaw::NotThreeParts), "no text");
     }
 
     proptest! {
@@ -131,14 +131,14 @@ mod tests {
 
         #[test]
         fn a_written_token_is_read_back(token in "[A-Za-z0-9._~+/-]{1,80}={0,2}", scheme in "[Bb][Ee]arer") {
-            let headers = with(AUTHORIZATION, &[format!("{scheme} {token}").as_bytes()]);
+            let headers = with(&AUTHORIZATION, &[format!("{scheme} {token}").as_bytes()]);
             prop_assert_eq!(bearer(&headers), Ok(Some(token.as_str())));
         }
 
         #[test]
         fn a_written_cookie_is_read_back(value in "[A-Za-z0-9._=-]{0,80}", before in "[a-r]{1,8}", after in "[t-z]{1,8}") {
             let line = format!("{before}=1; sid={value}; {after}=2");
-            let headers = with(COOKIE, &[line.as_bytes()]);
+            let headers = with(&COOKIE, &[line.as_bytes()]);
             prop_assert_eq!(cookie(&headers, "sid"), Ok(Some(value.as_str())));
         }
     }

@@ -311,8 +311,10 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// A proxy is often written without a scheme; then it speaks http.
 fn proxy_url(text: &str) -> Option<Url> {
-    Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    Url::parse(&with_scheme).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 /// RFC 9110's `token`: what a cookie's name is made of.

@@ -39,15 +39,27 @@ pub fn router(desk: Desk) -> OpenApiRouter<()> {
 #[expect(dead_code, reason = "it documents the body, which `SessionBody` parses")]
 #[schema(as = SessionRequest)]
 struct SessionRequest {
-    /// The name of a configured workflow, or `{"id": "wf_…"}` with the id of one. Left out: the default workflow.
-    #[schema(value_type = Option<Object>, example = "support")]
-    workflow: Option<String>,
+    /// A configured workflow. Left out: the default workflow.
+    workflow: Option<NameOrId>,
     /// The id of a configured workflow.
     #[schema(rename = "workflowId")]
     workflow_id: Option<String>,
-    /// The user to mint for: a string or `{"id": …}`. A service token must name one; from anyone else it is ignored.
-    #[schema(value_type = Option<Object>, example = "ada")]
-    user: Option<String>,
+    /// The user to mint for. A service token must name one; from anyone else it is ignored.
+    user: Option<NameOrId>,
+}
+
+/// A name, or an object with an id.
+#[derive(serde::Deserialize, utoipa::ToSchema)]
+#[expect(dead_code, reason = "it documents the body, which `SessionBody` parses")]
+#[serde(untagged)]
+enum NameOrId {
+    /// A workflow's name, or a user's id.
+    Name(String),
+    /// A workflow's id, or a user's.
+    Id {
+        /// `wf_…`, or the user's id.
+        id: String,
+    },
 }
 
 /// A session request that may name the secret to replace.
@@ -62,6 +74,36 @@ struct RefreshRequest {
     current_client_secret: Option<String>,
 }
 
+/// How a session request may fail.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it documents the answers, which `Error` makes")]
+enum Refusals {
+    /// The body is not as documented; the message names the field.
+    #[response(status = 400)]
+    Invalid(ErrorBody<'static>),
+    /// No credential, or one that is not good.
+    #[response(status = 401)]
+    Unknown(ErrorBody<'static>),
+    /// The caller may not do that.
+    #[response(status = 403)]
+    Forbidden(ErrorBody<'static>),
+    /// Too many requests: wait for `Retry-After` seconds.
+    #[response(status = 429)]
+    Limited(ErrorBody<'static>),
+    /// OpenAI refused what this service sent.
+    #[response(status = 502)]
+    Refused(ErrorBody<'static>),
+    /// OpenAI or this service is away or busy: try again after `Retry-After` seconds.
+    #[response(status = 503)]
+    Away(ErrorBody<'static>),
+    /// OpenAI took too long.
+    #[response(status = 504)]
+    Late(ErrorBody<'static>),
+    /// Any other error, in the same shape.
+    #[response(status = "default")]
+    Other(ErrorBody<'static>),
+}
+
 /// Mints a session for the caller.
 #[utoipa::path(
     post,
@@ -70,8 +112,7 @@ struct RefreshRequest {
     request_body(content = Option<SessionRequest>),
     responses(
         (status = 200, description = "The client secret", body = ClientSecret),
-        (status = "4XX", description = "The request was refused", body = ErrorBody),
-        (status = "5XX", description = "OpenAI or this service failed", body = ErrorBody),
+        Refusals
     ),
     security(("user_token" = []), ("service_token" = []), ("visitor_cookie" = []))
 )]
@@ -95,8 +136,7 @@ async fn create_session(
     request_body(content = Option<SessionRequest>),
     responses(
         (status = 200, description = "The client secret", body = ClientSecret),
-        (status = "4XX", description = "The request was refused", body = ErrorBody),
-        (status = "5XX", description = "OpenAI or this service failed", body = ErrorBody),
+        Refusals
     ),
     security(("user_token" = []), ("service_token" = []), ("visitor_cookie" = []))
 )]
@@ -117,8 +157,7 @@ async fn start_session(
     request_body(content = Option<RefreshRequest>),
     responses(
         (status = 200, description = "The new client secret", body = ClientSecret),
-        (status = "4XX", description = "The request was refused", body = ErrorBody),
-        (status = "5XX", description = "OpenAI or this service failed", body = ErrorBody),
+        Refusals
     ),
     security(("user_token" = []), ("service_token" = []), ("visitor_cookie" = []))
 )]
@@ -142,8 +181,7 @@ async fn refresh_session(
     request_body(content = Option<SessionRequest>),
     responses(
         (status = 204, description = "Every session is cancelled"),
-        (status = "4XX", description = "The request was refused", body = ErrorBody),
-        (status = "5XX", description = "A cancel was not confirmed: the session stays, ask again", body = ErrorBody),
+        Refusals
     ),
     security(("user_token" = []), ("service_token" = []), ("visitor_cookie" = []))
 )]

@@ -13,7 +13,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging for this process. `filter` is written as for `RUST_LOG`.
+/// Starts logging for this process. `filter` is written as for `RUST_LOG`. A panic becomes a log line that says where;
+/// what it says is logged where it is answered.
 ///
 /// # Errors
 /// When logging has been started before.
@@ -21,7 +22,14 @@ pub fn start(filter: EnvFilter, format: LogFormat) -> Result<(), TryInitError> {
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     match format {
-        LogFormat::Text => registry.with(layer).try_init(),
-        LogFormat::Json => registry.with(layer.json().flatten_event(true).with_span_list(false)).try_init(),
+        LogFormat::Text => registry.with(layer).try_init()?,
+        LogFormat::Json => {
+            registry.with(layer.json().flatten_event(true).with_span_list(false)).try_init()?
+        }
     }
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, "a panic");
+    }));
+    Ok(())
 }

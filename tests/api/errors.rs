@@ -3,10 +3,16 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use chatkit_server::layers;
+use chatkit_server::lifecycle::Lifecycle;
+use chatkit_server::server::Server;
+use chatkit_server::telemetry::metrics::Metrics;
 use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use crate::support::server::{PATIENCE, TestServer};
+use crate::support::server::{PATIENCE, TestServer, send_meanwhile};
 use crate::support::tokens;
 use crate::support::upstream::{Reply, ScriptedUpstream};
 
@@ -300,7 +306,7 @@ async fn past_the_most_requests_at_once_it_is_503_but_health_checks_pass() {
     let upstream =
         ScriptedUpstream::start([Reply::session("cksess_1", "ek_1").after(Duration::from_secs(2))]).await;
     let server = TestServer::hosted(&upstream.base(), &[("MAX_CONCURRENT_REQUESTS", "1")]);
-    let open = tokio::spawn(server.mint_as("ada").send());
+    let open = send_meanwhile(server.mint_as("ada"));
     upstream.wait_for(1).await;
     refused(server.mint_as("bob"), 503, "api_error", "overloaded").await;
     for path in ["/healthz", "/readyz"] {
@@ -317,4 +323,24 @@ async fn while_there_are_no_keys_it_is_503_and_says_what_is_missing() {
     let token = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJzdWIiOiJhZGEiLCJleHAiOjk5OTk5OTk5OTl9.AAAA";
     let asked = server.post(SESSION).bearer_auth(token).timeout(PATIENCE);
     refused(asked, 503, "upstream_error", "upstream_unavailable").await;
+}
+
+#[tokio::test]
+async fn a_panic_is_500_in_the_same_shape_and_the_next_request_is_served() {
+    let (metrics, _) = Metrics::new(false);
+    let router = Router::new()
+        .route("/panics", axum::routing::get(async || -> &'static str { panic!("a canary: {}", 1 + 1) }))
+        .route("/serves", axum::routing::get(async || "fine"))
+        .layer(layers::panic::layer())
+        .layer(from_fn_with_state(metrics, layers::observe::observe));
+    let lifecycle = Lifecycle::default();
+    let server = Server::bind("127.0.0.1", 0).await.expect("a free port");
+    let base = format!("http://{}", server.local_addr());
+    lifecycle.tasks().spawn(server.serve(router, 16, lifecycle.clone()));
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let answer = refused(client.get(format!("{base}/panics")), 500, "api_error", "internal_error").await;
+    assert!(!answer.text().await.expect("text").contains("canary"), "the panic's text stays here");
+    let answer = client.get(format!("{base}/serves")).send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    lifecycle.stopping().cancel();
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::server::{PATIENCE, TestServer};
+use crate::support::server::{PATIENCE, TestServer, send_meanwhile};
 use crate::support::upstream::{Reply, ScriptedUpstream};
 
 /// Waits until the server says that it is shutting down.
@@ -23,7 +23,7 @@ fn slow(delay: Duration) -> Reply {
 async fn an_open_request_finishes_and_a_new_one_is_refused_and_then_it_exits_with_0() {
     let upstream = ScriptedUpstream::start([slow(Duration::from_millis(1500))]).await;
     let mut server = TestServer::hosted(&upstream.base(), &[]);
-    let open = tokio::spawn(server.mint_as("ada").send());
+    let open = send_meanwhile(server.mint_as("ada"));
     upstream.wait_for(1).await;
     server.signal("TERM");
     draining(&server).await;
@@ -45,7 +45,7 @@ async fn an_open_request_finishes_and_a_new_one_is_refused_and_then_it_exits_wit
 async fn the_grace_ends_it_in_any_case_with_0() {
     let upstream = ScriptedUpstream::start([slow(Duration::from_secs(9))]).await;
     let mut server = TestServer::hosted(&upstream.base(), &[("SHUTDOWN_GRACE_SECONDS", "1")]);
-    let _open = tokio::spawn(server.mint_as("ada").send());
+    let _open = send_meanwhile(server.mint_as("ada"));
     upstream.wait_for(1).await;
     let began = Instant::now();
     server.signal("TERM");
@@ -60,7 +60,7 @@ async fn the_grace_ends_it_in_any_case_with_0() {
 async fn a_second_signal_ends_it_now() {
     let upstream = ScriptedUpstream::start([slow(Duration::from_secs(9))]).await;
     let mut server = TestServer::hosted(&upstream.base(), &[]);
-    let _open = tokio::spawn(server.mint_as("ada").send());
+    let _open = send_meanwhile(server.mint_as("ada"));
     upstream.wait_for(1).await;
     server.signal("TERM");
     draining(&server).await;

@@ -29,6 +29,14 @@ pub(crate) fn command(args: &[&str], vars: &[(&str, &str)]) -> Command {
     command
 }
 
+/// Sends a request while the test goes on.
+#[expect(clippy::disallowed_methods, reason = "the test itself waits for the answer")]
+pub(crate) fn send_meanwhile(
+    request: RequestBuilder,
+) -> tokio::task::JoinHandle<reqwest::Result<reqwest::Response>> {
+    tokio::spawn(request.send())
+}
+
 /// A running server.
 pub(crate) struct TestServer {
     child: Child,
