@@ -1,17 +1,22 @@
-//! Which path leads where, through what? [`App`] is what a request can reach; [`router`] holds every route and layer.
+//! Which path leads where, through what? [`App`] is what a request can reach, [`Front`] is every layer around the routes,
+//! and `routes` is every route.
 
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::body::Bytes;
-use axum::extract::{Path, Request, State};
+use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::{HeaderMap, Method};
-use axum::middleware::from_fn;
-use axum::middleware::from_fn_with_state as with;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
+use futures_util::future::BoxFuture;
 use serde::Serialize;
+use tower::{Layer, Service, ServiceExt};
+use tracing::Instrument;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -19,16 +24,15 @@ use utoipa_axum::routes;
 use crate::dev::DevTokens;
 use crate::error::{Error, ErrorBody, Kind};
 use crate::extract::Json;
-use crate::layers::access::{self, Door};
-use crate::layers::cors::CorsLayer;
-use crate::layers::observe::observe;
-use crate::layers::shed::{Shed, shed};
+use crate::layers::cors::Cors;
+use crate::layers::observe::Observed;
+use crate::layers::shed::Shed;
 use crate::layers::{headers, panic};
-use crate::lifecycle::Lifecycle;
+use crate::limits::address::AddressService;
 use crate::limits::client_ip::Client;
 use crate::openapi::Document;
 use crate::page::PublicConfig;
-use crate::page::assets::CdnProxy;
+use crate::page::assets::{self, CdnProxy};
 use crate::page::folder::{Folder, not_found};
 use crate::sessions::http::{self as sessions, Desk};
 use crate::telemetry::metrics::Metrics;
@@ -36,12 +40,12 @@ use crate::telemetry::metrics::Metrics;
 /// What a request can reach.
 #[expect(missing_debug_implementations, reason = "it holds secrets")]
 pub struct App {
-    /// Who may come in.
-    pub door: Door,
-    /// Sessions and limits.
-    pub desk: Desk,
+    /// Sessions, limits, and who may come in.
+    pub desk: Arc<Desk>,
     /// How many may be in at once.
     pub shed: Shed,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Whether a cookie can authenticate, and so whether browsers may send one from another origin.
     pub credentials: bool,
     /// What an embedding page needs to know.
@@ -57,52 +61,117 @@ pub struct App {
 }
 
 impl App {
-    fn lifecycle(&self) -> &Lifecycle {
-        &self.shed.lifecycle
-    }
-
-    fn metrics(&self) -> &Metrics {
-        &self.shed.metrics
-    }
-
     /// Brings the gauges up to date before a scrape.
     pub fn observe_gauges(&self) {
-        self.door.authenticator.observe();
+        self.desk.door.authenticator.observe();
         self.desk.limits.sweep();
-        self.metrics().set_registry_sessions(self.desk.sessions.registry.live());
+        self.metrics.set_registry_sessions(self.desk.sessions.registry.live());
+        self.metrics.set_in_flight(self.shed.lifecycle.requests().len());
     }
 }
 
-/// Every route, and every layer around them. The last layer added is the first that a request meets.
-pub fn router(app: &Arc<App>) -> Router {
-    let sessions = sessions::router(app.desk.clone())
-        .layer(with(app.door.clone(), access::authenticate))
-        .layer(from_fn(access::no_store));
-    let (api, mut document) = OpenApiRouter::with_openapi(Document::openapi())
-        .merge(sessions)
-        .merge(OpenApiRouter::new().routes(routes!(public_config)).with_state(Arc::clone(app)))
-        .split_for_parts();
-    let operations = OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz));
-    let (operations, described) = operations.with_state(Arc::clone(app)).split_for_parts();
-    document.merge(described);
-    document.merge(AssetPaths::openapi());
-    // One load of the widget is a burst of files, so they are not counted by address.
-    let assets = Router::new().route("/api/chatkit/assets/{*path}", get(asset)).with_state(Arc::clone(app));
-    let document = Bytes::from(document.to_json().unwrap_or_default());
+/// The whole service, as a function from requests to answers. The methods below, read from the top, are the layers in
+/// the order in which a request meets them.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "it holds secrets")]
+pub struct Front {
+    app: Arc<App>,
+    cors: Arc<Cors<Inside>>,
+}
 
-    api.method_not_allowed_fallback(method_not_allowed)
-        .layer(app.desk.limits.address().layer())
-        .merge(assets)
-        .merge(operations)
+impl Front {
+    /// The service around the routes of an app.
+    #[must_use]
+    pub fn new(app: Arc<App>) -> Self {
+        let routes = routes(&app);
+        let counted = app.desk.limits.address().layer().layer(routes.clone());
+        let inside = Inside(Arc::new(Rooms { app: Arc::clone(&app), counted, routes }));
+        let cors = Cors::new(Arc::clone(&app.desk.door.origins), app.credentials, inside);
+        Self { app, cors: Arc::new(cors) }
+    }
+
+    /// Outermost: the request's id, its log line, the body of an error; a panic; CORS.
+    pub async fn answer(self, mut request: Request) -> Response {
+        let observed = Observed::begin(&mut request);
+        let span = observed.span();
+        let response = panic::caught(self.cors.answer(request)).instrument(span).await;
+        observed.end(response, &self.app.metrics)
+    }
+}
+
+/// What lies behind CORS.
+#[derive(Clone)]
+struct Inside(Arc<Rooms>);
+
+struct Rooms {
+    app: Arc<App>,
+    counted: AddressService<Router>,
+    routes: Router,
+}
+
+impl Rooms {
+    /// Then security headers, and load shedding.
+    async fn answer(&self, request: Request) -> Response {
+        let uri = request.uri().clone();
+        let mut response = match self.app.shed.admit(uri.path()) {
+            Ok(place) => place.hold(self.admitted(uri.path(), request).await),
+            Err(refusal) => refusal.into_response(),
+        };
+        headers::secure(uri.path(), response.headers_mut());
+        response
+    }
+
+    /// Then the client's address, and the limit by address: on the API alone, and not on the files of the widget,
+    /// because one load of it is a burst of them.
+    async fn admitted(&self, path: &str, mut request: Request) -> Response {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+        self.app.desk.door.identify(peer, &mut request);
+        let is_counted = path.starts_with("/api/chatkit/") && !path.starts_with(assets::PREFIX);
+        let Ok(response) = if is_counted {
+            self.counted.clone().oneshot(request).await
+        } else {
+            self.routes.clone().oneshot(request).await
+        };
+        response
+    }
+}
+
+impl Service<Request> for Inside {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let rooms = Arc::clone(&self.0);
+        Box::pin(async move { Ok(rooms.answer(request).await) })
+    }
+}
+
+/// Every route.
+fn routes(app: &Arc<App>) -> Router {
+    let (api, mut document) = OpenApiRouter::with_openapi(Document::openapi())
+        .merge(sessions::router(Arc::clone(&app.desk)))
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(public_config))
+                .routes(routes!(healthz))
+                .routes(routes!(readyz))
+                .with_state(Arc::clone(app)),
+        )
+        .split_for_parts();
+    // OpenAPI has no parameter of several segments: axum routes the files, the document describes them.
+    document.merge(AssetPaths::openapi());
+    let document = Bytes::from(document.to_json().unwrap_or_default());
+    let assets = Router::new().route("/api/chatkit/assets/{*path}", get(asset)).with_state(Arc::clone(app));
+    api.merge(assets)
         .route("/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], document)))
         .merge(pages(app))
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(with(app.door.clone(), access::identify))
-        .layer(with(app.shed.clone(), shed))
-        .layer(from_fn(headers::secure))
-        .layer(CorsLayer::new(Arc::clone(&app.door.origins), app.credentials))
-        .layer(panic::layer())
-        .layer(with(app.metrics().clone(), observe))
 }
 
 /// The page at `/`, the folder in its place, or nothing; and whatever else no route knows.
@@ -136,7 +205,7 @@ async fn public_config(State(app): State<Arc<App>>) -> Json<PublicConfig> {
     Json(app.public_config.clone())
 }
 
-/// OpenAPI has no parameter of several segments, so the path is described by hand and routed by axum.
+/// The part of the document that is about the files of the widget.
 #[derive(OpenApi)]
 #[openapi(paths(asset))]
 struct AssetPaths;
@@ -187,10 +256,10 @@ async fn healthz() -> Json<Health> {
     )
 )]
 async fn readyz(State(app): State<Arc<App>>) -> Result<Json<Health>, Error> {
-    if app.lifecycle().is_draining() {
+    if app.shed.lifecycle.is_draining() {
         return Err(Error::new(Kind::ShuttingDown, "The service is shutting down."));
     }
-    match app.door.authenticator.not_ready() {
+    match app.desk.door.authenticator.not_ready() {
         Some(missing) => Err(Error::new(Kind::NotReady, missing)),
         None => Ok(Json(Health { status: "ready" })),
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
@@ -28,31 +28,36 @@ impl<S: Sync> FromRequest<S> for JsonBytes {
     type Rejection = Error;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Error> {
-        let announced =
-            request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        if announced.is_some_and(|length: usize| length > MAX_BODY) {
-            return Err(too_large());
-        }
-        let json = is_json(request.headers());
-        let body = Limited::new(request.into_body(), MAX_BODY).collect();
-        let body = match timeout(BODY_DEADLINE, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if is_length_limit(&*error) => return Err(too_large()),
-            Ok(Err(error)) => {
-                return Err(
-                    Error::new(Kind::InvalidRequest, "The body broke off. Send it again.").because(error)
-                );
-            }
-            Err(_) => {
-                return Err(Error::new(Kind::RequestTimeout, "The body took over 30 seconds to arrive."));
-            }
-        };
-        if !body.is_empty() && !json {
-            let message = "Send the body as JSON, with `Content-Type: application/json`.";
-            return Err(Error::new(Kind::UnsupportedMediaType, message));
-        }
-        Ok(Self(body))
+        let (parts, body) = request.into_parts();
+        read_json(&parts.headers, body).await.map(Self)
     }
+}
+
+/// Reads a body that must be empty or JSON: whole, up to 64 KiB, within 30 seconds.
+///
+/// # Errors
+/// `body_too_large`, `unsupported_media_type`, `request_timeout`, and `invalid_request` for a body that breaks off.
+pub async fn read_json(headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: usize| length > MAX_BODY) {
+        return Err(too_large());
+    }
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let body = match timeout(BODY_DEADLINE, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if is_length_limit(&*error) => return Err(too_large()),
+        Ok(Err(error)) => {
+            return Err(Error::new(Kind::InvalidRequest, "The body broke off. Send it again.").because(error));
+        }
+        Err(_) => return Err(Error::new(Kind::RequestTimeout, "The body took over 30 seconds to arrive.")),
+    };
+    if !body.is_empty() && !is_json(headers) {
+        let message = "Send the body as JSON, with `Content-Type: application/json`.";
+        return Err(Error::new(Kind::UnsupportedMediaType, message));
+    }
+    Ok(body)
 }
 
 fn too_large() -> Error {

@@ -35,6 +35,7 @@ pub mod layers;
 pub mod sessions;
 
 pub mod dev;
+pub mod door;
 pub mod page;
 
 pub mod auth;

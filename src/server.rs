@@ -1,5 +1,6 @@
 //! How do bytes become requests? Bind, accept with a cap, read heads within a deadline, serve until told to stop.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -8,7 +9,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::ConnectInfo;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use axum::response::Response;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -60,17 +65,21 @@ impl Server {
         self.local_addr
     }
 
-    /// Accepts until the lifecycle stops. Past `max_connections` a new one waits until another ends.
-    pub async fn serve(self, router: Router, max_connections: usize, lifecycle: Lifecycle) {
+    /// Accepts until the lifecycle stops. Past `max_connections` a new one waits until another ends. `answer` finds the
+    /// peer's address in the request's extensions, as axum's `ConnectInfo`.
+    pub async fn serve<A, F>(self, answer: A, max_connections: usize, lifecycle: Lifecycle)
+    where
+        A: Fn(Request) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Response> + Send + 'static,
+    {
         let places = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
-        let router = router.with_state::<()>(());
         let stopping = lifecycle.stopping().clone();
         let accept = async {
             loop {
                 let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
                 match self.listener.accept().await {
                     Ok((stream, peer)) => {
-                        let connection = connection(stream, peer, router.clone(), lifecycle.clone(), place);
+                        let connection = connection(stream, peer, answer.clone(), lifecycle.clone(), place);
                         lifecycle.connections().spawn(connection);
                     }
                     Err(error) => {
@@ -87,19 +96,30 @@ impl Server {
     }
 }
 
-async fn connection(
+/// What answers with the routes of a plain router.
+pub fn answer_with(router: Router) -> impl Fn(Request) -> BoxFuture<'static, Response> + Clone {
+    move |request| {
+        let answer = router.clone().oneshot(request);
+        Box::pin(answer.map(|Ok(response)| response))
+    }
+}
+
+async fn connection<A, F>(
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
+    answer: A,
     lifecycle: Lifecycle,
     _place: OwnedSemaphorePermit,
-) {
+) where
+    A: Fn(Request) -> F,
+    F: Future<Output = Response>,
+{
     // Answers are small and complete; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
     let mut io = TokioIo::new(Watched { stream, head_began: false });
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
+        answer(request.map(Body::new)).map(Ok::<_, Infallible>)
     });
     let ended = {
         let mut builder = http1::Builder::new();

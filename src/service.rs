@@ -12,13 +12,13 @@ use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use prometheus_client::registry::Registry;
 
-use crate::app::{App, router};
+use crate::app::{App, Front};
 use crate::auth::Authenticator;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::config::service::{Assets, PageSource};
 use crate::dev::DevTokens;
-use crate::layers::access::Door;
+use crate::door::Door;
 use crate::layers::shed::Shed;
 use crate::lifecycle::Lifecycle;
 use crate::limits::Limits;
@@ -26,7 +26,7 @@ use crate::page::assets::CdnProxy;
 use crate::page::folder::Folder;
 use crate::page::{PageSettings, PublicConfig, sample_page};
 use crate::redis_link::RedisLink;
-use crate::server::Server;
+use crate::server::{Server, answer_with};
 use crate::sessions::Sessions;
 use crate::sessions::hosted::HostedMint;
 use crate::sessions::http::Desk;
@@ -97,10 +97,11 @@ impl Service {
         if let Some(server) = self.metrics_server {
             tracing::info!(address = %server.local_addr(), "metrics");
             let router = metrics_router(Arc::clone(&self.app), self.metrics);
-            lifecycle.tasks().spawn(server.serve(router, SPARE_CONNECTIONS, lifecycle.clone()));
+            lifecycle.tasks().spawn(server.serve(answer_with(router), SPARE_CONNECTIONS, lifecycle.clone()));
         }
-        let router = router(&self.app);
-        lifecycle.tasks().spawn(self.server.serve(router, self.max_connections, lifecycle.clone()));
+        let front = Front::new(self.app);
+        let answer = move |request| front.clone().answer(request);
+        lifecycle.tasks().spawn(self.server.serve(answer, self.max_connections, lifecycle.clone()));
         lifecycle.run_until(signal, self.grace).await
     }
 }
@@ -154,15 +155,12 @@ fn assemble(
     let timeout = hosted.upstream.timeout;
     let sessions = Sessions { mint, registry, workflows, tasks, metrics: metrics.clone(), timeout };
 
+    let door = Door { authenticator, proxies: limits, origins: Arc::new(service.origins) };
     Ok(App {
         credentials: auth.cookies_authenticate(),
-        shed: Shed { lifecycle, max_requests: limits.max_concurrent_requests, metrics },
-        door: Door {
-            authenticator: Arc::new(authenticator),
-            proxies: Arc::new(limits),
-            origins: Arc::new(service.origins),
-        },
-        desk: Desk { sessions: Arc::new(sessions), limits: shared_limits },
+        shed: Shed { lifecycle, max_requests: door.proxies.max_concurrent_requests },
+        desk: Arc::new(Desk { door, limits: shared_limits, sessions }),
+        metrics,
         public_config: PublicConfig::new(&service.page),
         page: (service.page.source == PageSource::BuiltIn).then(|| sample_page(&service.page, page_settings)),
         folder: match &service.page.source {

@@ -15,7 +15,7 @@ use crate::config::service::ServiceConfig;
 use crate::dev::DevTokens;
 use crate::lifecycle::{Lifecycle, signals};
 use crate::sandbox;
-use crate::server::Server;
+use crate::server::{Server, answer_with};
 use crate::service::Service;
 use crate::user::UserId;
 
@@ -45,7 +45,7 @@ pub(super) async fn dev(mut vars: HashMap<String, String>, output: Output) -> Re
         let server = Server::bind("127.0.0.1", 0).await.context("the sandbox can't listen")?;
         vars.insert("CHATKIT_API_BASE".to_owned(), format!("http://{}", server.local_addr()));
         let router = sandbox::router(Arc::new(SystemClock));
-        lifecycle.tasks().spawn(server.serve(router, SANDBOX_CONNECTIONS, lifecycle.clone()));
+        lifecycle.tasks().spawn(server.serve(answer_with(router), SANDBOX_CONNECTIONS, lifecycle.clone()));
     }
 
     let mut config = config(&vars)?;
@@ -117,7 +117,7 @@ pub(super) async fn sandbox(
     let lifecycle = Lifecycle::default();
     let signals = signals().map_err(|error| anyhow!(error))?;
     let router = sandbox::router(Arc::new(SystemClock));
-    lifecycle.tasks().spawn(server.serve(router, SANDBOX_CONNECTIONS, lifecycle.clone()));
+    lifecycle.tasks().spawn(server.serve(answer_with(router), SANDBOX_CONNECTIONS, lifecycle.clone()));
     lifecycle.run_until(signals, std::time::Duration::from_secs(1)).await;
     Ok(())
 }

@@ -1,15 +1,15 @@
 //! The outermost layer: gives the request its id, writes the body of an error, counts, and writes the one log line.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use aws_lc_rs::rand;
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
-use axum::middleware::Next;
+use axum::extract::Request;
+use axum::http::header::SET_COOKIE;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::response::Response;
 use data_encoding::HEXLOWER;
-use tracing::{Instrument, info_span};
+use tracing::{Span, debug_span, info, warn};
 
 use crate::error::{self, Error};
 use crate::telemetry::metrics::Metrics;
@@ -21,13 +21,12 @@ const RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
-/// Every route's pattern: the values of the metrics' `route` label.
-pub const ROUTES: &[&str] = &[
+/// The paths of the routes: with the assets and `other`, the values of the metrics' `route` label.
+const ROUTES: &[&str] = &[
     "/api/chatkit/session",
     "/api/chatkit/start",
     "/api/chatkit/refresh",
     "/api/chatkit/config",
-    "/api/chatkit/assets/{*path}",
     "/healthz",
     "/readyz",
     "/openapi.json",
@@ -39,27 +38,74 @@ pub const ROUTES: &[&str] = &[
     "/steps.js",
 ];
 
-/// Wraps the handling of one request; see the module's text.
-pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let id = request_id(request.headers().get(X_REQUEST_ID));
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let route = route_label(request.extensions().get::<MatchedPath>());
-    let context = RequestContext::shared();
-    request.extensions_mut().insert(Arc::clone(&context));
+/// One request, watched from its head to its answer's.
+#[derive(Debug)]
+pub struct Observed {
+    started: Instant,
+    id: HeaderValue,
+    method: Method,
+    uri: Uri,
+    context: Arc<RequestContext>,
+}
 
-    let id_text = id.to_str().unwrap_or_default();
-    let span = info_span!("request", request_id = id_text);
-    let mut response = next.run(request).instrument(span).await;
+impl Observed {
+    /// Begins to watch, and puts a [`RequestContext`] into the request for those who learn something on the way.
+    pub fn begin(request: &mut Request) -> Self {
+        let context = RequestContext::shared();
+        request.extensions_mut().insert(Arc::clone(&context));
+        Self {
+            started: Instant::now(),
+            id: request_id(request.headers().get(X_REQUEST_ID)),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            context,
+        }
+    }
 
-    let error = error::render(&mut response, id_text, method == Method::HEAD);
-    add_rate_limit(&mut response, &context);
-    let took = started.elapsed();
-    metrics.request(route, method_label(&method), response.status().as_u16(), took);
-    log(&method, &path, response.status(), took.as_secs_f64() * 1000.0, id_text, &context, error.as_ref());
-    response.headers_mut().insert(X_REQUEST_ID, id);
-    response
+    /// The path that was asked for.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// The span of what happens for this request. It is there at the debug level, for those who follow one request.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        debug_span!("request", request_id = self.id.to_str().unwrap_or_default())
+    }
+
+    /// Completes the answer: the body of an error, the id, the limit, a cookie. Then counts, and writes the log line.
+    #[must_use]
+    pub fn end(self, mut response: Response, metrics: &Metrics) -> Response {
+        let id = self.id.to_str().unwrap_or_default();
+        let error = error::render(&mut response, id, self.method == Method::HEAD);
+        add_rate_limit(response.headers_mut(), &self.context);
+        if let Some(cookie) = self.context.cookie() {
+            response.headers_mut().append(SET_COOKIE, cookie.clone());
+        }
+        let took = self.started.elapsed();
+        let (route, status) = (route_label(self.path()), response.status().as_u16());
+        metrics.request(route, method_label(&self.method), status, took);
+        self.log(status, took, error.as_ref());
+        response.headers_mut().insert(X_REQUEST_ID, self.id);
+        response
+    }
+
+    /// The one log line. A 5xx is a warning, everything else information: a refused client is no fault of ours.
+    fn log(&self, status: u16, took: Duration, error: Option<&Error>) {
+        let user = self.context.user().map(|user| user.fingerprint().hex());
+        let user = user.as_deref();
+        let upstream_request_id = self.context.upstream_request_id();
+        let error = error.map(Error::log_text);
+        let (method, path) = (self.method.as_str(), self.path());
+        let request_id = self.id.to_str().unwrap_or_default();
+        let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
+        if status >= 500 {
+            warn!(method, path, status, duration_ms, request_id, user, upstream_request_id, error, "request");
+        } else {
+            info!(method, path, status, duration_ms, request_id, user, upstream_request_id, error, "request");
+        }
+    }
 }
 
 /// The caller's own id if it is 1 to 128 characters of `[A-Za-z0-9._-]`, else 128 random bits.
@@ -72,17 +118,22 @@ fn request_id(given: Option<&HeaderValue>) -> HeaderValue {
     given.filter(fits).cloned().unwrap_or_else(new_request_id)
 }
 
-fn new_request_id() -> HeaderValue {
-    let mut bits = [0; 16];
-    // aws-lc aborts the process where the system gives no random bytes, so this does not fail.
-    let _ = rand::fill(&mut bits);
-    HeaderValue::from_str(&HEXLOWER.encode(&bits)).unwrap_or(HeaderValue::from_static("unknown"))
+/// 128 bits that nobody else has: std's hasher, keyed anew from the system's randomness. An id is no secret, and the
+/// crypto library would first spend a tenth of a second on its own entropy.
+#[must_use]
+pub fn new_request_id() -> HeaderValue {
+    let half = || RandomState::new().build_hasher().finish().to_be_bytes();
+    let id = HEXLOWER.encode(&[half(), half()].concat());
+    HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 /// The route's pattern, from the closed list, so that nobody can invent label values.
-fn route_label(matched: Option<&MatchedPath>) -> &'static str {
-    let pattern = matched.map(MatchedPath::as_str);
-    ROUTES.iter().find(|route| Some(**route) == pattern).copied().unwrap_or("other")
+fn route_label(path: &str) -> &'static str {
+    const ASSETS: &str = "/api/chatkit/assets/";
+    if path.starts_with(ASSETS) {
+        return "/api/chatkit/assets/{path}";
+    }
+    ROUTES.iter().find(|route| **route == path).copied().unwrap_or("other")
 }
 
 fn method_label(method: &Method) -> &'static str {
@@ -98,54 +149,10 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-fn add_rate_limit(response: &mut Response, context: &RequestContext) {
+fn add_rate_limit(headers: &mut HeaderMap, context: &RequestContext) {
     if let Some(limit) = context.rate_limit() {
-        let headers = response.headers_mut();
         headers.insert(RATELIMIT_LIMIT, HeaderValue::from(limit.limit));
         headers.insert(RATELIMIT_REMAINING, HeaderValue::from(limit.remaining));
         headers.insert(RATELIMIT_RESET, HeaderValue::from(limit.reset));
-    }
-}
-
-/// The one log line. A 5xx is a warning, everything else information: a refused client is no fault of ours.
-fn log(
-    method: &Method,
-    path: &str,
-    status: StatusCode,
-    duration_ms: f64,
-    request_id: &str,
-    context: &RequestContext,
-    error: Option<&Error>,
-) {
-    let user = context.user().map(|user| user.fingerprint().hex());
-    let user = user.as_deref();
-    let upstream_request_id = context.upstream_request_id();
-    let error = error.map(Error::log_text);
-    let (method, status) = (method.as_str(), status.as_u16());
-    let duration_ms = (duration_ms * 1000.0).round() / 1000.0;
-    if status >= 500 {
-        tracing::warn!(
-            method,
-            path,
-            status,
-            duration_ms,
-            request_id,
-            user,
-            upstream_request_id,
-            error,
-            "request"
-        );
-    } else {
-        tracing::info!(
-            method,
-            path,
-            status,
-            duration_ms,
-            request_id,
-            user,
-            upstream_request_id,
-            error,
-            "request"
-        );
     }
 }

@@ -1,21 +1,19 @@
 //! A handler that panics answers 500 like any other fault, and the process goes on.
 
-use std::any::Any;
+use std::panic::AssertUnwindSafe;
 
 use axum::response::{IntoResponse, Response};
-use tower_http::catch_panic::CatchPanicLayer;
+use futures_util::FutureExt;
 
 use crate::error::Error;
 
-/// The layer. The panic's own text goes to the log, never to the client.
-#[must_use]
-pub fn layer() -> CatchPanicLayer<fn(Box<dyn Any + Send>) -> Response> {
-    CatchPanicLayer::custom(answer)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands over the payload")]
-fn answer(payload: Box<dyn Any + Send>) -> Response {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text");
-    Error::internal(format_args!("panic: {text}")).into_response()
+/// The answer, or a 500 where there was to be one. The panic's own text goes to the log, never to the client.
+pub async fn caught(answer: impl Future<Output = Response>) -> Response {
+    // What a handler shares with others is behind locks that shrug off a panic, or is not shared at all.
+    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text =
+            text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text");
+        Error::internal(format_args!("panic: {text}")).into_response()
+    })
 }

@@ -4,61 +4,61 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::error::{Error, Kind};
 use crate::lifecycle::Lifecycle;
-use crate::telemetry::metrics::Metrics;
 
-/// What the layer needs to know.
+/// How many requests may be under way at once.
 #[derive(Debug, Clone)]
 pub struct Shed {
     /// Who counts the requests under way.
     pub lifecycle: Lifecycle,
-    /// How many may be under way at once.
+    /// `MAX_CONCURRENT_REQUESTS`.
     pub max_requests: usize,
-    /// Where their number is shown.
-    pub metrics: Metrics,
 }
 
-/// Lets the request pass if there is room for it, and holds its place until the last byte of the answer is handed over.
-/// Health checks always pass.
-pub async fn shed(State(shed): State<Shed>, request: Request, next: Next) -> Response {
-    if matches!(request.uri().path(), "/healthz" | "/readyz") {
-        return next.run(request).await;
-    }
-    if shed.lifecycle.is_draining() {
-        let message = "The service is shutting down. Try again: another replica answers.";
-        return Error::new(Kind::ShuttingDown, message).into_response();
-    }
-    let place = Place::take(&shed);
-    if shed.lifecycle.requests().len() > shed.max_requests {
-        return Error::new(Kind::Overloaded, "Too many requests are under way. Try again in a moment.")
-            .into_response();
-    }
-    next.run(request).await.map(|body| Body::new(Held { body, _place: place }))
+/// A request's place among those under way, kept until the last byte of its answer is handed over.
+#[derive(Debug)]
+pub struct Place {
+    _token: Option<TaskTrackerToken>,
 }
 
-/// A request's place among those under way.
-struct Place {
-    _token: TaskTrackerToken,
-    metrics: Metrics,
+impl Shed {
+    /// Gives the request a place if there is room for it. Health checks need none.
+    ///
+    /// # Errors
+    /// 503 `shutting_down` or `overloaded`.
+    pub fn admit(&self, path: &str) -> Result<Place, Error> {
+        if matches!(path, "/healthz" | "/readyz") {
+            return Ok(Place { _token: None });
+        }
+        if self.lifecycle.is_draining() {
+            let message = "The service is shutting down. Try again: another replica answers.";
+            return Err(Error::new(Kind::ShuttingDown, message));
+        }
+        let place = Place { _token: Some(self.lifecycle.requests().token()) };
+        if self.lifecycle.requests().len() > self.max_requests {
+            return Err(Error::new(
+                Kind::Overloaded,
+                "Too many requests are under way. Try again in a moment.",
+            ));
+        }
+        Ok(place)
+    }
 }
 
 impl Place {
-    fn take(shed: &Shed) -> Self {
-        shed.metrics.in_flight().inc();
-        Self { _token: shed.lifecycle.requests().token(), metrics: shed.metrics.clone() }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.metrics.in_flight().dec();
+    /// Keeps the place as long as the body goes on. One that is all there already is handed over with its head, and a
+    /// connection that is told to end writes what it has.
+    #[must_use]
+    pub fn hold(self, response: Response) -> Response {
+        if response.body().size_hint().exact().is_some() {
+            return response;
+        }
+        response.map(|body| Body::new(Held { body, _place: self }))
     }
 }
 

@@ -3,30 +3,32 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{ClientSecret, SessionBody, Sessions, Subject};
 use crate::auth::Caller;
+use crate::door::Door;
 use crate::error::{Error, ErrorBody};
-use crate::extract::{Json, JsonBytes};
+use crate::extract::{Json, read_json};
 use crate::limits::Limits;
 use crate::telemetry::request::RequestContext;
 
 /// What the session endpoints can reach.
-#[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "it holds the API key")]
 pub struct Desk {
-    /// Who mints and remembers.
-    pub sessions: Arc<Sessions>,
+    /// Who may come in.
+    pub door: Door,
     /// How often a user may ask.
     pub limits: Arc<Limits>,
+    /// Who mints and remembers.
+    pub sessions: Sessions,
 }
 
 /// The session endpoints, with their part of the OpenAPI document.
-pub fn router(desk: Desk) -> OpenApiRouter<()> {
+pub fn router(desk: Arc<Desk>) -> OpenApiRouter<()> {
     OpenApiRouter::new()
         .routes(routes!(create_session, revoke_sessions))
         .routes(routes!(start_session))
@@ -117,13 +119,11 @@ enum Refusals {
     security(("user_token" = []), ("service_token" = []), ("visitor_cookie" = []))
 )]
 async fn create_session(
-    State(desk): State<Desk>,
-    Extension(caller): Extension<Caller>,
+    State(desk): State<Arc<Desk>>,
     Extension(context): Extension<Arc<RequestContext>>,
-    JsonBytes(bytes): JsonBytes,
+    request: Request,
 ) -> Result<Json<ClientSecret>, Error> {
-    let body = SessionBody::parse(&bytes)?;
-    let subject = desk.admit(caller, &body, &context).await?;
+    let (subject, body) = desk.admit(request, &context).await?;
     let secret = super::create_session(&desk.sessions, &subject, body, &context).await?;
     Ok(Json(secret))
 }
@@ -141,12 +141,11 @@ async fn create_session(
     security(("user_token" = []), ("service_token" = []), ("visitor_cookie" = []))
 )]
 async fn start_session(
-    desk: State<Desk>,
-    caller: Extension<Caller>,
+    desk: State<Arc<Desk>>,
     context: Extension<Arc<RequestContext>>,
-    body: JsonBytes,
+    request: Request,
 ) -> Result<Json<ClientSecret>, Error> {
-    create_session(desk, caller, context, body).await
+    create_session(desk, context, request).await
 }
 
 /// Mints a new session in place of the one whose secret the page holds.
@@ -162,13 +161,11 @@ async fn start_session(
     security(("user_token" = []), ("service_token" = []), ("visitor_cookie" = []))
 )]
 async fn refresh_session(
-    State(desk): State<Desk>,
-    Extension(caller): Extension<Caller>,
+    State(desk): State<Arc<Desk>>,
     Extension(context): Extension<Arc<RequestContext>>,
-    JsonBytes(bytes): JsonBytes,
+    request: Request,
 ) -> Result<Json<ClientSecret>, Error> {
-    let body = SessionBody::parse(&bytes)?;
-    let subject = desk.admit(caller, &body, &context).await?;
+    let (subject, body) = desk.admit(request, &context).await?;
     let secret = super::refresh_session(&desk.sessions, &subject, body, &context).await?;
     Ok(Json(secret))
 }
@@ -186,26 +183,26 @@ async fn refresh_session(
     security(("user_token" = []), ("service_token" = []), ("visitor_cookie" = []))
 )]
 async fn revoke_sessions(
-    State(desk): State<Desk>,
-    Extension(caller): Extension<Caller>,
+    State(desk): State<Arc<Desk>>,
     Extension(context): Extension<Arc<RequestContext>>,
-    JsonBytes(bytes): JsonBytes,
+    request: Request,
 ) -> Result<StatusCode, Error> {
-    let body = SessionBody::parse(&bytes)?;
-    let subject = desk.admit(caller, &body, &context).await?;
+    let (subject, _) = desk.admit(request, &context).await?;
     super::revoke_sessions(&desk.sessions, &subject, &context).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 impl Desk {
-    /// Names the user of a request and counts it. A service's request counts for the user it names, by the limits for
-    /// addresses and for users both.
+    /// Lets the caller in, reads the body, names the user and counts the request. A service's request counts for the
+    /// user it names, by the limits for addresses and for users both.
     async fn admit(
         &self,
-        caller: Caller,
-        body: &SessionBody,
+        request: Request,
         context: &RequestContext,
-    ) -> Result<Subject, Error> {
+    ) -> Result<(Subject, SessionBody), Error> {
+        let (parts, body) = request.into_parts();
+        let caller = self.door.admit(&parts, context).await?;
+        let body = SessionBody::parse(&read_json(&parts.headers, body).await?)?;
         let subject = match caller {
             Caller::User { id, claims } => Subject { user: id, claims: Some(claims) },
             Caller::Visitor { id } => Subject { user: id, claims: None },
@@ -218,6 +215,6 @@ impl Desk {
         };
         context.note_user(&subject.user);
         self.limits.count_user(&subject.user, context).await?;
-        Ok(subject)
+        Ok((subject, body))
     }
 }

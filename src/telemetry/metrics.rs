@@ -125,10 +125,9 @@ impl Metrics {
         self.request_durations.get_or_create(&RouteLabels { route }).observe(took.as_secs_f64());
     }
 
-    /// The gauge of requests whose answer is not complete.
-    #[must_use]
-    pub fn in_flight(&self) -> &Gauge {
-        &self.in_flight
+    /// Sets how many requests are under way.
+    pub fn set_in_flight(&self, requests: usize) {
+        self.in_flight.set(i64::try_from(requests).unwrap_or(i64::MAX));
     }
 
     /// Counts one call of the upstream, whatever number of tries it took. `outcome` is `ok` or an error code.

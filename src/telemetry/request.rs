@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use axum::http::HeaderValue;
+
 use crate::user::UserId;
 
 /// What the log line and the answer's headers will say of this request.
@@ -11,6 +13,7 @@ pub struct RequestContext {
     user: OnceLock<UserId>,
     upstream_request_id: OnceLock<String>,
     rate_limit: Mutex<Option<RateLimit>>,
+    cookie: OnceLock<HeaderValue>,
 }
 
 /// Where a caller stands with a limit, as the `RateLimit-*` headers say it.
@@ -41,6 +44,11 @@ impl RequestContext {
         self.upstream_request_id.get_or_init(|| id.to_owned());
     }
 
+    /// Notes the `Set-Cookie` that the answer must carry.
+    pub fn note_cookie(&self, cookie: HeaderValue) {
+        self.cookie.get_or_init(|| cookie);
+    }
+
     /// Notes where the caller stands with one limit; of several the one with the least left is kept.
     pub fn note_rate_limit(&self, seen: RateLimit) {
         let mut kept = self.rate_limit.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,6 +67,12 @@ impl RequestContext {
     #[must_use]
     pub fn upstream_request_id(&self) -> Option<&str> {
         self.upstream_request_id.get().map(String::as_str)
+    }
+
+    /// The `Set-Cookie` of the answer, if it has one.
+    #[must_use]
+    pub fn cookie(&self) -> Option<&HeaderValue> {
+        self.cookie.get()
     }
 
     /// The tightest limit met.

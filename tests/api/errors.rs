@@ -3,9 +3,8 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use axum::Router;
-use axum::middleware::from_fn_with_state;
-use chatkit_server::layers;
+use axum::response::IntoResponse;
+use chatkit_server::layers::{self, observe::Observed};
 use chatkit_server::lifecycle::Lifecycle;
 use chatkit_server::server::Server;
 use chatkit_server::telemetry::metrics::Metrics;
@@ -328,15 +327,22 @@ async fn while_there_are_no_keys_it_is_503_and_says_what_is_missing() {
 #[tokio::test]
 async fn a_panic_is_500_in_the_same_shape_and_the_next_request_is_served() {
     let (metrics, _) = Metrics::new(false);
-    let router = Router::new()
-        .route("/panics", axum::routing::get(async || -> &'static str { panic!("a canary: {}", 1 + 1) }))
-        .route("/serves", axum::routing::get(async || "fine"))
-        .layer(layers::panic::layer())
-        .layer(from_fn_with_state(metrics, layers::observe::observe));
+    let answer = move |mut request: axum::extract::Request| {
+        let metrics = metrics.clone();
+        async move {
+            let observed = Observed::begin(&mut request);
+            let path = request.uri().path().to_owned();
+            let handler = async move {
+                assert_ne!(path, "/panics", "a canary");
+                "fine".into_response()
+            };
+            observed.end(layers::panic::caught(handler).await, &metrics)
+        }
+    };
     let lifecycle = Lifecycle::default();
     let server = Server::bind("127.0.0.1", 0).await.expect("a free port");
     let base = format!("http://{}", server.local_addr());
-    lifecycle.tasks().spawn(server.serve(router, 16, lifecycle.clone()));
+    lifecycle.tasks().spawn(server.serve(answer, 16, lifecycle.clone()));
     let client = reqwest::Client::builder().no_proxy().build().expect("a client");
     let answer = refused(client.get(format!("{base}/panics")), 500, "api_error", "internal_error").await;
     assert!(!answer.text().await.expect("text").contains("canary"), "the panic's text stays here");
