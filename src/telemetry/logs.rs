@@ -1,5 +1,7 @@
 //! How are logs written? One subscriber for the process: text for people, JSON lines for machines, always to stderr.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -20,7 +22,10 @@ pub enum LogFormat {
 /// When logging has been started before.
 pub fn start(filter: EnvFilter, format: LogFormat) -> Result<(), TryInitError> {
     let registry = tracing_subscriber::registry().with(filter);
+    // Colours are for terminals: in a file or a pipe their codes would stand between a field and its value.
+    let colours = std::io::stderr().is_terminal();
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let layer = layer.with_ansi(colours);
     match format {
         LogFormat::Text => registry.with(layer).try_init()?,
         LogFormat::Json => {

@@ -294,13 +294,16 @@ async fn endless_days(watch: &Watch, format: &str) {
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
         watch.hear("the answer to what never ends", answer);
     }
-    keep(watch, &server);
+    let logs = server.logs();
+    assert!(logs.contains("a connection ended early"), "{logs}");
+    watch.hear("the log of what never ends", logs);
 }
 
 fn keep(watch: &Watch, server: &TestServer) {
     let logs = server.logs();
     assert!(logs.contains("TRACE"), "it said all it could");
     assert!(!logs.contains("panicked"), "{logs}");
+    assert!(!logs.contains('\u{1b}'), "colours are for terminals");
     watch.hear("the log", logs);
     watch.hear("standard output", server.stdout());
 }
