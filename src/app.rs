@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::header::{CONTENT_TYPE, HOST};
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, Method, Version};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
@@ -30,7 +30,7 @@ use crate::layers::shed::Shed;
 use crate::layers::{headers, panic};
 use crate::limits::address::AddressService;
 use crate::limits::client_ip::Client;
-use crate::openapi::Document;
+use crate::openapi::{self, Document};
 use crate::page::PublicConfig;
 use crate::page::assets::{self, CdnProxy};
 use crate::page::folder::{Folder, not_found};
@@ -90,12 +90,12 @@ impl Front {
         Self { app, cors: Arc::new(cors) }
     }
 
-    /// Outermost: the request's id, its log line, the body of an error; a panic; CORS.
+    /// Outermost: the request's id, its log line, the body of an error. Then CORS.
     pub async fn answer(self, mut request: Request) -> Response {
-        let observed = Observed::begin(&mut request);
+        let observed = Observed::begin(&mut request, &self.app.metrics);
         let span = observed.span();
-        let response = panic::caught(self.cors.answer(request)).instrument(span).await;
-        observed.end(response, &self.app.metrics)
+        let response = self.cors.answer(request).instrument(span).await;
+        observed.end(response)
     }
 }
 
@@ -110,11 +110,11 @@ struct Rooms {
 }
 
 impl Rooms {
-    /// Then security headers, and load shedding.
+    /// Then security headers, load shedding, and panics.
     async fn answer(&self, request: Request) -> Response {
         let uri = request.uri().clone();
         let mut response = match self.app.shed.admit(uri.path()) {
-            Ok(place) => place.hold(self.admitted(uri.path(), request).await),
+            Ok(place) => place.hold(panic::caught(self.admitted(uri.path(), request)).await),
             Err(refusal) => refusal.into_response(),
         };
         headers::secure(uri.path(), response.headers_mut());
@@ -126,6 +126,9 @@ impl Rooms {
     async fn admitted(&self, path: &str, mut request: Request) -> Response {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+        if !has_one_host(&request) {
+            return Error::invalid("A request must name its `Host`, and only one.").into_response();
+        }
         self.app.desk.door.identify(peer, &mut request);
         let is_counted = path.starts_with("/api/chatkit/") && !path.starts_with(assets::PREFIX);
         let Ok(response) = if is_counted {
@@ -135,6 +138,12 @@ impl Rooms {
         };
         response
     }
+}
+
+/// RFC 9112 section 3.2: a request of HTTP/1.1 has exactly one `Host`.
+fn has_one_host(request: &Request) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    hosts.next().is_some_and(|_| hosts.next().is_none()) || request.version() != Version::HTTP_11
 }
 
 impl Service<Request> for Inside {
@@ -166,10 +175,10 @@ fn routes(app: &Arc<App>) -> Router {
         .split_for_parts();
     // OpenAPI has no parameter of several segments: axum routes the files, the document describes them.
     document.merge(AssetPaths::openapi());
-    let document = Bytes::from(document.to_json().unwrap_or_default());
+    let document = Bytes::from(openapi::to_json(document));
     let assets = Router::new().route("/api/chatkit/assets/{*path}", get(asset)).with_state(Arc::clone(app));
     api.merge(assets)
-        .route("/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], document)))
+        .route("/openapi.json", get(openapi_json).layer(Extension(OpenApiJson(document))))
         .merge(pages(app))
         .method_not_allowed_fallback(method_not_allowed)
 }
@@ -199,16 +208,26 @@ async fn method_not_allowed() -> Error {
     get,
     path = "/api/chatkit/config",
     tag = "page",
-    responses((status = 200, body = PublicConfig), (status = "default", description = "An error", body = ErrorBody))
+    responses((status = 200, description = "The configuration", body = PublicConfig), (status = "default", description = "An error", body = ErrorBody))
 )]
 async fn public_config(State(app): State<Arc<App>>) -> Json<PublicConfig> {
     Json(app.public_config.clone())
 }
 
-/// The part of the document that is about the files of the widget.
+/// The part of the document that is about routes which axum makes by hand.
 #[derive(OpenApi)]
-#[openapi(paths(asset))]
+#[openapi(paths(asset, openapi_json))]
 struct AssetPaths;
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "operations", responses((status = 200, description = "OpenAPI 3.1")))]
+async fn openapi_json(Extension(OpenApiJson(document)): Extension<OpenApiJson>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], document).into_response()
+}
+
+/// The document, written once.
+#[derive(Clone)]
+struct OpenApiJson(Bytes);
 
 /// chatkit.js and its files, when they are served from here.
 #[utoipa::path(
@@ -240,7 +259,7 @@ fn own_authority(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// 200 while the process runs.
-#[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, description = "The process runs")))]
+#[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, description = "The process runs", body = Health)))]
 async fn healthz() -> Json<Health> {
     Json(Health { status: "ok" })
 }

@@ -1,6 +1,7 @@
 //! What does the API look like to a program? The parts of the OpenAPI 3.1 document that no single endpoint owns.
 
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{RefOr, Required};
 use utoipa::{Modify, OpenApi};
 
 /// The document's head; the endpoints add themselves where they are routed.
@@ -31,10 +32,28 @@ impl Modify for Credentials {
             "chatkit_visitor",
             "A visitor without a token, where they are let in",
         );
+        let own = ApiKeyValue::with_description(
+            "JWT_COOKIE",
+            "The user's JWT, in the cookie that JWT_COOKIE names",
+        );
         let components = document.components.get_or_insert_default();
+        components.add_security_scheme("user_cookie", SecurityScheme::ApiKey(ApiKey::Cookie(own)));
         components.add_security_scheme("user_token", bearer("JWT", "The JWT of the site's signed-in user"));
         components
             .add_security_scheme("service_token", bearer("cks_…", "A server that mints for a user it names"));
         components.add_security_scheme("visitor_cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
+}
+
+/// The whole document as JSON. Bodies are never required: an empty one counts as `{}`.
+#[must_use]
+pub fn to_json(mut document: utoipa::openapi::OpenApi) -> String {
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.post, &mut item.delete].into_iter().flatten() {
+            if let Some(RefOr::T(body)) = &mut operation.request_body {
+                body.required = Some(Required::False);
+            }
+        }
+    }
+    document.to_json().unwrap_or_default()
 }

@@ -5,13 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
@@ -23,6 +24,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt;
 
+use crate::error::{self, Error, Kind};
+use crate::layers::observe::new_request_id;
 use crate::lifecycle::Lifecycle;
 
 /// How long a request's head may take, and how long an idle connection is kept.
@@ -33,13 +36,6 @@ const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The pause after an accept that failed, most often for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// The answer to a head that began and did not end in time. There is no request, so there is no id of one.
-const HEAD_TIMEOUT_ANSWER: &str = "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\n\
-    connection: close\r\ncontent-length: 199\r\n\r\n\
-    {\"error\":{\"type\":\"invalid_request_error\",\"code\":\"request_timeout\",\
-    \"message\":\"The head of the request took over 30 seconds.\",\"request_id\":\"\"},\
-    \"message\":\"The head of the request took over 30 seconds.\"}";
 
 /// A socket that listens and does not accept yet.
 #[derive(Debug)]
@@ -116,7 +112,8 @@ async fn connection<A, F>(
 {
     // Answers are small and complete; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
-    let mut io = TokioIo::new(Watched { stream, head_began: false });
+    let head_began = Arc::new(AtomicBool::new(false));
+    let mut io = TokioIo::new(Watched { stream, head_began: Arc::clone(&head_began) });
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         answer(request.map(Body::new)).map(Ok::<_, Infallible>)
@@ -128,6 +125,10 @@ async fn connection<A, F>(
         tokio::select! {
             ended = connection.as_mut() => ended,
             () = lifecycle.stopping().cancelled() => {
+                // By now every request has its answer. What was read since is a head that is not whole, or is refused.
+                if head_began.load(Ordering::Relaxed) {
+                    return;
+                }
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -135,19 +136,36 @@ async fn connection<A, F>(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
-        let watched = io.inner_mut();
-        if error.is_timeout() && watched.head_began {
-            let answer = watched.stream.write_all(HEAD_TIMEOUT_ANSWER.as_bytes());
-            let _ = tokio::time::timeout(GOODBYE_DEADLINE, answer).await;
+        if error.is_timeout() && head_began.load(Ordering::Relaxed) {
+            let goodbye = refuse_slow_head(&mut io.inner_mut().stream);
+            let _ = tokio::time::timeout(GOODBYE_DEADLINE, goodbye).await;
         }
     }
+}
+
+/// Answers a head that began and did not end in time: hyper says nothing then, it only closes.
+async fn refuse_slow_head(stream: &mut TcpStream) -> io::Result<()> {
+    let id = new_request_id();
+    let request_id = id.to_str().unwrap_or_default();
+    tracing::info!(status = 408, request_id, error = "request_timeout", "request");
+    let mut response =
+        Error::new(Kind::RequestTimeout, "The head of the request took over 30 seconds.").into_response();
+    error::render(&mut response, request_id, false);
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap_or_default();
+    let head = format!(
+        "HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\nx-request-id: {request_id}\r\n\
+         connection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(&body).await
 }
 
 /// A stream that knows whether something was read since it was last written to: a head that began and was not answered.
 #[derive(Debug)]
 struct Watched {
     stream: TcpStream,
-    head_began: bool,
+    head_began: Arc<AtomicBool>,
 }
 
 impl AsyncRead for Watched {
@@ -158,14 +176,16 @@ impl AsyncRead for Watched {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.head_began |= buf.filled().len() > before;
+        if buf.filled().len() > before {
+            self.head_began.store(true, Ordering::Relaxed);
+        }
         read
     }
 }
 
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.head_began = false;
+        self.head_began.store(false, Ordering::Relaxed);
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -174,7 +194,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.head_began = false;
+        self.head_began.store(false, Ordering::Relaxed);
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::extract::Request;
 use axum::http::header::SET_COOKIE;
@@ -11,7 +11,7 @@ use axum::response::Response;
 use data_encoding::HEXLOWER;
 use tracing::{Span, debug_span, info, warn};
 
-use crate::error::{self, Error};
+use crate::error;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request::RequestContext;
 
@@ -38,19 +38,24 @@ const ROUTES: &[&str] = &[
     "/steps.js",
 ];
 
+/// What is logged and counted for a request whose client left before the answer. No client sees it; nginx uses it too.
+const CLIENT_LEFT: u16 = 499;
+
 /// One request, watched from its head to its answer's.
 #[derive(Debug)]
-pub struct Observed {
+pub struct Observed<'a> {
     started: Instant,
     id: HeaderValue,
     method: Method,
     uri: Uri,
     context: Arc<RequestContext>,
+    metrics: &'a Metrics,
+    is_answered: bool,
 }
 
-impl Observed {
+impl<'a> Observed<'a> {
     /// Begins to watch, and puts a [`RequestContext`] into the request for those who learn something on the way.
-    pub fn begin(request: &mut Request) -> Self {
+    pub fn begin(request: &mut Request, metrics: &'a Metrics) -> Self {
         let context = RequestContext::shared();
         request.extensions_mut().insert(Arc::clone(&context));
         Self {
@@ -59,13 +64,9 @@ impl Observed {
             method: request.method().clone(),
             uri: request.uri().clone(),
             context,
+            metrics,
+            is_answered: false,
         }
-    }
-
-    /// The path that was asked for.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        self.uri.path()
     }
 
     /// The span of what happens for this request. It is there at the debug level, for those who follow one request.
@@ -76,34 +77,44 @@ impl Observed {
 
     /// Completes the answer: the body of an error, the id, the limit, a cookie. Then counts, and writes the log line.
     #[must_use]
-    pub fn end(self, mut response: Response, metrics: &Metrics) -> Response {
+    pub fn end(mut self, mut response: Response) -> Response {
+        self.is_answered = true;
         let id = self.id.to_str().unwrap_or_default();
         let error = error::render(&mut response, id, self.method == Method::HEAD);
-        add_rate_limit(response.headers_mut(), &self.context);
+        let headers = response.headers_mut();
+        add_rate_limit(headers, &self.context);
         if let Some(cookie) = self.context.cookie() {
-            response.headers_mut().append(SET_COOKIE, cookie.clone());
+            headers.append(SET_COOKIE, cookie.clone());
         }
-        let took = self.started.elapsed();
-        let (route, status) = (route_label(self.path()), response.status().as_u16());
-        metrics.request(route, method_label(&self.method), status, took);
-        self.log(status, took, error.as_ref());
-        response.headers_mut().insert(X_REQUEST_ID, self.id);
+        headers.insert(X_REQUEST_ID, self.id.clone());
+        self.note(response.status().as_u16(), error.map(|error| error.log_text()).as_deref());
         response
     }
 
-    /// The one log line. A 5xx is a warning, everything else information: a refused client is no fault of ours.
-    fn log(&self, status: u16, took: Duration, error: Option<&Error>) {
+    /// Counts the request and writes its one log line. A 5xx is a warning, everything else information: a refused client
+    /// is no fault of ours.
+    fn note(&self, status: u16, error: Option<&str>) {
+        let took = self.started.elapsed();
+        self.metrics.request(route_label(self.uri.path()), method_label(&self.method), status, took);
         let user = self.context.user().map(|user| user.fingerprint().hex());
         let user = user.as_deref();
         let upstream_request_id = self.context.upstream_request_id();
-        let error = error.map(Error::log_text);
-        let (method, path) = (self.method.as_str(), self.path());
+        let (method, path) = (self.method.as_str(), self.uri.path());
         let request_id = self.id.to_str().unwrap_or_default();
         let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
         if status >= 500 {
             warn!(method, path, status, duration_ms, request_id, user, upstream_request_id, error, "request");
         } else {
             info!(method, path, status, duration_ms, request_id, user, upstream_request_id, error, "request");
+        }
+    }
+}
+
+/// A request that is dropped was given up by its client.
+impl Drop for Observed<'_> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.note(CLIENT_LEFT, Some("the client left before the answer"));
         }
     }
 }

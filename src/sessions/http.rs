@@ -1,10 +1,15 @@
 //! The session endpoints: read, name the user, count, do, answer.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use futures_util::future::BoxFuture;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -15,6 +20,7 @@ use crate::error::{Error, ErrorBody};
 use crate::extract::{Json, read_json};
 use crate::limits::Limits;
 use crate::telemetry::request::RequestContext;
+use crate::user::UserId;
 
 /// What the session endpoints can reach.
 #[expect(missing_debug_implementations, reason = "it holds the API key")]
@@ -111,12 +117,12 @@ enum Refusals {
     post,
     path = "/api/chatkit/session",
     tag = "sessions",
-    request_body(content = Option<SessionRequest>),
+    request_body(content = SessionRequest),
     responses(
         (status = 200, description = "The client secret", body = ClientSecret),
         Refusals
     ),
-    security(("user_token" = []), ("service_token" = []), ("visitor_cookie" = []))
+    security(("user_token" = []), ("user_cookie" = []), ("service_token" = []), ("visitor_cookie" = []))
 )]
 async fn create_session(
     State(desk): State<Arc<Desk>>,
@@ -124,8 +130,9 @@ async fn create_session(
     request: Request,
 ) -> Result<Json<ClientSecret>, Error> {
     let (subject, body) = desk.admit(request, &context).await?;
-    let secret = super::create_session(&desk.sessions, &subject, body, &context).await?;
-    Ok(Json(secret))
+    let tasks = desk.sessions.tasks.clone();
+    let work = async move { super::create_session(&desk.sessions, &subject, body, &context).await.map(Json) };
+    to_the_end(&tasks, work).await
 }
 
 /// The same as `POST /api/chatkit/session`.
@@ -133,12 +140,12 @@ async fn create_session(
     post,
     path = "/api/chatkit/start",
     tag = "sessions",
-    request_body(content = Option<SessionRequest>),
+    request_body(content = SessionRequest),
     responses(
         (status = 200, description = "The client secret", body = ClientSecret),
         Refusals
     ),
-    security(("user_token" = []), ("service_token" = []), ("visitor_cookie" = []))
+    security(("user_token" = []), ("user_cookie" = []), ("service_token" = []), ("visitor_cookie" = []))
 )]
 async fn start_session(
     desk: State<Arc<Desk>>,
@@ -153,12 +160,12 @@ async fn start_session(
     post,
     path = "/api/chatkit/refresh",
     tag = "sessions",
-    request_body(content = Option<RefreshRequest>),
+    request_body(content = RefreshRequest),
     responses(
         (status = 200, description = "The new client secret", body = ClientSecret),
         Refusals
     ),
-    security(("user_token" = []), ("service_token" = []), ("visitor_cookie" = []))
+    security(("user_token" = []), ("user_cookie" = []), ("service_token" = []), ("visitor_cookie" = []))
 )]
 async fn refresh_session(
     State(desk): State<Arc<Desk>>,
@@ -166,8 +173,10 @@ async fn refresh_session(
     request: Request,
 ) -> Result<Json<ClientSecret>, Error> {
     let (subject, body) = desk.admit(request, &context).await?;
-    let secret = super::refresh_session(&desk.sessions, &subject, body, &context).await?;
-    Ok(Json(secret))
+    let tasks = desk.sessions.tasks.clone();
+    let work =
+        async move { super::refresh_session(&desk.sessions, &subject, body, &context).await.map(Json) };
+    to_the_end(&tasks, work).await
 }
 
 /// Cancels every live session that this service minted for the caller.
@@ -175,12 +184,12 @@ async fn refresh_session(
     delete,
     path = "/api/chatkit/session",
     tag = "sessions",
-    request_body(content = Option<SessionRequest>),
+    request_body(content = SessionRequest),
     responses(
         (status = 204, description = "Every session is cancelled"),
         Refusals
     ),
-    security(("user_token" = []), ("service_token" = []), ("visitor_cookie" = []))
+    security(("user_token" = []), ("user_cookie" = []), ("service_token" = []), ("visitor_cookie" = []))
 )]
 async fn revoke_sessions(
     State(desk): State<Arc<Desk>>,
@@ -188,33 +197,79 @@ async fn revoke_sessions(
     request: Request,
 ) -> Result<StatusCode, Error> {
     let (subject, _) = desk.admit(request, &context).await?;
-    super::revoke_sessions(&desk.sessions, &subject, &context).await?;
+    let tasks = desk.sessions.tasks.clone();
+    let work = async move { super::revoke_sessions(&desk.sessions, &subject, &context).await };
+    to_the_end(&tasks, work).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 impl Desk {
-    /// Lets the caller in, reads the body, names the user and counts the request. A service's request counts for the
-    /// user it names, by the limits for addresses and for users both.
+    /// Lets the caller in, names the user, counts the request and reads the body. A service names its user in the body,
+    /// and its request counts for that user, by the limits for addresses and for users both.
     async fn admit(
         &self,
         request: Request,
         context: &RequestContext,
     ) -> Result<(Subject, SessionBody), Error> {
         let (parts, body) = request.into_parts();
-        let caller = self.door.admit(&parts, context).await?;
-        let body = SessionBody::parse(&read_json(&parts.headers, body).await?)?;
-        let subject = match caller {
-            Caller::User { id, claims } => Subject { user: id, claims: Some(claims) },
-            Caller::Visitor { id } => Subject { user: id, claims: None },
-            Caller::Service { .. } => {
-                let user = body.service_user()?;
-                context.note_user(&user);
-                self.limits.address().count_user(&user, context)?;
-                Subject { user, claims: None }
-            }
+        let (user, claims) = match self.door.admit(&parts, context).await? {
+            Caller::User { id, claims } => (Some(id), Some(claims)),
+            Caller::Visitor { id } => (Some(id), None),
+            Caller::Service { .. } => (None, None),
         };
-        context.note_user(&subject.user);
-        self.limits.count_user(&subject.user, context).await?;
-        Ok((subject, body))
+        if let Some(user) = &user {
+            context.note_user(user);
+            self.limits.count_user(user, context).await?;
+        }
+        let body = SessionBody::parse(&read_json(&parts.headers, body).await?)?;
+        let user = match user {
+            Some(user) => user,
+            None => self.named_by_service(&body, context).await?,
+        };
+        Ok((Subject { user, claims }, body))
+    }
+
+    async fn named_by_service(&self, body: &SessionBody, context: &RequestContext) -> Result<UserId, Error> {
+        let user = body.service_user()?;
+        context.note_user(&user);
+        self.limits.address().count_user(&user, context)?;
+        self.limits.count_user(&user, context).await?;
+        Ok(user)
+    }
+}
+
+/// Does the work to its end even when the client leaves: a session that OpenAI has made must be known here.
+async fn to_the_end<T: Send + 'static>(
+    tasks: &TaskTracker,
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    Finished { work: Some(Box::pin(work)), tasks }.await
+}
+
+/// Work that a request waits for. If the request is dropped, the work goes on in the background; as long as it is not, no
+/// task is needed.
+struct Finished<'a, T: Send + 'static> {
+    work: Option<BoxFuture<'static, Result<T, Error>>>,
+    tasks: &'a TaskTracker,
+}
+
+impl<T: Send + 'static> Future for Finished<'_, T> {
+    type Output = Result<T, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(work) = &mut self.work else {
+            return Poll::Ready(Err(Error::internal("work was waited for after its end")));
+        };
+        let outcome = ready!(work.as_mut().poll(cx));
+        self.work = None;
+        Poll::Ready(outcome)
+    }
+}
+
+impl<T: Send + 'static> Drop for Finished<'_, T> {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            self.tasks.spawn(work.in_current_span());
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What is known of the request that is under way? The layer that writes the log line puts a [`RequestContext`] into the
 //! request; those who learn something on the way write it down there.
 
+use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::http::HeaderValue;
@@ -49,10 +50,12 @@ impl RequestContext {
         self.cookie.get_or_init(|| cookie);
     }
 
-    /// Notes where the caller stands with one limit; of several the one with the least left is kept.
+    /// Notes where the caller stands with one limit; of several the one with the least left is kept, and of
+    /// two with the same the one that takes longer to come back.
     pub fn note_rate_limit(&self, seen: RateLimit) {
         let mut kept = self.rate_limit.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.is_none_or(|kept| seen.remaining < kept.remaining) {
+        let tightness = |limit: RateLimit| (Reverse(limit.remaining), limit.reset);
+        if kept.is_none_or(|kept| tightness(seen) > tightness(kept)) {
             *kept = Some(seen);
         }
     }

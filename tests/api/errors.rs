@@ -330,13 +330,13 @@ async fn a_panic_is_500_in_the_same_shape_and_the_next_request_is_served() {
     let answer = move |mut request: axum::extract::Request| {
         let metrics = metrics.clone();
         async move {
-            let observed = Observed::begin(&mut request);
+            let observed = Observed::begin(&mut request, &metrics);
             let path = request.uri().path().to_owned();
             let handler = async move {
                 assert_ne!(path, "/panics", "a canary");
                 "fine".into_response()
             };
-            observed.end(layers::panic::caught(handler).await, &metrics)
+            observed.end(layers::panic::caught(handler).await)
         }
     };
     let lifecycle = Lifecycle::default();
@@ -349,4 +349,30 @@ async fn a_panic_is_500_in_the_same_shape_and_the_next_request_is_served() {
     let answer = client.get(format!("{base}/serves")).send().await.expect("an answer");
     assert_eq!(answer.status(), 200);
     lifecycle.stopping().cancel();
+}
+
+#[tokio::test]
+async fn a_body_that_is_refused_counts_for_its_user_all_the_same() {
+    let server = TestServer::hosted(NOWHERE, &[("RATE_LIMIT_USER_BURST", "2")]);
+    let broken = || server.mint_as("ada").header("content-type", "application/json").body("{");
+    for _ in 0..2 {
+        refused(broken(), 400, "invalid_request_error", "invalid_json").await;
+    }
+    refused(broken(), 429, "rate_limit_error", "rate_limited").await;
+    let line = server.log_line(|line| line["status"] == 400);
+    assert!(line["user"].is_string(), "{line}");
+}
+
+#[tokio::test]
+async fn a_request_without_a_host_or_with_two_is_400() {
+    let server = TestServer::hosted(NOWHERE, &[]);
+    for hosts in ["", "host: a\r\nhost: b\r\n"] {
+        let mut stream = std::net::TcpStream::connect(server.addr()).expect("it accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a deadline");
+        let head = format!("GET /healthz HTTP/1.1\r\n{hosts}connection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("invalid_request"), "{answer}");
+    }
 }

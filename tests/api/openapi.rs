@@ -23,6 +23,7 @@ async fn the_document_is_openapi_3_1_and_names_every_public_path() {
             "/api/chatkit/session",
             "/api/chatkit/start",
             "/healthz",
+            "/openapi.json",
             "/readyz",
         ]
     );

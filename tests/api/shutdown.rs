@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::server::{PATIENCE, TestServer, send_meanwhile};
+use crate::support::tokens;
 use crate::support::upstream::{Reply, ScriptedUpstream};
 
 /// Waits until the server says that it is shutting down.
@@ -68,4 +69,39 @@ async fn a_second_signal_ends_it_now() {
     server.signal("INT");
     server.ended();
     assert!(began.elapsed() < Duration::from_secs(4), "neither the upstream nor the grace is waited for");
+}
+
+#[tokio::test]
+async fn a_head_that_never_ends_does_not_hold_an_idle_shutdown() {
+    use std::io::Write;
+    let mut server = TestServer::hosted("http://127.0.0.1:9", &[]);
+    let mut half = std::net::TcpStream::connect(server.addr()).expect("it accepts");
+    half.write_all(b"GET /heal").expect("it reads");
+    assert_eq!(server.get("/healthz").send().await.expect("an answer").status(), 200);
+    let began = Instant::now();
+    server.signal("TERM");
+    assert_eq!(server.ended().code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(5), "at once, not at the end of the grace");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_whose_client_leaves_is_logged_and_its_session_can_be_revoked() {
+    let upstream =
+        ScriptedUpstream::start([slow(Duration::from_millis(700)), Reply::session("cksess_1", "ek_1")]).await;
+    let server = TestServer::hosted(&upstream.base(), &[("RATE_LIMIT_USER_PER_MINUTE", "0")]);
+    let left = send_meanwhile(server.mint_as("ada").header("x-request-id", "left-early"));
+    upstream.wait_for(1).await;
+    left.abort();
+    let line = server.log_line(|line| line["request_id"] == "left-early");
+    assert_eq!((&line["status"], &line["path"]), (&499.into(), &"/api/chatkit/session".into()), "{line}");
+
+    let deadline = Instant::now() + PATIENCE;
+    while upstream.requests().len() < 2 {
+        assert!(Instant::now() < deadline, "the session that nobody got is cancelled");
+        let revoked = server.delete("/api/chatkit/session").bearer_auth(tokens::hs256("ada"));
+        let status = revoked.send().await.expect("an answer").status().as_u16();
+        assert_eq!(status, 204);
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    assert_eq!(upstream.lines()[1], "POST /v1/chatkit/sessions/cksess_1/cancel");
 }
