@@ -126,14 +126,16 @@ impl AuthConfig {
     }
 
     fn note_contradictions(&self, vars: &Vars<'_>) {
-        let is_set = |name: &str| vars.text(name).is_some() || vars.text(&format!("{name}_FILE")).is_some();
-        let sources =
-            ["JWT_SECRET", "JWT_PUBLIC_KEY", "JWKS_URL"].into_iter().filter(|name| is_set(name)).count();
-        let has_keys = sources > 0 || !self.issuers.is_empty();
+        // A value that is bad was meant to be there: it is not also reported as missing.
+        let is_there = |found: bool, name| found || vars.is_blamed(name);
+        let has_source = is_there(self.jwt_secret.is_some(), "JWT_SECRET")
+            || is_there(self.public_key.is_some(), "JWT_PUBLIC_KEY")
+            || is_there(self.jwks_url.is_some(), "JWKS_URL");
+        let has_keys = has_source || !self.issuers.is_empty();
         let discoverable = |issuer: &String| {
             key_url(issuer).is_some_and(|url| url.query().is_none() && url.fragment().is_none())
         };
-        if sources == 0 && !self.issuers.iter().all(discoverable) {
+        if !has_source && !self.issuers.iter().all(discoverable) {
             let expected = "must be https:// addresses (http:// on a loopback host) when no key source is set, \
                             because the keys are then fetched from there";
             vars.problem("JWT_ISSUER", expected);
@@ -153,7 +155,8 @@ impl AuthConfig {
         self.note_short_secret(vars);
         self.note_useless_algorithms(vars);
         let anonymous = vars.text("AUTH_ANONYMOUS").is_some_and(|text| text.trim() != "off");
-        if !has_keys && !anonymous && !is_set("SERVICE_TOKENS") {
+        let has_services = is_there(!self.service_tokens.is_empty(), "SERVICE_TOKENS");
+        if !has_keys && !anonymous && !has_services {
             let expected = "nobody could authenticate: set this, or JWT_PUBLIC_KEY, JWKS_URL or JWT_ISSUER, \
                             or AUTH_ANONYMOUS=on, or SERVICE_TOKENS";
             vars.problem("JWT_SECRET", expected);
@@ -241,9 +244,8 @@ fn visitors(vars: &Vars<'_>) -> Option<VisitorConfig> {
         "none" => Some(SameSite::None),
         _ => None,
     });
-    let is_set = vars.text("CHATKIT_COOKIE_KEY").is_some() || vars.text("CHATKIT_COOKIE_KEY_FILE").is_some();
     let key = vars.key("CHATKIT_COOKIE_KEY");
-    if anonymous && !is_set {
+    if anonymous && key.is_none() && !vars.is_blamed("CHATKIT_COOKIE_KEY") {
         let expected =
             "is required with AUTH_ANONYMOUS=on: 32 bytes or more, `openssl rand -hex 32` makes one";
         vars.problem("CHATKIT_COOKIE_KEY", expected);

@@ -148,10 +148,13 @@ impl<'a> Vars<'a> {
         self.problems.borrow_mut().push(Problem { variable: variable.to_owned(), expected: expected.into() });
     }
 
-    /// How many problems were noted so far: tells a variable that is missing from one that was complained about.
+    /// Whether a problem was noted with the variable or with its file: tells one that is missing from one that is bad.
     #[must_use]
-    pub fn problem_count(&self) -> usize {
-        self.problems.borrow().len()
+    pub fn is_blamed(&self, name: &str) -> bool {
+        let blamed = |problem: &Problem| {
+            problem.variable.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest == "_FILE")
+        };
+        self.problems.borrow().iter().any(blamed)
     }
 
     /// Every problem noted so far.

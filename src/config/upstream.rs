@@ -58,12 +58,11 @@ impl UpstreamConfig {
 
 fn api_key(vars: &Vars<'_>) -> Secret {
     const NAME: &str = "OPENAI_API_KEY";
-    let problems_before = vars.problem_count();
     match vars.secret(NAME) {
         Some(key) if key.expose().bytes().all(|byte| byte.is_ascii_graphic()) => return key,
         Some(_) => vars.problem(NAME, "must be visible ASCII characters without spaces or line ends"),
         // A key that is set and can't be read has been complained about already.
-        None if vars.problem_count() > problems_before => {}
+        None if vars.is_blamed(NAME) => {}
         None => vars.problem(NAME, "is required: a key of the project that holds the workflow (`sk-…`)"),
     }
     Secret::new("")
