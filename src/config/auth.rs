@@ -10,6 +10,7 @@ use url::{Host, Url};
 
 use super::env::{Secret, Vars};
 use super::public_key::PublicKey;
+use super::upstream::https_proxy;
 
 /// The cookie that makes a browser a visitor.
 pub const VISITOR_COOKIE: &str = "chatkit_visitor";
@@ -88,7 +89,7 @@ impl AuthConfig {
             }),
             visitors: visitors(vars),
             service_tokens: service_tokens(vars),
-            https_proxy: vars.optional("HTTPS_PROXY", "an http:// or https:// address", proxy_url),
+            https_proxy: https_proxy(vars),
         };
         config.note_contradictions(vars);
         config
@@ -311,12 +312,6 @@ pub fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
-}
-
-/// A proxy is often written without a scheme; then it speaks http.
-fn proxy_url(text: &str) -> Option<Url> {
-    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    Url::parse(&with_scheme).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 /// RFC 9110's `token`: what a cookie's name is made of.

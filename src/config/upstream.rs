@@ -47,11 +47,7 @@ impl UpstreamConfig {
             project: header_value(vars, "OPENAI_PROJECT_ID"),
             timeout: Duration::from_secs(vars.number("UPSTREAM_TIMEOUT_SECONDS", 10, 1..=600)),
             retries: u32::try_from(vars.number("UPSTREAM_RETRIES", 2, 0..=10)).unwrap_or(2),
-            https_proxy: vars.optional(
-                "HTTPS_PROXY",
-                "the address of an HTTP proxy, like `http://proxy.example.com:3128`",
-                parse_proxy,
-            ),
+            https_proxy: https_proxy(vars),
         }
     }
 }
@@ -97,10 +93,13 @@ fn parse_base(text: &str) -> Option<Url> {
     Some(base)
 }
 
-/// `proxy:3128` is read as `http://proxy:3128`, as curl does.
-fn parse_proxy(text: &str) -> Option<Url> {
-    let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) };
-    url.ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+/// `HTTPS_PROXY`. `proxy:3128` is read as `http://proxy:3128`, as curl does.
+pub(super) fn https_proxy(vars: &Vars<'_>) -> Option<Url> {
+    let expected = "the address of an HTTP proxy, like `http://proxy.example.com:3128`";
+    vars.optional("HTTPS_PROXY", expected, |text| {
+        let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) };
+        url.ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+    })
 }
 
 fn plain_http_warning(base: &Url) -> Option<String> {

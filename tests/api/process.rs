@@ -54,6 +54,13 @@ fn every_problem_of_the_configuration_is_named_at_once_and_no_value_is_printed()
 }
 
 #[test]
+fn a_variable_that_two_subjects_read_is_one_problem() {
+    let (code, _, err) = run(&["serve"], &[HOSTED, &[("HTTPS_PROXY", "ftp://proxy.example")]].concat());
+    assert_eq!((code, err.lines().count()), (2, 1), "{err}");
+    assert!(err.starts_with("chatkit-server: HTTPS_PROXY: must be "), "{err}");
+}
+
+#[test]
 fn a_set_up_in_which_nobody_could_authenticate_is_an_error() {
     let (code, _, err) = run(&["serve"], &HOSTED[..2]);
     assert_eq!(code, 2);
