@@ -38,7 +38,7 @@ pub struct AuthConfig {
     pub jwt_cookie: Option<String>,
     /// How visitors without a token are known again; unset means that there are none.
     pub visitors: Option<VisitorConfig>,
-    /// `SERVICE_TOKENS`: names and digests are distinct.
+    /// `SERVICE_TOKENS`: digests are distinct; a name may have several, so that its token can be changed.
     pub service_tokens: Vec<ServiceToken>,
     /// `HTTPS_PROXY`: the way to an issuer's keys, for https alone.
     pub https_proxy: Option<Url>,
@@ -271,9 +271,6 @@ fn service_tokens(vars: &Vars<'_>) -> Vec<ServiceToken> {
                     "entry {at} must be `name:sha256hex`, with a name of up to 64 letters, digits, `.`, `_` or `-`"
                 ),
             ),
-            Some(token) if tokens.iter().any(|other| other.name == token.name) => {
-                vars.problem("SERVICE_TOKENS", format!("entry {at} has the name of an earlier one"));
-            }
             Some(token) if tokens.iter().any(|other| other.digest == token.digest) => {
                 vars.problem("SERVICE_TOKENS", format!("entry {at} has the digest of an earlier one"));
             }

@@ -139,6 +139,22 @@ fn service_token_prints_a_token_and_the_entry_that_lets_it_in() {
 }
 
 #[test]
+fn while_a_service_token_is_changed_the_old_and_the_new_one_are_good() {
+    let printed = [(); 2].map(|()| run(&["service-token", "--id", "billing"], &[]).1);
+    let word = |out: &str, start: &str| {
+        out.split_whitespace().find(|word| word.starts_with(start)).expect("it is printed").to_owned()
+    };
+    let entries = printed.each_ref().map(|out| word(out, "billing:")).join(",");
+    let sandbox = TestServer::start(&["sandbox", "--port", "0"], &[]);
+    let server =
+        TestServer::hosted(&format!("http://{}", sandbox.addr()), &[("SERVICE_TOKENS", entries.as_str())]);
+    for out in printed {
+        let asked = server.post("/api/chatkit/session").bearer_auth(word(&out, "cks_"));
+        assert_eq!(answer_to(asked.json(&serde_json::json!({"user": "ada"}))).status(), 200);
+    }
+}
+
+#[test]
 fn dev_needs_nothing_and_its_curl_line_works_as_pasted() {
     let port = free_port().to_string();
     let mut child = command(&["dev"], &[("PORT", &port), ("PATH", "/usr/bin:/bin")])

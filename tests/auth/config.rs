@@ -179,15 +179,17 @@ fn contradictions_are_problems() {
 }
 
 #[test]
-fn service_tokens_are_names_with_digests_and_nothing_twice() {
+fn service_tokens_are_names_with_digests_and_no_digest_twice() {
     let (one, two) = ("ab".repeat(32), "CD".repeat(32));
     let (config, found) = configure(&[("SERVICE_TOKENS", &format!("shop:{one}, blog.v2:{two},\n"))]);
     assert_eq!(found, []);
     let names: Vec<_> = config.service_tokens.iter().map(|token| &*token.name).collect();
     assert_eq!(names, ["shop", "blog.v2"]);
+    let (config, found) = configure(&[("SERVICE_TOKENS", &format!("shop:{one},shop:{two}"))]);
+    assert_eq!((found.len(), config.service_tokens.len()), (0, 2), "a new token beside the old: {found:?}");
     let token = format!("cks_{one}");
     for bad in [
-        format!("shop:{one},shop:{two}"),
+        format!("shop:{one},shop:{one}"),
         format!("shop:{one},blog:{one}"),
         format!("shop:{}", &one[..62]),
         format!("shop:{}zz", &one[..62]),
