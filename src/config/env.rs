@@ -170,7 +170,10 @@ impl<'a> Vars<'a> {
 /// A `.env` file that exists and can't be read or parsed is a problem that names the file.
 pub fn process_vars() -> Result<HashMap<String, String>, Problem> {
     let mut vars = HashMap::new();
-    match dotenvy::dotenv_iter() {
+    // Not dotenvy's own search: it goes on to the parent folders.
+    let file = Path::new(".env");
+    match dotenvy::from_path_iter(file) {
+        Ok(_) if file.is_dir() => {}
         Ok(entries) => {
             for entry in entries {
                 let (name, value) = entry.map_err(|_| dotenv_problem())?;

@@ -103,6 +103,23 @@ fn a_dotenv_file_completes_the_environment_and_never_overrides_it() {
 }
 
 #[test]
+fn only_the_dotenv_file_of_the_working_folder_is_read_and_single_quotes_keep_a_dollar() {
+    let folder = TempFolder::new("dotenv-folders");
+    folder.write(".env", "JWT_SECRET='$0123456789abcdef0123456789abcdef'\n");
+    let inner = folder.0.join("inner");
+    std::fs::create_dir(&inner).expect("a folder");
+    let token = |folder| {
+        command(&["token", "--user", "ada"], &[]).current_dir(folder).output().expect("it runs").status.code()
+    };
+    assert_eq!(token(&folder.0), Some(0), "all of the value is there, or it would be too short");
+    assert_eq!(token(&inner), Some(2), "the file of a parent folder is not read");
+    std::fs::create_dir(inner.join(".env")).expect("a folder");
+    assert_eq!(token(&inner), Some(2), "a folder of that name is none");
+    let err = command(&["token", "--user", "ada"], &[]).current_dir(&inner).output().expect("it runs").stderr;
+    assert!(!String::from_utf8_lossy(&err).contains(".env"), "and no problem either");
+}
+
+#[test]
 fn a_name_that_is_nearly_right_is_warned_of() {
     let server =
         TestServer::hosted("http://127.0.0.1:9", &[("CHATKIT_WORKFLOW_VERSIONS", "1"), ("RUST_LOG", "info")]);
