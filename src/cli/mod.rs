@@ -118,15 +118,15 @@ pub fn run() -> ExitCode {
 }
 
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
-    let vars = process_vars()?;
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::serve(&vars, cli.output).await,
-        Command::Dev { mode: Mode::Hosted } => dev::dev(vars, cli.output).await,
-        Command::Sandbox { port } => dev::sandbox(&vars, port, cli.output).await,
-        Command::Token { user, ttl } => tokens::user_token(&vars, &user, ttl),
+        Command::Serve => serve::serve(&process_vars()?, cli.output).await,
+        Command::Dev { mode: Mode::Hosted } => dev::dev(process_vars()?, cli.output).await,
+        Command::Sandbox { port } => dev::sandbox(&process_vars()?, port, cli.output).await,
+        Command::Token { user, ttl } => tokens::user_token(&process_vars()?, &user, ttl),
+        // It needs no configuration, so none can be in its way.
         Command::ServiceToken { id } => tokens::service_token(&id),
-        Command::Check => check::check(&vars).await,
-        Command::Healthcheck => healthcheck::healthcheck(&vars).await,
+        Command::Check => check::check(&process_vars()?).await,
+        Command::Healthcheck => healthcheck::healthcheck(&process_vars()?).await,
     }
 }
 

@@ -156,6 +156,15 @@ fn service_token_prints_a_token_and_the_entry_that_lets_it_in() {
 }
 
 #[test]
+fn service_token_reads_no_configuration() {
+    let folder = TempFolder::new("broken-dotenv");
+    folder.write(".env", "this is no line of a .env\n");
+    let code = |args| command(args, &[]).current_dir(&folder.0).output().expect("it runs").status.code();
+    assert_eq!(code(&["service-token", "--id", "billing"]), Some(0));
+    assert_eq!(code(&["token", "--user", "ada"]), Some(2), "the file is broken");
+}
+
+#[test]
 fn while_a_service_token_is_changed_the_old_and_the_new_one_are_good() {
     let printed = [(); 2].map(|()| run(&["service-token", "--id", "billing"], &[]).1);
     let word = |out: &str, start: &str| {
