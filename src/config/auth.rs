@@ -132,7 +132,7 @@ impl AuthConfig {
         let has_source = is_there(self.jwt_secret.is_some(), "JWT_SECRET")
             || is_there(self.public_key.is_some(), "JWT_PUBLIC_KEY")
             || is_there(self.jwks_url.is_some(), "JWKS_URL");
-        let has_keys = has_source || !self.issuers.is_empty();
+        let has_keys = has_source || is_there(!self.issuers.is_empty(), "JWT_ISSUER");
         let discoverable = |issuer: &String| {
             key_url(issuer).is_some_and(|url| url.query().is_none() && url.fragment().is_none())
         };
@@ -156,6 +156,7 @@ impl AuthConfig {
         self.note_short_secret(vars);
         self.note_useless_algorithms(vars);
         let anonymous = vars.text("AUTH_ANONYMOUS").is_some_and(|text| text.trim() != "off");
+        let anonymous = is_there(anonymous, "AUTH_ANONYMOUS");
         let has_services = is_there(!self.service_tokens.is_empty(), "SERVICE_TOKENS");
         if !has_keys && !anonymous && !has_services {
             let expected = "nobody could authenticate: set this, or JWT_PUBLIC_KEY, JWKS_URL or JWT_ISSUER, \

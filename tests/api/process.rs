@@ -103,6 +103,25 @@ fn a_dotenv_file_completes_the_environment_and_never_overrides_it() {
 }
 
 #[test]
+fn a_value_that_is_no_text_is_a_problem_of_its_variable_if_that_is_read() {
+    let not_text = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"wf_canary\xff");
+    let run = |args: &[&str], names: &[&str]| {
+        let vars: Vec<_> = HOSTED.iter().copied().filter(|(name, _)| !names.contains(name)).collect();
+        let mut command = command(args, &vars);
+        let output = command.envs(names.iter().map(|name| (name, not_text))).output().expect("it runs");
+        let err = String::from_utf8(output.stderr).expect("output is UTF-8");
+        (output.status.code().expect("it exits"), err)
+    };
+    for name in ["CHATKIT_WORKFLOW_ID", "OPENAI_API_KEY", "JWT_SECRET_FILE", "JWT_AUDIENCE", "PORT"] {
+        let names = if name == "JWT_SECRET_FILE" { &[name, "JWT_SECRET"][..] } else { &[name] };
+        let expected: String =
+            names.iter().rev().map(|name| format!("chatkit-server: {name}: must be UTF-8 text\n")).collect();
+        assert_eq!(run(&["serve"], names), (2, expected));
+    }
+    assert_eq!(run(&["token", "--user", "ada"], &["PORT", "NOT_OURS"]).0, 0, "it reads neither");
+}
+
+#[test]
 fn only_the_dotenv_file_of_the_working_folder_is_read_and_single_quotes_keep_a_dollar() {
     let folder = TempFolder::new("dotenv-folders");
     folder.write(".env", "JWT_SECRET='$0123456789abcdef0123456789abcdef'\n");
@@ -207,12 +226,24 @@ fn dev_needs_nothing_and_its_curl_line_works_as_pasted() {
 }
 
 #[test]
+fn a_host_may_stand_in_brackets_wherever_it_is_read() {
+    let ipv6 = ("HOST", "[::1]");
+    let sandbox = TestServer::start(&["sandbox", "--port", "0"], &[ipv6]);
+    assert!(sandbox.addr().is_ipv6());
+    let server = TestServer::hosted("http://127.0.0.1:9", &[ipv6]);
+    let port = server.addr().port().to_string();
+    assert_eq!(run(&["healthcheck"], &[ipv6, ("PORT", &port)]).0, 0);
+}
+
+#[test]
 fn healthcheck_follows_readiness() {
     let server = TestServer::hosted("http://127.0.0.1:9", &[]);
     let port = server.addr().port().to_string();
     assert_eq!(run(&["healthcheck"], &[("PORT", &port)]).0, 0, "a server that is ready");
     drop(server);
     assert_eq!(run(&["healthcheck"], &[("PORT", &port)]).0, 1, "no server");
+    let (code, _, err) = run(&["healthcheck"], &[("PORT", "abc"), ("HOST", "a b")]);
+    assert_eq!((code, err.lines().count()), (2, 2), "bad configuration: {err}");
 }
 
 #[test]
