@@ -1,6 +1,5 @@
 //! `check`: reads the configuration and reaches everything it names; a line each, with what to do.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use super::{Failure, config, say};
 use crate::auth::Authenticator;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::config::env::Secret;
+use crate::config::env::{Environment, Secret};
 use crate::config::hosted::HostedConfig;
 use crate::error;
 use crate::redis_link::RedisLink;
@@ -31,7 +30,7 @@ const CHECK_USER: &str = "chatkit-server-check";
 const KEYS_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Says a line for each thing that is named, and fails if any failed.
-pub(super) async fn check(vars: &HashMap<String, String>) -> Result<(), Failure> {
+pub(super) async fn check(vars: &Environment) -> Result<(), Failure> {
     let config = config(vars)?;
     super::warn_of_unknown(vars);
     say("ok      configuration: every variable can be used")?;

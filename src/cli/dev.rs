@@ -1,6 +1,5 @@
 //! `dev` and `sandbox`: the service with nothing to configure, and the stand-in for OpenAI that it talks to.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
@@ -9,7 +8,7 @@ use data_encoding::HEXLOWER;
 
 use super::{Failure, Output, config, say, serve};
 use crate::clock::SystemClock;
-use crate::config::env::Vars;
+use crate::config::env::Environment;
 use crate::config::origins::Origin;
 use crate::config::service::ServiceConfig;
 use crate::dev::DevTokens;
@@ -23,14 +22,13 @@ use crate::user::UserId;
 const SANDBOX_CONNECTIONS: usize = 4096;
 
 /// Runs the service against a sandbox in this process. What is set in the environment still counts.
-pub(super) async fn dev(mut vars: HashMap<String, String>, output: Output) -> Result<(), Failure> {
+pub(super) async fn dev(mut vars: Environment, output: Output) -> Result<(), Failure> {
     let mut default = |name: &str, value: &str| {
-        let set = |name: &str| vars.get(name).is_some_and(|value| !value.is_empty());
-        if !set(name) && !set(&format!("{name}_FILE")) {
-            vars.insert(name.to_owned(), value.to_owned());
-            return true;
+        let is_missing = !vars.has(name);
+        if is_missing {
+            vars.set(name, value);
         }
-        false
+        is_missing
     };
     let lifecycle = Lifecycle::default();
     let sandboxed = default("CHATKIT_API_BASE", "http://127.0.0.1:1");
@@ -43,7 +41,7 @@ pub(super) async fn dev(mut vars: HashMap<String, String>, output: Output) -> Re
     default("HOST", "127.0.0.1");
     if sandboxed {
         let server = Server::bind("127.0.0.1", 0).await.context("the sandbox can't listen")?;
-        vars.insert("CHATKIT_API_BASE".to_owned(), format!("http://{}", server.local_addr()));
+        vars.set("CHATKIT_API_BASE", format!("http://{}", server.local_addr()));
         let router = sandbox::router(Arc::new(SystemClock));
         lifecycle.tasks().spawn(server.serve(answer_with(router), SANDBOX_CONNECTIONS, lifecycle.clone()));
     }
@@ -90,19 +88,12 @@ fn random_key() -> Result<String, Failure> {
 }
 
 /// Runs the stand-in alone, until a signal ends it.
-pub(super) async fn sandbox(
-    vars: &HashMap<String, String>,
-    port: u16,
-    output: Output,
-) -> Result<(), Failure> {
-    let host = vars.get("HOST").filter(|host| !host.is_empty()).map_or("127.0.0.1", String::as_str);
-    let lookup = |name: &str| vars.get(name).cloned();
-    let vars = Vars::new(&lookup);
-    let config = ServiceConfig::from_vars(&vars);
-    let problems = vars.into_problems();
-    if !problems.is_empty() {
-        return Err(Failure::Config(problems));
+pub(super) async fn sandbox(mut vars: Environment, port: u16, output: Output) -> Result<(), Failure> {
+    if !vars.has("HOST") {
+        vars.set("HOST", "127.0.0.1");
     }
+    let config = vars.read(ServiceConfig::from_vars).map_err(Failure::Config)?;
+    let host = &config.host;
     serve::start_logs(&config)?;
     let server = Server::bind(host, port).await.with_context(|| format!("{host}:{port} can't be bound"))?;
     let address = server.local_addr();

@@ -1,6 +1,5 @@
 //! `healthcheck`: is the server on this host ready? For a container that has no shell.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -9,20 +8,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::Failure;
+use crate::config::env::Environment;
+use crate::config::service::{host, port};
 
 /// How long the server may take to answer.
 const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Asks `/readyz` where `HOST` and `PORT` say the server listens.
-pub(super) async fn healthcheck(vars: &HashMap<String, String>) -> Result<(), Failure> {
-    let text = |name: &str| vars.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
-    let port = text("PORT").unwrap_or("8080").parse::<u16>();
-    let port = port.map_err(|_| anyhow!("PORT must be a whole number from 0 to 65535"))?;
-    let host = text("HOST").unwrap_or("0.0.0.0").trim_matches(['[', ']']);
+pub(super) async fn healthcheck(vars: &Environment) -> Result<(), Failure> {
+    let (host, port) = vars.read(|vars| (host(vars), port(vars))).map_err(Failure::Config)?;
     let host = match host.parse() {
         Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => "127.0.0.1",
         Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => "::1",
-        _ => host,
+        _ => &host,
     };
     let status = tokio::time::timeout(DEADLINE, readiness(host, port)).await;
     let status = status.map_err(|_| anyhow!("{host}:{port} did not answer within 3 seconds"))??;

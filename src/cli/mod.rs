@@ -7,14 +7,13 @@ mod healthcheck;
 mod serve;
 mod tokens;
 
-use std::collections::HashMap;
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Config;
-use crate::config::env::{Problem, process_vars};
+use crate::config::env::{Environment, Problem};
 use crate::config::variables::unknown_names;
 
 /// A site's ChatKit backend: sessions behind its own sign-in.
@@ -118,26 +117,26 @@ pub fn run() -> ExitCode {
 }
 
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
-    let vars = process_vars()?;
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::serve(&vars, cli.output).await,
-        Command::Dev { mode: Mode::Hosted } => dev::dev(vars, cli.output).await,
-        Command::Sandbox { port } => dev::sandbox(&vars, port, cli.output).await,
-        Command::Token { user, ttl } => tokens::user_token(&vars, &user, ttl),
+        Command::Serve => serve::serve(&Environment::of_process()?, cli.output).await,
+        Command::Dev { mode: Mode::Hosted } => dev::dev(Environment::of_process()?, cli.output).await,
+        Command::Sandbox { port } => dev::sandbox(Environment::of_process()?, port, cli.output).await,
+        Command::Token { user, ttl } => tokens::user_token(&Environment::of_process()?, &user, ttl),
+        // It needs no configuration, so none can be in its way.
         Command::ServiceToken { id } => tokens::service_token(&id),
-        Command::Check => check::check(&vars).await,
-        Command::Healthcheck => healthcheck::healthcheck(&vars).await,
+        Command::Check => check::check(&Environment::of_process()?).await,
+        Command::Healthcheck => healthcheck::healthcheck(&Environment::of_process()?).await,
     }
 }
 
 /// The configuration of these variables.
-fn config(vars: &HashMap<String, String>) -> Result<Config, Failure> {
-    Config::from_vars(&|name| vars.get(name).cloned()).map_err(Failure::Config)
+fn config(vars: &Environment) -> Result<Config, Failure> {
+    vars.read(Config::read).map_err(Failure::Config)
 }
 
 /// Warns of each name that is nearly one of ours.
-fn warn_of_unknown(vars: &HashMap<String, String>) {
-    for warning in unknown_names(vars.keys().map(String::as_str)) {
+fn warn_of_unknown(vars: &Environment) {
+    for warning in unknown_names(vars.names()) {
         tracing::warn!("{warning}");
     }
 }

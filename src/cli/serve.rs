@@ -1,12 +1,12 @@
 //! `serve`: the service, from the environment.
 
-use std::collections::HashMap;
 use std::io::IsTerminal;
 
 use anyhow::anyhow;
 use tracing_subscriber::EnvFilter;
 
 use super::{Failure, Output, config, say};
+use crate::config::env::Environment;
 use crate::config::service::ServiceConfig;
 use crate::lifecycle::signals;
 use crate::service::Service;
@@ -17,7 +17,7 @@ const END_OF_HOSTED: &str = "OpenAI ends Agent Builder, which runs the workflows
     from then on a site speaks the ChatKit protocol itself: CHATKIT_MODE=self-hosted in a version that has it";
 
 /// Runs the service until a signal ends it.
-pub(super) async fn serve(vars: &HashMap<String, String>, output: Output) -> Result<(), Failure> {
+pub(super) async fn serve(vars: &Environment, output: Output) -> Result<(), Failure> {
     let config = config(vars)?;
     start_logs(&config.service)?;
     super::warn_of_unknown(vars);

@@ -1,6 +1,5 @@
 //! `token` and `service-token`: credentials for curl and for other servers.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -9,18 +8,12 @@ use super::{Failure, say};
 use crate::auth::{new_service_token, user_token as sign};
 use crate::clock::SystemClock;
 use crate::config::auth::{AuthConfig, is_service_name};
-use crate::config::env::{Problem, Vars};
+use crate::config::env::{Environment, Problem};
 use crate::user::UserId;
 
 /// Prints a JWT for the user, signed with `JWT_SECRET`.
-pub(super) fn user_token(vars: &HashMap<String, String>, user: &str, ttl: Duration) -> Result<(), Failure> {
-    let lookup = |name: &str| vars.get(name).cloned();
-    let vars = Vars::new(&lookup);
-    let config = AuthConfig::from_vars(&vars);
-    let problems = vars.into_problems();
-    if !problems.is_empty() {
-        return Err(Failure::Config(problems));
-    }
+pub(super) fn user_token(vars: &Environment, user: &str, ttl: Duration) -> Result<(), Failure> {
+    let config = vars.read(AuthConfig::from_vars).map_err(Failure::Config)?;
     if config.jwt_secret.is_none() {
         return Err(problem("JWT_SECRET", "must be set: it signs the token").into());
     }

@@ -10,6 +10,7 @@ use url::{Host, Url};
 
 use super::env::{Secret, Vars};
 use super::public_key::PublicKey;
+use super::upstream::https_proxy;
 
 /// The cookie that makes a browser a visitor.
 pub const VISITOR_COOKIE: &str = "chatkit_visitor";
@@ -37,7 +38,7 @@ pub struct AuthConfig {
     pub jwt_cookie: Option<String>,
     /// How visitors without a token are known again; unset means that there are none.
     pub visitors: Option<VisitorConfig>,
-    /// `SERVICE_TOKENS`: names and digests are distinct.
+    /// `SERVICE_TOKENS`: digests are distinct; a name may have several, so that its token can be changed.
     pub service_tokens: Vec<ServiceToken>,
     /// `HTTPS_PROXY`: the way to an issuer's keys, for https alone.
     pub https_proxy: Option<Url>,
@@ -88,7 +89,7 @@ impl AuthConfig {
             }),
             visitors: visitors(vars),
             service_tokens: service_tokens(vars),
-            https_proxy: vars.optional("HTTPS_PROXY", "an http:// or https:// address", proxy_url),
+            https_proxy: https_proxy(vars),
         };
         config.note_contradictions(vars);
         config
@@ -126,14 +127,16 @@ impl AuthConfig {
     }
 
     fn note_contradictions(&self, vars: &Vars<'_>) {
-        let is_set = |name: &str| vars.text(name).is_some() || vars.text(&format!("{name}_FILE")).is_some();
-        let sources =
-            ["JWT_SECRET", "JWT_PUBLIC_KEY", "JWKS_URL"].into_iter().filter(|name| is_set(name)).count();
-        let has_keys = sources > 0 || !self.issuers.is_empty();
+        // A value that is bad was meant to be there: it is not also reported as missing.
+        let is_there = |found: bool, name| found || vars.is_blamed(name);
+        let has_source = is_there(self.jwt_secret.is_some(), "JWT_SECRET")
+            || is_there(self.public_key.is_some(), "JWT_PUBLIC_KEY")
+            || is_there(self.jwks_url.is_some(), "JWKS_URL");
+        let has_keys = has_source || is_there(!self.issuers.is_empty(), "JWT_ISSUER");
         let discoverable = |issuer: &String| {
             key_url(issuer).is_some_and(|url| url.query().is_none() && url.fragment().is_none())
         };
-        if sources == 0 && !self.issuers.iter().all(discoverable) {
+        if !has_source && !self.issuers.iter().all(discoverable) {
             let expected = "must be https:// addresses (http:// on a loopback host) when no key source is set, \
                             because the keys are then fetched from there";
             vars.problem("JWT_ISSUER", expected);
@@ -153,7 +156,9 @@ impl AuthConfig {
         self.note_short_secret(vars);
         self.note_useless_algorithms(vars);
         let anonymous = vars.text("AUTH_ANONYMOUS").is_some_and(|text| text.trim() != "off");
-        if !has_keys && !anonymous && !is_set("SERVICE_TOKENS") {
+        let anonymous = is_there(anonymous, "AUTH_ANONYMOUS");
+        let has_services = is_there(!self.service_tokens.is_empty(), "SERVICE_TOKENS");
+        if !has_keys && !anonymous && !has_services {
             let expected = "nobody could authenticate: set this, or JWT_PUBLIC_KEY, JWKS_URL or JWT_ISSUER, \
                             or AUTH_ANONYMOUS=on, or SERVICE_TOKENS";
             vars.problem("JWT_SECRET", expected);
@@ -241,9 +246,8 @@ fn visitors(vars: &Vars<'_>) -> Option<VisitorConfig> {
         "none" => Some(SameSite::None),
         _ => None,
     });
-    let is_set = vars.text("CHATKIT_COOKIE_KEY").is_some() || vars.text("CHATKIT_COOKIE_KEY_FILE").is_some();
     let key = vars.key("CHATKIT_COOKIE_KEY");
-    if anonymous && !is_set {
+    if anonymous && key.is_none() && !vars.is_blamed("CHATKIT_COOKIE_KEY") {
         let expected =
             "is required with AUTH_ANONYMOUS=on: 32 bytes or more, `openssl rand -hex 32` makes one";
         vars.problem("CHATKIT_COOKIE_KEY", expected);
@@ -268,9 +272,6 @@ fn service_tokens(vars: &Vars<'_>) -> Vec<ServiceToken> {
                     "entry {at} must be `name:sha256hex`, with a name of up to 64 letters, digits, `.`, `_` or `-`"
                 ),
             ),
-            Some(token) if tokens.iter().any(|other| other.name == token.name) => {
-                vars.problem("SERVICE_TOKENS", format!("entry {at} has the name of an earlier one"));
-            }
             Some(token) if tokens.iter().any(|other| other.digest == token.digest) => {
                 vars.problem("SERVICE_TOKENS", format!("entry {at} has the digest of an earlier one"));
             }
@@ -309,12 +310,6 @@ pub fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
-}
-
-/// A proxy is often written without a scheme; then it speaks http.
-fn proxy_url(text: &str) -> Option<Url> {
-    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    Url::parse(&with_scheme).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
 }
 
 /// RFC 9110's `token`: what a cookie's name is made of.

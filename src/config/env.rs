@@ -42,6 +42,7 @@ impl std::fmt::Display for Problem {
 #[expect(missing_debug_implementations, reason = "it can look up secrets")]
 pub struct Vars<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
+    unreadable: &'a [String],
     problems: RefCell<Vec<Problem>>,
 }
 
@@ -49,12 +50,24 @@ impl<'a> Vars<'a> {
     /// Reads variables through `lookup`. An empty value counts as an unset one.
     #[must_use]
     pub fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { lookup, problems: RefCell::default() }
+        Self { lookup, unreadable: &[], problems: RefCell::default() }
+    }
+
+    /// Names the variables that are set and hold no text: reading one is a problem, and it counts as unset.
+    #[must_use]
+    pub fn with_unreadable(self, unreadable: &'a [String]) -> Self {
+        Self { unreadable, ..self }
     }
 
     /// The text of a variable, if it is set and not empty.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
+        if self.unreadable.iter().any(|unreadable| unreadable == name) {
+            if !self.problems.borrow().iter().any(|problem| problem.variable == name) {
+                self.problem(name, "must be UTF-8 text");
+            }
+            return None;
+        }
         (self.lookup)(name).filter(|value| !value.is_empty())
     }
 
@@ -143,15 +156,22 @@ impl<'a> Vars<'a> {
         Some(secret)
     }
 
-    /// Notes a problem with the variable.
+    /// Notes a problem with the variable, once: several subjects may read it.
     pub fn problem(&self, variable: &str, expected: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem { variable: variable.to_owned(), expected: expected.into() });
+        let problem = Problem { variable: variable.to_owned(), expected: expected.into() };
+        let mut problems = self.problems.borrow_mut();
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
     }
 
-    /// How many problems were noted so far: tells a variable that is missing from one that was complained about.
+    /// Whether a problem was noted with the variable or with its file: tells one that is missing from one that is bad.
     #[must_use]
-    pub fn problem_count(&self) -> usize {
-        self.problems.borrow().len()
+    pub fn is_blamed(&self, name: &str) -> bool {
+        let blamed = |problem: &Problem| {
+            problem.variable.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest == "_FILE")
+        };
+        self.problems.borrow().iter().any(blamed)
     }
 
     /// Every problem noted so far.
@@ -161,28 +181,81 @@ impl<'a> Vars<'a> {
     }
 }
 
-/// The variables of this process, completed by those of a `.env` file in the working folder, which never override.
-///
-/// # Errors
-/// A `.env` file that exists and can't be read or parsed is a problem that names the file.
-pub fn process_vars() -> Result<HashMap<String, String>, Problem> {
-    let mut vars = HashMap::new();
-    match dotenvy::dotenv_iter() {
-        Ok(entries) => {
-            for entry in entries {
-                let (name, value) = entry.map_err(|_| dotenv_problem())?;
-                vars.entry(name).or_insert(value);
+/// The variables of this process.
+#[derive(Default)]
+#[expect(missing_debug_implementations, reason = "it holds secrets")]
+pub struct Environment {
+    values: HashMap<String, String>,
+    unreadable: Vec<String>,
+}
+
+impl Environment {
+    /// The variables of this process, completed by those of a `.env` file in the working folder, which never override.
+    ///
+    /// # Errors
+    /// A `.env` file that exists and can't be read or parsed is a problem that names the file.
+    pub fn of_process() -> Result<Self, Problem> {
+        let mut environment = Self::default();
+        environment.read_dotenv(Path::new(".env")).map_err(|()| dotenv_problem())?;
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => environment.set(&name, value),
+                Err(_) => {
+                    environment.values.remove(&name);
+                    environment.unreadable.push(name);
+                }
             }
         }
-        Err(error) if error.not_found() => {}
-        Err(_) => return Err(dotenv_problem()),
+        Ok(environment)
     }
-    for (name, value) in std::env::vars_os() {
-        if let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) {
-            vars.insert(name, value);
+
+    fn read_dotenv(&mut self, file: &Path) -> Result<(), ()> {
+        // Not dotenvy's own search: it goes on to the parent folders.
+        let entries = match dotenvy::from_path_iter(file) {
+            Ok(_) if file.is_dir() => return Ok(()),
+            Ok(entries) => entries,
+            Err(error) if error.not_found() => return Ok(()),
+            Err(_) => return Err(()),
+        };
+        for entry in entries {
+            let (name, value) = entry.map_err(|_| ())?;
+            self.values.entry(name).or_insert(value);
         }
+        Ok(())
     }
-    Ok(vars)
+
+    /// Sets a variable, or changes it.
+    pub fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.values.insert(name.to_owned(), value.into());
+    }
+
+    /// Whether the variable, or the one that names its file, is set to more than nothing.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        let is_set = |name: &str| {
+            self.values.get(name).is_some_and(|value| !value.is_empty())
+                || self.unreadable.iter().any(|unreadable| unreadable == name)
+        };
+        is_set(name) || is_set(&format!("{name}_FILE"))
+    }
+
+    /// The names of all that are set.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().chain(&self.unreadable).map(String::as_str)
+    }
+
+    /// Reads with `read`, and returns what it made of the variables.
+    ///
+    /// # Errors
+    /// Every problem that it noted.
+    pub fn read<T>(&self, read: impl FnOnce(&Vars<'_>) -> T) -> Result<T, Vec<Problem>> {
+        let lookup = |name: &str| self.values.get(name).cloned();
+        let vars = Vars::new(&lookup).with_unreadable(&self.unreadable);
+        let made = read(&vars);
+        let problems = vars.into_problems();
+        if problems.is_empty() { Ok(made) } else { Err(problems) }
+    }
 }
 
 fn dotenv_problem() -> Problem {

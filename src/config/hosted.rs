@@ -110,6 +110,7 @@ fn default_workflow(vars: &Vars<'_>) -> String {
             return id;
         }
         (Some(found), _) | (None, Some(found)) => found,
+        (None, None) if vars.is_blamed(NAME) || vars.is_blamed(ALIAS) => return String::new(),
         (None, None) => {
             vars.problem(NAME, "is required: the id of the workflow, `wf_…`");
             return String::new();

@@ -87,10 +87,13 @@ fn parse_forwarded_header(text: &str) -> Option<ForwardedHeader> {
 
 fn trusted_proxies(vars: &Vars<'_>) -> Vec<IpNet> {
     let mut nets = Vec::new();
-    for item in vars.list("TRUSTED_PROXIES") {
-        match parse_net(&item) {
+    for (index, item) in vars.list("TRUSTED_PROXIES").iter().enumerate() {
+        match parse_net(item) {
             Some(net) => nets.push(net),
-            None => vars.problem("TRUSTED_PROXIES", "must be networks or addresses like `10.0.0.0/8,::1`"),
+            None => vars.problem(
+                "TRUSTED_PROXIES",
+                format!("must be networks or addresses like `10.0.0.0/8,::1`; entry {} is not", index + 1),
+            ),
         }
     }
     nets

@@ -11,7 +11,6 @@ pub mod service;
 pub mod upstream;
 pub mod variables;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use env::{Problem, Vars};
@@ -36,16 +35,19 @@ impl Config {
     /// Every problem found, in the order of the subjects.
     pub fn from_vars(lookup: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
         let vars = Vars::new(lookup);
-        let config = Self {
-            service: service::ServiceConfig::from_vars(&vars),
-            auth: Arc::new(auth::AuthConfig::from_vars(&vars)),
-            limits: limits::LimitsConfig::from_vars(&vars),
-            hosted: hosted::HostedConfig::from_vars(&vars),
-        };
-        let mut problems = vars.into_problems();
-        // A variable that two subjects read is complained about once.
-        let mut seen = HashSet::new();
-        problems.retain(|problem| seen.insert(problem.clone()));
+        let config = Self::read(&vars);
+        let problems = vars.into_problems();
         if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// Reads all variables; what is wrong with them is noted in `vars`, and then the result must not be used.
+    #[must_use]
+    pub fn read(vars: &Vars<'_>) -> Self {
+        Self {
+            service: service::ServiceConfig::from_vars(vars),
+            auth: Arc::new(auth::AuthConfig::from_vars(vars)),
+            limits: limits::LimitsConfig::from_vars(vars),
+            hosted: hosted::HostedConfig::from_vars(vars),
+        }
     }
 }

@@ -70,8 +70,8 @@ impl ServiceConfig {
             (mode == "hosted").then_some(())
         });
         Self {
-            host: vars.or("HOST", "0.0.0.0".to_owned(), "an IP address or a host name", host),
-            port: vars.or("PORT", 8080, "a whole number from 0 to 65535", |text| text.parse().ok()),
+            host: host(vars),
+            port: port(vars),
             log_filter: vars.or(
                 "RUST_LOG",
                 "info".to_owned(),
@@ -93,8 +93,18 @@ impl ServiceConfig {
     }
 }
 
+/// `HOST`: an address without brackets, or a name; `0.0.0.0` by default.
+pub fn host(vars: &Vars<'_>) -> String {
+    vars.or("HOST", "0.0.0.0".to_owned(), "an IP address or a host name", parse_host)
+}
+
+/// `PORT`: 8080 by default.
+pub fn port(vars: &Vars<'_>) -> u16 {
+    vars.or("PORT", 8080, "a whole number from 0 to 65535", |text| text.parse().ok())
+}
+
 /// An IP address (IPv6 with or without brackets), or a name of letters, digits, dots and hyphens.
-fn host(text: &str) -> Option<String> {
+fn parse_host(text: &str) -> Option<String> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     let numeric = bare.chars().all(|c| c.is_ascii_digit() || c == '.');
     let name = !numeric && bare.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');

@@ -47,23 +47,18 @@ impl UpstreamConfig {
             project: header_value(vars, "OPENAI_PROJECT_ID"),
             timeout: Duration::from_secs(vars.number("UPSTREAM_TIMEOUT_SECONDS", 10, 1..=600)),
             retries: u32::try_from(vars.number("UPSTREAM_RETRIES", 2, 0..=10)).unwrap_or(2),
-            https_proxy: vars.optional(
-                "HTTPS_PROXY",
-                "the address of an HTTP proxy, like `http://proxy.example.com:3128`",
-                parse_proxy,
-            ),
+            https_proxy: https_proxy(vars),
         }
     }
 }
 
 fn api_key(vars: &Vars<'_>) -> Secret {
     const NAME: &str = "OPENAI_API_KEY";
-    let problems_before = vars.problem_count();
     match vars.secret(NAME) {
         Some(key) if key.expose().bytes().all(|byte| byte.is_ascii_graphic()) => return key,
         Some(_) => vars.problem(NAME, "must be visible ASCII characters without spaces or line ends"),
         // A key that is set and can't be read has been complained about already.
-        None if vars.problem_count() > problems_before => {}
+        None if vars.is_blamed(NAME) => {}
         None => vars.problem(NAME, "is required: a key of the project that holds the workflow (`sk-…`)"),
     }
     Secret::new("")
@@ -98,10 +93,13 @@ fn parse_base(text: &str) -> Option<Url> {
     Some(base)
 }
 
-/// `proxy:3128` is read as `http://proxy:3128`, as curl does.
-fn parse_proxy(text: &str) -> Option<Url> {
-    let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) };
-    url.ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+/// `HTTPS_PROXY`. `proxy:3128` is read as `http://proxy:3128`, as curl does.
+pub(super) fn https_proxy(vars: &Vars<'_>) -> Option<Url> {
+    let expected = "the address of an HTTP proxy, like `http://proxy.example.com:3128`";
+    vars.optional("HTTPS_PROXY", expected, |text| {
+        let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) };
+        url.ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+    })
 }
 
 fn plain_http_warning(base: &Url) -> Option<String> {

@@ -54,6 +54,13 @@ fn every_problem_of_the_configuration_is_named_at_once_and_no_value_is_printed()
 }
 
 #[test]
+fn a_variable_that_two_subjects_read_is_one_problem() {
+    let (code, _, err) = run(&["serve"], &[HOSTED, &[("HTTPS_PROXY", "ftp://proxy.example")]].concat());
+    assert_eq!((code, err.lines().count()), (2, 1), "{err}");
+    assert!(err.starts_with("chatkit-server: HTTPS_PROXY: must be "), "{err}");
+}
+
+#[test]
 fn a_set_up_in_which_nobody_could_authenticate_is_an_error() {
     let (code, _, err) = run(&["serve"], &HOSTED[..2]);
     assert_eq!(code, 2);
@@ -96,6 +103,42 @@ fn a_dotenv_file_completes_the_environment_and_never_overrides_it() {
 }
 
 #[test]
+fn a_value_that_is_no_text_is_a_problem_of_its_variable_if_that_is_read() {
+    let not_text = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"wf_canary\xff");
+    let run = |args: &[&str], names: &[&str]| {
+        let vars: Vec<_> = HOSTED.iter().copied().filter(|(name, _)| !names.contains(name)).collect();
+        let mut command = command(args, &vars);
+        let output = command.envs(names.iter().map(|name| (name, not_text))).output().expect("it runs");
+        let err = String::from_utf8(output.stderr).expect("output is UTF-8");
+        (output.status.code().expect("it exits"), err)
+    };
+    for name in ["CHATKIT_WORKFLOW_ID", "OPENAI_API_KEY", "JWT_SECRET_FILE", "JWT_AUDIENCE", "PORT"] {
+        let names = if name == "JWT_SECRET_FILE" { &[name, "JWT_SECRET"][..] } else { &[name] };
+        let expected: String =
+            names.iter().rev().map(|name| format!("chatkit-server: {name}: must be UTF-8 text\n")).collect();
+        assert_eq!(run(&["serve"], names), (2, expected));
+    }
+    assert_eq!(run(&["token", "--user", "ada"], &["PORT", "NOT_OURS"]).0, 0, "it reads neither");
+}
+
+#[test]
+fn only_the_dotenv_file_of_the_working_folder_is_read_and_single_quotes_keep_a_dollar() {
+    let folder = TempFolder::new("dotenv-folders");
+    folder.write(".env", "JWT_SECRET='$0123456789abcdef0123456789abcdef'\n");
+    let inner = folder.0.join("inner");
+    std::fs::create_dir(&inner).expect("a folder");
+    let token = |folder| {
+        command(&["token", "--user", "ada"], &[]).current_dir(folder).output().expect("it runs").status.code()
+    };
+    assert_eq!(token(&folder.0), Some(0), "all of the value is there, or it would be too short");
+    assert_eq!(token(&inner), Some(2), "the file of a parent folder is not read");
+    std::fs::create_dir(inner.join(".env")).expect("a folder");
+    assert_eq!(token(&inner), Some(2), "a folder of that name is none");
+    let err = command(&["token", "--user", "ada"], &[]).current_dir(&inner).output().expect("it runs").stderr;
+    assert!(!String::from_utf8_lossy(&err).contains(".env"), "and no problem either");
+}
+
+#[test]
 fn a_name_that_is_nearly_right_is_warned_of() {
     let server =
         TestServer::hosted("http://127.0.0.1:9", &[("CHATKIT_WORKFLOW_VERSIONS", "1"), ("RUST_LOG", "info")]);
@@ -132,6 +175,31 @@ fn service_token_prints_a_token_and_the_entry_that_lets_it_in() {
 }
 
 #[test]
+fn service_token_reads_no_configuration() {
+    let folder = TempFolder::new("broken-dotenv");
+    folder.write(".env", "this is no line of a .env\n");
+    let code = |args| command(args, &[]).current_dir(&folder.0).output().expect("it runs").status.code();
+    assert_eq!(code(&["service-token", "--id", "billing"]), Some(0));
+    assert_eq!(code(&["token", "--user", "ada"]), Some(2), "the file is broken");
+}
+
+#[test]
+fn while_a_service_token_is_changed_the_old_and_the_new_one_are_good() {
+    let printed = [(); 2].map(|()| run(&["service-token", "--id", "billing"], &[]).1);
+    let word = |out: &str, start: &str| {
+        out.split_whitespace().find(|word| word.starts_with(start)).expect("it is printed").to_owned()
+    };
+    let entries = printed.each_ref().map(|out| word(out, "billing:")).join(",");
+    let sandbox = TestServer::start(&["sandbox", "--port", "0"], &[]);
+    let server =
+        TestServer::hosted(&format!("http://{}", sandbox.addr()), &[("SERVICE_TOKENS", entries.as_str())]);
+    for out in printed {
+        let asked = server.post("/api/chatkit/session").bearer_auth(word(&out, "cks_"));
+        assert_eq!(answer_to(asked.json(&serde_json::json!({"user": "ada"}))).status(), 200);
+    }
+}
+
+#[test]
 fn dev_needs_nothing_and_its_curl_line_works_as_pasted() {
     let port = free_port().to_string();
     let mut child = command(&["dev"], &[("PORT", &port), ("PATH", "/usr/bin:/bin")])
@@ -158,12 +226,24 @@ fn dev_needs_nothing_and_its_curl_line_works_as_pasted() {
 }
 
 #[test]
+fn a_host_may_stand_in_brackets_wherever_it_is_read() {
+    let ipv6 = ("HOST", "[::1]");
+    let sandbox = TestServer::start(&["sandbox", "--port", "0"], &[ipv6]);
+    assert!(sandbox.addr().is_ipv6());
+    let server = TestServer::hosted("http://127.0.0.1:9", &[ipv6]);
+    let port = server.addr().port().to_string();
+    assert_eq!(run(&["healthcheck"], &[ipv6, ("PORT", &port)]).0, 0);
+}
+
+#[test]
 fn healthcheck_follows_readiness() {
     let server = TestServer::hosted("http://127.0.0.1:9", &[]);
     let port = server.addr().port().to_string();
     assert_eq!(run(&["healthcheck"], &[("PORT", &port)]).0, 0, "a server that is ready");
     drop(server);
     assert_eq!(run(&["healthcheck"], &[("PORT", &port)]).0, 1, "no server");
+    let (code, _, err) = run(&["healthcheck"], &[("PORT", "abc"), ("HOST", "a b")]);
+    assert_eq!((code, err.lines().count()), (2, 2), "bad configuration: {err}");
 }
 
 #[test]

@@ -41,6 +41,34 @@ fn a_setup_in_which_nobody_could_authenticate_is_a_problem() {
 }
 
 #[test]
+fn an_empty_secret_file_lets_nobody_in_and_is_no_source_of_keys() {
+    let folder = std::env::temp_dir().join(format!("chatkit-test-empty-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("a UTF-8 path").to_owned()
+    };
+    let (short, away) = (file("short", "short"), "/nowhere/secret");
+    for empty in [file("empty", ""), file("newline", "\n")] {
+        for name in ["JWT_SECRET_FILE", "JWT_PUBLIC_KEY_FILE", "SERVICE_TOKENS_FILE"] {
+            assert_eq!(problems(&[(name, &empty)]), ["JWT_SECRET"], "{name}");
+        }
+        let key = ("CHATKIT_COOKIE_KEY_FILE", empty.as_str());
+        assert_eq!(problems(&[("AUTH_ANONYMOUS", "on"), key]), ["CHATKIT_COOKIE_KEY"]);
+        let secret = ("JWT_SECRET_FILE", empty.as_str());
+        assert_eq!(problems(&[secret, ("JWT_ISSUER", "my-site")]), ["JWT_ISSUER"]);
+        assert!(configure(&[secret, ("JWT_ISSUER", "https://a.example")]).0.discovers_keys());
+    }
+    assert_eq!(problems(&[("JWT_SECRET_FILE", &short)]), ["JWT_SECRET"], "bad, and not missing as well");
+    assert_eq!(problems(&[("JWT_SECRET_FILE", away)]), ["JWT_SECRET_FILE"], "the same");
+    assert_eq!(problems(&[("SERVICE_TOKENS_FILE", away)]), ["SERVICE_TOKENS_FILE"], "the same");
+    let unreadable = [("AUTH_ANONYMOUS", "on"), ("CHATKIT_COOKIE_KEY_FILE", away)];
+    assert_eq!(problems(&unreadable), ["CHATKIT_COOKIE_KEY_FILE"], "the same");
+    std::fs::remove_dir_all(folder).expect("the folder goes");
+}
+
+#[test]
 fn defaults_are_those_that_are_documented() {
     let (config, _) = configure(&[("JWT_SECRET", SECRET)]);
     assert_eq!(config.user_claim, "sub");
@@ -151,15 +179,17 @@ fn contradictions_are_problems() {
 }
 
 #[test]
-fn service_tokens_are_names_with_digests_and_nothing_twice() {
+fn service_tokens_are_names_with_digests_and_no_digest_twice() {
     let (one, two) = ("ab".repeat(32), "CD".repeat(32));
     let (config, found) = configure(&[("SERVICE_TOKENS", &format!("shop:{one}, blog.v2:{two},\n"))]);
     assert_eq!(found, []);
     let names: Vec<_> = config.service_tokens.iter().map(|token| &*token.name).collect();
     assert_eq!(names, ["shop", "blog.v2"]);
+    let (config, found) = configure(&[("SERVICE_TOKENS", &format!("shop:{one},shop:{two}"))]);
+    assert_eq!((found.len(), config.service_tokens.len()), (0, 2), "a new token beside the old: {found:?}");
     let token = format!("cks_{one}");
     for bad in [
-        format!("shop:{one},shop:{two}"),
+        format!("shop:{one},shop:{one}"),
         format!("shop:{one},blog:{one}"),
         format!("shop:{}", &one[..62]),
         format!("shop:{}zz", &one[..62]),
