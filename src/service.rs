@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use aws_lc_rs::rand;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
@@ -94,6 +95,8 @@ impl Service {
     /// Serves until `signal` resolves, then drains. Returns whether everything finished within the grace.
     pub async fn run<S: Future<Output = ()>>(self, signal: impl FnMut() -> S) -> bool {
         let lifecycle = self.app.shed.lifecycle.clone();
+        // The crypto library gathers entropy at its first use, for a tenth of a second. Nobody should wait for that.
+        lifecycle.tasks().spawn_blocking(|| rand::fill(&mut [0; 16]).is_ok());
         if let Some(server) = self.metrics_server {
             tracing::info!(address = %server.local_addr(), "metrics");
             let router = metrics_router(Arc::clone(&self.app), self.metrics);

@@ -117,7 +117,7 @@ step "advisories" advisories
 step "clippy" cargo clippy --all-targets --locked -- -D warnings
 step "documentation" documentation
 step "tests" cargo test --locked --no-fail-fast
-step "release profile" cargo test --release --locked --test jwt_release
+step "release profile" cargo test --release --locked --test auth
 step "browser" browser
 
 printf '\n'
