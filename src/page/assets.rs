@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use url::Url;
 
 use super::LOADER_PATH;
-use super::folder::not_found;
+use super::folder::{not_found, out_of_range};
 use crate::error::{Error, Kind};
 
 /// The path under which the files are served.
@@ -81,10 +81,8 @@ impl CdnProxy {
         let upstream = self.fetch(method, &path, headers, rewritten).await?;
         let status = upstream.status();
         match status {
-            StatusCode::OK
-            | StatusCode::PARTIAL_CONTENT
-            | StatusCode::NOT_MODIFIED
-            | StatusCode::RANGE_NOT_SATISFIABLE => {}
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED => {}
+            StatusCode::RANGE_NOT_SATISFIABLE => return Ok(out_of_range(upstream.headers())),
             StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => return Err(not_found()),
             StatusCode::TOO_MANY_REQUESTS => return Err(unavailable("the CDN limits our requests")),
             status if status.is_server_error() => {

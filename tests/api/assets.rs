@@ -92,6 +92,10 @@ async fn answer(State(told): State<Arc<Told>>, request: Request) -> Response {
             let part = (StatusCode::PARTIAL_CONTENT, [("content-range", "bytes 2-5/62")]);
             (part.0, part.1, file("font/woff2", Bytes::from_static(&FONT[2..6]).into())).into_response()
         }
+        "/assets/ck1/font.woff2" if asked("range").is_some() => {
+            let headers = [("content-range", "bytes */62"), ("content-type", "text/html")];
+            (StatusCode::RANGE_NOT_SATISFIABLE, headers, "<h1>cloudflare</h1>").into_response()
+        }
         "/assets/ck1/font.woff2" | "/assets/ck1/deep/er/font.woff2" => {
             file("font/woff2", Bytes::from_static(FONT).into())
         }
@@ -217,6 +221,13 @@ async fn caching_and_ranges_pass_and_nothing_else_does_in_either_direction() {
     assert_eq!(part.status(), 206);
     assert_eq!(part.headers()["content-range"], "bytes 2-5/62");
     assert_eq!(part.bytes().await.expect("bytes"), &FONT[2..6]);
+    let beyond = font().header("range", "bytes=99-").send().await.expect("an answer");
+    assert_eq!(
+        (beyond.status().as_u16(), &beyond.headers()["content-range"]),
+        (416, &HeaderValue::from_static("bytes */62"))
+    );
+    let beyond: Value = beyond.json().await.expect("JSON");
+    assert_eq!(beyond["error"]["code"], "range_not_satisfiable");
     for path in ["ck1/font.woff2", "chatkit.js"] {
         let known = server.get(&format!("{ASSETS}{path}")).header("if-none-match", "\"v1\"");
         let known = known.send().await.expect("an answer");
