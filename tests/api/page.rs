@@ -52,14 +52,14 @@ async fn assert_error(answer: Response, r#type: &str, code: &str) {
 #[tokio::test]
 async fn the_built_in_page_allows_itself_chatkit_and_nothing_else() {
     let cdn = "https://cdn.platform.openai.com";
-    for (assets, source) in [("cdn", cdn), ("proxy", "'self'")] {
+    for (assets, and_cdn, frames) in [("cdn", format!(" {cdn}"), cdn), ("proxy", String::new(), "'self'")] {
         let server = TestServer::hosted(NOWHERE, &[("CHATKIT_ASSETS", assets)]);
         let page = get(&server, "/").await;
         assert_eq!(page.status(), 200);
         let policy = format!(
-            "default-src 'none'; script-src 'self' {source}; style-src 'self' 'unsafe-inline'; frame-src {source}; \
-             connect-src 'self' https://api.openai.com {source}; img-src 'self' data: https:; \
-             font-src 'self' data: {source}; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+            "default-src 'none'; script-src 'self'{and_cdn}; style-src 'self' 'unsafe-inline'; frame-src {frames}; \
+             connect-src 'self' https://api.openai.com{and_cdn}; img-src 'self' data: https:; \
+             font-src 'self' data:{and_cdn}; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
         );
         assert_eq!(header(&page, "content-security-policy"), policy);
         assert_eq!(header(&page, "x-content-type-options"), "nosniff");
