@@ -76,6 +76,8 @@ pub(super) enum FetchError {
     Malformed(&'static str),
     #[error("its JWKS lists no keys")]
     NoKeys,
+    #[error("none of the keys in its JWKS can be used")]
+    NoUsableKeys,
     #[error("its OpenID configuration names another issuer")]
     OtherIssuer,
     #[error("its OpenID configuration has a jwks_uri that is not https")]

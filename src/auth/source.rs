@@ -187,7 +187,7 @@ impl Source {
             self.begin(is_asked);
             let outcome = tokio::select! {
                 () = stop.cancelled() => return,
-                outcome = place.fetch(&client) => outcome,
+                outcome = place.fetch(&client) => outcome.and_then(|fetched| self.read(fetched)),
             };
             failures = if outcome.is_ok() { 0 } else { failures + 1 };
             let pause = self.finish(outcome, failures);
@@ -218,18 +218,21 @@ impl Source {
         });
     }
 
+    /// The usable keys of an answer, and how long they may be kept. None at all is a failure like any other: it would
+    /// lock everybody out, and it is most often an issuer's slip.
+    fn read(&self, fetched: Fetched) -> Result<(KeySet, Duration), FetchError> {
+        let keys = fetched.document.usable(self.allowed.as_deref());
+        if keys.is_empty() {
+            return Err(FetchError::NoUsableKeys);
+        }
+        let (least, most) = self.timing.refresh_bounds;
+        Ok((keys, fetched.max_age.map_or(self.timing.refresh, |age| age.clamp(least, most))))
+    }
+
     /// Publishes what came of a fetch, and says how long to wait before the next. The old keys stay when it failed.
-    fn finish(&self, outcome: Result<Fetched, FetchError>, failures: u32) -> Duration {
+    fn finish(&self, outcome: Result<(KeySet, Duration), FetchError>, failures: u32) -> Duration {
         let (keys, failure, pause) = match outcome {
-            Ok(fetched) => {
-                let (least, most) = self.timing.refresh_bounds;
-                let pause = fetched.max_age.map_or(self.timing.refresh, |age| age.clamp(least, most));
-                let keys = fetched.document.usable(self.allowed.as_deref());
-                if keys.len() == 0 {
-                    tracing::warn!(source = %self.origin, "none of the issuer's keys can be used");
-                }
-                (Some(Arc::new(keys)), None, pause)
-            }
+            Ok((keys, pause)) => (Some(Arc::new(keys)), None, pause),
             Err(error) => {
                 tracing::warn!(source = %self.origin, error = %error, "the issuer's keys could not be fetched");
                 let (first, most) = self.timing.retry_bounds;

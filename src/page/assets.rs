@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use url::Url;
 
 use super::LOADER_PATH;
-use super::folder::not_found;
+use super::folder::{not_found, out_of_range};
 use crate::error::{Error, Kind};
 
 /// The path under which the files are served.
@@ -78,13 +78,13 @@ impl CdnProxy {
     ) -> Result<Response, Error> {
         let path = cdn_path(path).ok_or_else(not_found)?;
         let rewritten = is_rewritten(&path);
-        let upstream = self.fetch(method, &path, headers, rewritten).await?;
+        // Only the whole text tells how long it is once its addresses are rewritten.
+        let asked = if rewritten { &Method::GET } else { method };
+        let upstream = self.fetch(asked, &path, headers, rewritten).await?;
         let status = upstream.status();
         match status {
-            StatusCode::OK
-            | StatusCode::PARTIAL_CONTENT
-            | StatusCode::NOT_MODIFIED
-            | StatusCode::RANGE_NOT_SATISFIABLE => {}
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED => {}
+            StatusCode::RANGE_NOT_SATISFIABLE => return Ok(out_of_range(upstream.headers())),
             StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => return Err(not_found()),
             StatusCode::TOO_MANY_REQUESTS => return Err(unavailable("the CDN limits our requests")),
             status if status.is_server_error() => {
@@ -94,14 +94,11 @@ impl CdnProxy {
         }
         let mut out = kept_headers(upstream.headers());
         let body = if rewritten && status == StatusCode::OK {
-            out.remove(CONTENT_LENGTH);
             out.remove(ACCEPT_RANGES);
             out.append(VARY, HeaderValue::from_static("host"));
-            if *method == Method::HEAD {
-                Body::empty()
-            } else {
-                Body::from(self.rewrite(upstream, public_origin).await?)
-            }
+            let text = self.rewrite(upstream, public_origin).await?;
+            out.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
+            if *method == Method::HEAD { Body::empty() } else { Body::from(text) }
         } else {
             Body::from_stream(upstream.bytes_stream())
         };

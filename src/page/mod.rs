@@ -126,9 +126,15 @@ fn content_security_policy(page: &PageConfig) -> String {
         Assets::Cdn => origin(&page.cdn_base),
         Assets::Proxy => "'self'".to_owned(),
     };
+    let and_cdn = |sources: &str| {
+        let is_there = sources.split(' ').any(|source| source == cdn);
+        if is_there { sources.to_owned() } else { format!("{sources} {cdn}") }
+    };
+    let (scripts, fonts) = (and_cdn("'self'"), and_cdn("'self' data:"));
+    let connections = and_cdn("'self' https://api.openai.com");
     format!(
-        "default-src 'none'; script-src 'self' {cdn}; style-src 'self' 'unsafe-inline'; frame-src {cdn}; \
-         connect-src 'self' https://api.openai.com {cdn}; img-src 'self' data: https:; font-src 'self' data: {cdn}; \
+        "default-src 'none'; script-src {scripts}; style-src 'self' 'unsafe-inline'; frame-src {cdn}; \
+         connect-src {connections}; img-src 'self' data: https:; font-src {fonts}; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
     )
 }

@@ -17,6 +17,8 @@ use crate::user::Fingerprint;
 
 /// Hex digits of a fingerprint.
 const HEX: usize = 32;
+/// The text of a session that was ended before the end of its life.
+const ENDED: &str = "";
 
 /// Files a session under its secret and in its user's index, which lives as long as the longest session in it.
 ///
@@ -35,8 +37,30 @@ static REMEMBER: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// The sessions of all replicas that share a Redis. What is minted while it is away is remembered in this process, and
-/// found there by this replica also after Redis is back.
+/// Marks a session as ended until its life would have ended, and gives back its text. Whoever minted it remembers it too,
+/// and learns from the mark (an empty text) that it need not be ended once more.
+///
+/// KEYS: the session's key.
+static FORGET: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+        local text = redis.call('GET', KEYS[1])
+        local left = redis.call('PTTL', KEYS[1])
+        if left > 0 then
+            redis.call('SET', KEYS[1], '', 'PX', left)
+        end
+        return text
+        ",
+    )
+});
+
+/// The sessions of all replicas that share a Redis. Each replica also remembers in its own memory what it minted itself,
+/// so that it can still tell whose such a secret is, and end such a session, while Redis is away or has lost its data.
+///
+/// What a replica can't know while Redis is away: the sessions that other replicas minted. A refresh that brings the
+/// secret of one is answered without a check and without ending it, and a sign-out does not end it. It ends by itself at
+/// the end of its life, within ten minutes. What is minted meanwhile stays unknown to the other replicas also after
+/// Redis is back.
 #[derive(Debug)]
 pub struct RedisRegistry {
     link: Arc<RedisLink>,
@@ -45,7 +69,7 @@ pub struct RedisRegistry {
 }
 
 impl RedisRegistry {
-    /// A registry on this link that falls back to `local`.
+    /// A registry on this link, with `local` for what this replica mints itself.
     #[must_use]
     pub fn new(link: Arc<RedisLink>, local: LocalRegistry, clock: Arc<dyn Clock>) -> Self {
         Self { link, local, clock }
@@ -64,12 +88,23 @@ impl RedisRegistry {
         self.link.run(|mut connection| async move { call.invoke_async(&mut connection).await }).await
     }
 
-    async fn find_shared(&self, secret: Fingerprint) -> Result<Option<Session>, Away> {
-        let command = redis::Cmd::get(session_key(secret));
-        let text: Option<String> =
-            self.link.run(|mut connection| async move { command.query_async(&mut connection).await }).await?;
-        let now = self.clock.unix_seconds();
-        Ok(text.and_then(|text| parse_session(&text)).filter(|session| session.ends_at > now))
+    /// What Redis says of these secrets, in their order.
+    async fn shared_texts(&self, secrets: &[Fingerprint]) -> Result<Vec<Option<String>>, Away> {
+        let command = redis::Cmd::mget(secrets.iter().map(|secret| session_key(*secret)).collect::<Vec<_>>());
+        self.link.run(|mut connection| async move { command.query_async(&mut connection).await }).await
+    }
+
+    /// Forgets those of this replica's own sessions that another one has ended. What Redis does not know stays: it was
+    /// minted while Redis was away.
+    async fn without_ended(&self, own: &mut Vec<(Fingerprint, Box<str>)>) {
+        let secrets: Vec<_> = own.iter().map(|(secret, _)| *secret).collect();
+        let Ok(texts) = self.shared_texts(&secrets).await else { return };
+        let ended = secrets.iter().zip(texts).filter(|(_, text)| text.as_deref() == Some(ENDED));
+        let ended: HashSet<_> = ended.map(|(secret, _)| *secret).collect();
+        own.retain(|(secret, _)| !ended.contains(secret));
+        for secret in ended {
+            self.local.forget(secret).await;
+        }
     }
 
     async fn of_user_shared(&self, user: Fingerprint) -> Result<Vec<String>, Away> {
@@ -79,11 +114,9 @@ impl RedisRegistry {
     }
 
     async fn forget_shared(&self, secret: Fingerprint) -> Result<(), Away> {
-        let key = session_key(secret);
-        let mut take = redis::pipe();
-        take.atomic().get(&key).del(&key).ignore();
-        let (text,): (Option<String>,) =
-            self.link.run(|mut connection| async move { take.query_async(&mut connection).await }).await?;
+        let take = FORGET.key(session_key(secret));
+        let text: Option<String> =
+            self.link.run(|mut connection| async move { take.invoke_async(&mut connection).await }).await?;
         let Some(session) = text.and_then(|text| parse_session(&text)) else { return Ok(()) };
         let command = redis::Cmd::zrem(user_key(session.user), index_entry(secret, &session.id));
         self.link.run(|mut connection| async move { command.exec_async(&mut connection).await }).await
@@ -93,18 +126,25 @@ impl RedisRegistry {
 impl Registry for RedisRegistry {
     fn remember(&self, secret: Fingerprint, session: Session) -> BoxFuture<'_, ()> {
         async move {
-            if self.remember_shared(secret, &session).await == Err(Away) {
-                self.local.remember(secret, session).await;
-            }
+            self.local.remember(secret, session.clone()).await;
+            // While Redis is away the other replicas don't learn of it.
+            let _ = self.remember_shared(secret, &session).await;
         }
         .boxed()
     }
 
     fn find(&self, secret: Fingerprint) -> BoxFuture<'_, Option<Session>> {
         async move {
-            match self.find_shared(secret).await {
-                Ok(Some(session)) => Some(session),
-                Ok(None) | Err(Away) => self.local.find(secret).await,
+            let text = self.shared_texts(&[secret]).await.unwrap_or_default().pop().flatten();
+            if text.as_deref() == Some(ENDED) {
+                self.local.forget(secret).await;
+                return None;
+            }
+            let now = self.clock.unix_seconds();
+            let shared = text.and_then(|text| parse_session(&text)).filter(|session| session.ends_at > now);
+            match shared {
+                Some(session) => Some(session),
+                None => self.local.find(secret).await,
             }
         }
         .boxed()
@@ -118,6 +158,9 @@ impl Registry for RedisRegistry {
             if !own.is_empty() {
                 let known: HashSet<_> = found.iter().map(|(secret, _)| *secret).collect();
                 own.retain(|(secret, _)| !known.contains(secret));
+            }
+            if !own.is_empty() {
+                self.without_ended(&mut own).await;
                 found.append(&mut own);
             }
             found
@@ -127,7 +170,7 @@ impl Registry for RedisRegistry {
 
     fn forget(&self, secret: Fingerprint) -> BoxFuture<'_, ()> {
         async move {
-            // While Redis is away the session stays there until its end.
+            // While Redis is away the session stays there until the end of its life.
             let _ = self.forget_shared(secret).await;
             self.local.forget(secret).await;
         }

@@ -1,10 +1,11 @@
 //! What can be counted? Every metric of the service, in Prometheus naming, with bounded label values.
 
+use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -183,11 +184,73 @@ impl Metrics {
     }
 }
 
-/// The text that Prometheus scrapes (OpenMetrics 1.0).
+/// The content type of what [`render`] writes.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The text that Prometheus and its kin scrape: format 0.0.4, which every one of them reads.
 #[must_use]
 pub fn render(registry: &Registry) -> String {
     let mut text = String::new();
     // Writing to a String does not fail.
-    let _ = encode(&mut text, registry);
+    let _ = encode_registry(&mut text, registry);
+    plain_text(&text)
+}
+
+/// OpenMetrics, which the library writes, as the older text format. There a counter's `HELP` and `TYPE` carry the name of
+/// its samples, with `_total`; without that its samples have no type. `UNIT` is not known there.
+fn plain_text(open_metrics: &str) -> String {
+    let typed =
+        open_metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"));
+    let counters: HashSet<&str> = typed.collect();
+    let mut text = String::with_capacity(open_metrics.len() + 16 * counters.len());
+    for line in open_metrics.lines().filter(|line| !line.starts_with("# UNIT ")) {
+        let about = ["# HELP ", "# TYPE "].into_iter().find_map(|start| line.strip_prefix(start));
+        match about.and_then(|about| about.split_once(' ')) {
+            Some((name, rest)) if counters.contains(name) => {
+                let start = &line[..line.len() - rest.len() - 1];
+                text.extend([start, "_total ", rest]);
+            }
+            _ => text.push_str(line),
+        }
+        text.push('\n');
+    }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::registry::Unit;
+
+    use super::*;
+
+    #[test]
+    fn every_sample_has_help_and_a_type_under_its_own_name() {
+        let (metrics, mut registry) = Metrics::new(true);
+        metrics.request("/healthz", "GET", 200, Duration::from_millis(3));
+        metrics.upstream_call("create_session", "ok", Duration::from_millis(3));
+        metrics.mint("say \"hi\"\nthere # TYPE x counter", "ok");
+        metrics.set_jwks_age("id.example", Duration::from_secs(9));
+        registry.register_with_unit("waited", "A unit", Unit::Seconds, Counter::<u64>::default());
+        let text = render(&registry);
+        assert!(text.contains("# HELP chatkit_http_requests_total Requests answered.\n# TYPE chatkit_http_requests_total counter\nchatkit_http_requests_total{"), "{text}");
+        assert!(
+            text.contains("# TYPE chatkit_waited_seconds_total counter\nchatkit_waited_seconds_total 0\n"),
+            "{text}"
+        );
+        assert!(text.ends_with('\n') && !text.contains("# EOF") && !text.contains("# UNIT"), "{text}");
+
+        let about = |start: &str| -> HashSet<&str> {
+            text.lines().filter_map(|line| line.strip_prefix(start)?.split(' ').next()).collect()
+        };
+        let (helped, typed) = (about("# HELP "), about("# TYPE "));
+        assert_eq!(helped, typed);
+        let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert!(samples.len() > 40, "{text}");
+        for sample in samples {
+            let name = sample.split(['{', ' ']).next().unwrap();
+            let of_histogram =
+                ["_bucket", "_sum", "_count"].into_iter().find_map(|end| name.strip_suffix(end));
+            assert!(typed.contains(of_histogram.unwrap_or(name)), "{sample} has no type in:\n{text}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 pub mod error;
 pub mod http;
-mod redact;
+pub mod redact;
 mod retry;
 pub mod sessions;
 

@@ -1,4 +1,6 @@
-//! What of OpenAI's words may a log hold? One short line, in which nothing looks like a key or a secret.
+//! What of words from outside may a log hold? One short line, in which nothing looks like a key or a secret.
+
+use std::borrow::Cow;
 
 const REDACTED: &str = "[redacted]";
 /// How keys, client secrets, service tokens and JWTs begin, in lower case.
@@ -6,6 +8,8 @@ const SECRET_MARKS: [&str; 6] = ["sk-", "ek_", "cks_", "sess-", "pk_", "eyj"];
 /// Ids and addresses that help the reader; any other word this long may be a secret of a kind not known yet.
 const HARMLESS_STARTS: [&str; 7] = ["wf_", "cksess_", "cthr_", "req_", "org-", "proj_", "http"];
 const LONG: usize = 40;
+/// More than this of a path helps no reader.
+const PATH_CAP: usize = 200;
 
 /// Makes text from outside fit for a log: control characters become spaces, what looks like a secret or is `own_key`
 /// is replaced, and at most `cap` characters remain.
@@ -34,6 +38,54 @@ pub(super) fn looks_secret(word: &str) -> bool {
     let lower = word.to_ascii_lowercase();
     SECRET_MARKS.iter().any(|mark| lower.contains(mark))
         || (word.len() >= LONG && !HARMLESS_STARTS.iter().any(|start| lower.starts_with(start)))
+}
+
+/// A request's path as a log may hold it: parts that look like a secret are replaced, and at most 200 characters remain.
+/// A path with nothing to hide is returned as it is.
+#[must_use]
+pub fn path_for_log(path: &str) -> Cow<'_, str> {
+    let path = if path.split('/').any(hides_secret) {
+        let parts = path.split('/').map(|part| if hides_secret(part) { REDACTED } else { part });
+        Cow::Owned(parts.collect::<Vec<_>>().join("/"))
+    } else {
+        Cow::Borrowed(path)
+    };
+    match path.char_indices().nth(PATH_CAP) {
+        // One character is for the dots.
+        Some(_) => path.chars().take(PATH_CAP - 1).chain(['…']).collect::<String>().into(),
+        None => path,
+    }
+}
+
+/// Whether a part of a path may hold a secret, as it stands or without its percent-encoding.
+fn hides_secret(part: &str) -> bool {
+    names_secret(part.as_bytes()) || (part.contains('%') && names_secret(&decoded(part)))
+}
+
+/// Like [`looks_secret`], but a mark counts only where a word begins: `/task-list` and `/week_1` are no secrets. It
+/// allocates nothing, because every request comes by here.
+fn names_secret(part: &[u8]) -> bool {
+    let is_at = |at: usize, text: &str| {
+        part.get(at..at + text.len()).is_some_and(|found| found.eq_ignore_ascii_case(text.as_bytes()))
+    };
+    let begins = |at: usize| at == 0 || !part[at - 1].is_ascii_alphanumeric();
+    let is_marked = |at: usize| begins(at) && SECRET_MARKS.iter().any(|mark| is_at(at, mark));
+    (0..part.len()).any(is_marked)
+        || (part.len() >= LONG && !HARMLESS_STARTS.iter().any(|start| is_at(0, start)))
+}
+
+/// The part without its percent-encoding.
+fn decoded(part: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(part.len());
+    let mut rest = part.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits =
+            after.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    bytes
 }
 
 fn is_boundary(c: char) -> bool {
@@ -77,6 +129,49 @@ mod tests {
     }
 
     #[test]
+    fn a_path_for_the_log_shows_no_secret() {
+        let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl";
+        let opaque = "q".repeat(LONG);
+        for part in [
+            "ek_canary",
+            "EK_canary",
+            "%65k_canary",
+            "ek%5Fcanary",
+            "sk-proj-1",
+            "x=cks_abc",
+            "%zz%ek_1",
+            "%+ek_1",
+            jwt,
+            &opaque,
+        ] {
+            assert_eq!(path_for_log(&format!("/{part}")), "/[redacted]", "{part}");
+            assert_eq!(path_for_log(&format!("/a/{part}/b/")), "/a/[redacted]/b/", "{part}");
+        }
+    }
+
+    #[test]
+    fn a_normal_path_is_logged_as_it_is_and_a_long_one_is_cut() {
+        for path in [
+            "",
+            "/",
+            "/api/chatkit/session",
+            "/api/chatkit/assets/ck1/index-aB1_x.js",
+            "/task-list/week_1/desk-top",
+            "//a/../b%20c/%",
+            "/cksess_1/é",
+        ] {
+            assert!(matches!(path_for_log(path), Cow::Borrowed(same) if same == path), "{path}");
+        }
+        let fits = "/é".repeat(PATH_CAP / 2);
+        assert_eq!(path_for_log(&fits), fits);
+        let long = path_for_log(&format!("/é{fits}")).into_owned();
+        assert_eq!(long.chars().count(), PATH_CAP);
+        assert!(long.starts_with("/é/é") && long.ends_with("é/…"), "{long}");
+        let late = format!("{}/ek_canary", "/abc".repeat(48));
+        assert!(!path_for_log(&late).contains("ek_"), "what is cut is redacted before");
+    }
+
+    #[test]
     fn a_long_text_is_cut_between_characters() {
         assert_eq!(&*sanitise(&"é ".repeat(50), "", 5), "é é é…");
     }
@@ -87,6 +182,14 @@ mod tests {
             let line = sanitise(&format!("{before}{secret}{after}"), "", 400);
             prop_assert!(!line.contains(&secret), "{line}");
             prop_assert!(!line.chars().any(char::is_control));
+        }
+
+        #[test]
+        fn no_path_makes_a_secret_come_through(before in "(/[a-z%]{0,9}){0,9}/", after in "(/.{0,9}){0,9}", secret in "(sk-|ek_|cks_|eyJ)[A-Za-z0-9]{8,40}") {
+            let path = format!("{before}{secret}{after}");
+            let logged = path_for_log(&path);
+            prop_assert!(!logged.contains(&secret), "{logged}");
+            prop_assert!(logged.chars().count() <= PATH_CAP);
         }
 
         #[test]

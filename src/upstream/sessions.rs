@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -136,10 +137,13 @@ impl SessionsApi {
             headers.insert(HeaderName::from_static("openai-beta"), beta);
             headers
         };
+        let mut cancel_headers = with_beta(client.headers(false));
+        // RFC 9110 section 8.6: a POST without a body says so. Some gateways answer 411 to one that does not.
+        cancel_headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         Self {
             url: client.url("v1/chatkit/sessions"),
             create_headers: with_beta(client.headers(true)),
-            cancel_headers: with_beta(client.headers(false)),
+            cancel_headers,
             client,
         }
     }

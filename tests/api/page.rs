@@ -37,22 +37,29 @@ fn raw(server: &TestServer, method: &str, target: &str) -> (u16, String) {
 async fn assert_not_found(answer: Response) {
     let path = answer.url().path().to_owned();
     assert_eq!(answer.status(), 404, "{path}");
+    assert_error(answer, "invalid_request_error", "not_found").await;
+}
+
+/// The one shape of every error.
+async fn assert_error(answer: Response, r#type: &str, code: &str) {
+    let path = answer.url().path().to_owned();
     assert_eq!(header(&answer, "content-type"), "application/json", "{path}");
     let body: Value = answer.json().await.expect("JSON");
-    assert_eq!(body["error"]["code"], "not_found", "{path}");
+    assert_eq!((&body["error"]["type"], &body["error"]["code"]), (&json!(r#type), &json!(code)), "{path}");
+    assert_eq!(body["error"]["message"], body["message"], "{path}");
 }
 
 #[tokio::test]
 async fn the_built_in_page_allows_itself_chatkit_and_nothing_else() {
     let cdn = "https://cdn.platform.openai.com";
-    for (assets, source) in [("cdn", cdn), ("proxy", "'self'")] {
+    for (assets, and_cdn, frames) in [("cdn", format!(" {cdn}"), cdn), ("proxy", String::new(), "'self'")] {
         let server = TestServer::hosted(NOWHERE, &[("CHATKIT_ASSETS", assets)]);
         let page = get(&server, "/").await;
         assert_eq!(page.status(), 200);
         let policy = format!(
-            "default-src 'none'; script-src 'self' {source}; style-src 'self' 'unsafe-inline'; frame-src {source}; \
-             connect-src 'self' https://api.openai.com {source}; img-src 'self' data: https:; \
-             font-src 'self' data: {source}; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+            "default-src 'none'; script-src 'self'{and_cdn}; style-src 'self' 'unsafe-inline'; frame-src {frames}; \
+             connect-src 'self' https://api.openai.com{and_cdn}; img-src 'self' data: https:; \
+             font-src 'self' data:{and_cdn}; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
         );
         assert_eq!(header(&page, "content-security-policy"), policy);
         assert_eq!(header(&page, "x-content-type-options"), "nosniff");
@@ -189,8 +196,15 @@ async fn a_folder_is_served_with_its_index_files_types_and_ranges() {
     let part = file().header("range", "bytes=2-4").send().await.expect("an answer");
     assert_eq!((part.status().as_u16(), header(&part, "content-range")), (206, "bytes 2-4/10"));
     assert_eq!(part.text().await.expect("text"), "234");
-    let beyond = file().header("range", "bytes=10-").send().await.expect("an answer");
-    assert_eq!((beyond.status().as_u16(), header(&beyond, "content-range")), (416, "bytes */10"));
+    for beyond in ["bytes=10-", "bytes=99-", "bytes=0-1,4-5"] {
+        let beyond = file().header("range", beyond).send().await.expect("an answer");
+        assert_eq!((beyond.status().as_u16(), header(&beyond, "content-range")), (416, "bytes */10"));
+        assert_error(beyond, "invalid_request_error", "range_not_satisfiable").await;
+    }
+    let changed = file().header("if-unmodified-since", "Fri, 10 Oct 1980 00:00:00 GMT");
+    let changed = changed.send().await.expect("an answer");
+    assert_eq!(changed.status(), 412);
+    assert_error(changed, "invalid_request_error", "precondition_failed").await;
     let (status, head) = raw(&server, "HEAD", "/app.js");
     assert_eq!(status, 200);
     assert!(head.contains("\r\ncontent-length: 10\r\n") && head.ends_with("\r\n\r\n"), "{head}");

@@ -247,7 +247,11 @@ async fn a_session_minted_by_one_replica_is_known_to_the_other_until_it_is_forgo
     assert_eq!(registries[0].find(first).await, None);
     assert_eq!(registries[0].of_user(ada).await, []);
     assert_eq!(registries[0].of_user(bob).await, [(third, "cksess_3".into())]);
-    assert_eq!(registries[0].live() + registries[1].live(), 0, "Redis remembers, not this process");
+    assert_eq!(
+        registries[0].live() + registries[1].live(),
+        1,
+        "what is left is in the memory of its replica too"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -272,6 +276,26 @@ async fn what_is_minted_while_redis_is_away_is_remembered_here_and_found_afterwa
     assert_eq!(registry.of_user(ada).await, [(shared, session.id.clone()), (secret, session.id)]);
     registry.forget(secret).await;
     assert_eq!(registry.find(secret).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_replica_ended_is_not_remembered_once_redis_has_said_so() {
+    let mut server = RedisServer::start();
+    let (one, two) = (Replica::start(&server.url()), Replica::start(&server.url()));
+    let (here, there) = (one.registry(Arc::new(SystemClock)), two.registry(Arc::new(SystemClock)));
+    let ada = user("ada").fingerprint();
+    let session = Session { user: ada, id: "cksess_1".into(), ends_at: SystemClock.unix_seconds() + 600 };
+    let (ended, live) = (Fingerprint::of(b"ek_ended"), Fingerprint::of(b"ek_live"));
+    here.remember(ended, session.clone()).await;
+    here.remember(live, session.clone()).await;
+    there.forget(ended).await;
+    assert_eq!(here.of_user(ada).await, [(live, session.id.clone())]);
+
+    server.kill();
+    assert_eq!(here.of_user(ada).await, [(live, session.id.clone())]);
+    assert_eq!(here.find(ended).await, None, "that was learnt while Redis was there");
+    assert_eq!(here.find(live).await, Some(session));
+    assert_eq!(there.find(live).await, None, "only Redis could have told");
 }
 
 #[tokio::test(flavor = "multi_thread")]

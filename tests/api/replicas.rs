@@ -172,3 +172,30 @@ async fn while_redis_is_away_it_goes_on_with_its_own_limits_and_shares_them_agai
     let readiness = a.server.get("/readyz").send().await.expect("an answer");
     assert_eq!(readiness.status(), 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_redis_goes_away_a_replica_still_knows_what_it_minted_itself() {
+    let upstream = ScriptedUpstream::start([
+        Reply::session("cksess_1", "ek_1"),
+        Reply::session("cksess_2", "ek_2"),
+        Reply::json(200, &json!({})),
+        Reply::json(200, &json!({})),
+    ])
+    .await;
+    let mut redis = RedisServer::start();
+    let a = Replica::start(&upstream.base(), &redis).await;
+    let b = Replica::start(&upstream.base(), &redis).await;
+    let on_a = minted(&a.server, "ada").await;
+    minted(&b.server, "ada").await;
+
+    redis.kill();
+    let stolen = refresh(&a.server, "bob", &on_a).send().await.expect("an answer");
+    assert_eq!(stolen.status(), 403);
+    let ended = a.server.delete(SESSION).bearer_auth(tokens::hs256("ada")).send().await.expect("an answer");
+    assert_eq!(ended.status(), 204);
+    assert_eq!(upstream.lines()[2..], ["POST /v1/chatkit/sessions/cksess_1/cancel"], "its own");
+    a.until_redis_is(0).await;
+    let ended = b.server.delete(SESSION).bearer_auth(tokens::hs256("ada")).send().await.expect("an answer");
+    assert_eq!(ended.status(), 204);
+    assert_eq!(upstream.lines()[3..], ["POST /v1/chatkit/sessions/cksess_2/cancel"], "the other's own");
+}

@@ -99,6 +99,24 @@ async fn the_cool_down_also_follows_a_fetch_that_failed_and_the_old_keys_stay() 
 }
 
 #[tokio::test]
+async fn a_set_without_a_usable_key_is_no_set_the_old_keys_stay_and_it_is_soon_tried_again() {
+    let issuer = Issuer::start().await;
+    let (key, new) = (Key::p256(), Key::fresh("new"));
+    issuer.publish(&[key.jwk()]);
+    let retries = Timing { retry_bounds: (TICK, TICK), ..timing() };
+    let auth = from_timed(&issuer, &retries).await;
+    issuer.publish(&[json!({"kty": "oct", "kid": "p256", "k": "c2VjcmV0"})]);
+    assert_eq!(auth.user(&new.sign(&claims())).await, wrong(), "it makes us fetch");
+    issuer.asked("/jwks", 4).await;
+    assert_eq!(auth.user(&key.sign(&claims())).await, ada(), "the old keys stay");
+    assert_eq!(auth.inner.not_ready(), None);
+    issuer.publish(&[new.jwk()]);
+    let asked = issuer.count("/jwks");
+    issuer.asked("/jwks", asked + 1).await;
+    assert_eq!(auth.user(&new.sign(&claims())).await, ada());
+}
+
+#[tokio::test]
 async fn after_the_cool_down_an_unknown_key_is_asked_for_again() {
     let issuer = Issuer::start().await;
     issuer.publish(&[Key::p256().jwk()]);
@@ -310,6 +328,11 @@ async fn an_answer_that_is_no_jwks_gives_no_keys() {
         (200, "<html>", "its answer is not a JWKS"),
         (200, r#"{"keys": 1}"#, "its answer is not a JWKS"),
         (200, r#"{"keys": []}"#, "its JWKS lists no keys"),
+        (
+            200,
+            r#"{"keys": [{"kty": "oct", "k": "c2VjcmV0"}, 1]}"#,
+            "none of the keys in its JWKS can be used",
+        ),
         (200, big.as_str(), "its answer is larger than 1 MiB"),
     ] {
         issuer.set("/jwks", status, &[], body);
