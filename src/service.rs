@@ -112,8 +112,7 @@ impl Service {
 fn metrics_router(app: Arc<App>, registry: Arc<Registry>) -> Router {
     let scrape = async move || {
         app.observe_gauges();
-        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        ([(CONTENT_TYPE, content_type)], metrics::render(&registry))
+        ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&registry))
     };
     Router::new().route("/metrics", get(scrape))
 }

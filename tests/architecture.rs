@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// - `service` stands between the commands and what they run: it builds `app` and hands it to `server`, which knows no routes.
 /// - `sandbox` plays OpenAI. It is another program that happens to live in this binary, so it stands beside the service.
 /// - `dev`, `layers` and `openapi` are what `app` puts together, like `sessions` and `page`.
+/// - `door` is where limits and auth meet: it finds out the client, then the caller.
 /// - `redis_link`, `lifecycle` and `extract` carry whoever needs Redis, a clean end or a checked body.
 /// - `telemetry` is below `config`, because the format of the logs is its own and is configured.
 const FLOORS: &[&[&str]] = &[
@@ -18,6 +19,7 @@ const FLOORS: &[&[&str]] = &[
     &["service"],
     &["app", "server", "sandbox"],
     &["sessions", "chatkit", "page", "dev", "layers", "openapi"],
+    &["door"],
     &["agent", "upstream", "store", "limits", "auth"],
     &["extract", "lifecycle", "redis_link"],
     &["config"],

@@ -14,6 +14,7 @@ use tracing::{Span, debug_span, info, warn};
 use crate::error;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request::RequestContext;
+use crate::upstream::redact::path_for_log;
 
 /// The header that names a request, in both directions.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -99,7 +100,8 @@ impl<'a> Observed<'a> {
         let user = self.context.user().map(|user| user.fingerprint().hex());
         let user = user.as_deref();
         let upstream_request_id = self.context.upstream_request_id();
-        let (method, path) = (self.method.as_str(), self.uri.path());
+        let (method, path) = (self.method.as_str(), path_for_log(self.uri.path()));
+        let path = &*path;
         let request_id = self.id.to_str().unwrap_or_default();
         let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
         if status >= 500 {
