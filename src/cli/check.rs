@@ -32,7 +32,7 @@ const KEYS_DEADLINE: Duration = Duration::from_secs(10);
 /// Says a line for each thing that is named, and fails if any failed.
 pub(super) async fn check(vars: &Environment) -> Result<(), Failure> {
     let config = config(vars)?;
-    super::warn_of_unknown(vars);
+    super::print_warnings(&super::warnings(vars, &config));
     say("ok      configuration: every variable can be used")?;
     let (metrics, _) = Metrics::new(config.limits.redis_url.is_some());
     let mut failed = report("OpenAI", openai(&config.hosted, &metrics).await)?;

@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow};
 use aws_lc_rs::rand;
 use data_encoding::HEXLOWER;
 
-use super::{Failure, Output, config, say, serve};
+use super::{Failure, Output, config, read, say, serve};
 use crate::clock::SystemClock;
 use crate::config::env::Environment;
 use crate::config::origins::Origin;
@@ -48,7 +48,7 @@ pub(super) async fn dev(mut vars: Environment, output: Output) -> Result<(), Fai
 
     let mut config = config(&vars)?;
     serve::start_logs(&config.service)?;
-    super::warn_of_unknown(&vars);
+    serve::log_warnings(&super::warnings(&vars, &config));
     let server = Server::bind(&config.service.host, config.service.port).await;
     let server = server.with_context(|| {
         format!("HOST and PORT: {}:{} can't be bound", config.service.host, config.service.port)
@@ -92,7 +92,7 @@ pub(super) async fn sandbox(mut vars: Environment, port: u16, output: Output) ->
     if !vars.has("HOST") {
         vars.set("HOST", "127.0.0.1");
     }
-    let config = vars.read(ServiceConfig::from_vars).map_err(Failure::Config)?;
+    let config = read(&vars, ServiceConfig::from_vars)?;
     let host = &config.host;
     serve::start_logs(&config)?;
     let server = Server::bind(host, port).await.with_context(|| format!("{host}:{port} can't be bound"))?;

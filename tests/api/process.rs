@@ -151,6 +151,27 @@ fn a_name_that_is_nearly_right_is_warned_of() {
 }
 
 #[test]
+fn a_name_that_is_nearly_right_is_warned_of_where_there_is_no_log_too() {
+    let vars = [HOSTED[0], HOSTED[2], ("CHATKIT_WORKFLW_ID", "wf_canary")];
+    let (code, _, err) = run(&["serve"], &vars);
+    let lines: Vec<_> = err.lines().collect();
+    assert_eq!((code, lines.len()), (2, 2), "{err}");
+    assert_eq!(
+        lines[0],
+        "chatkit-server: warning: CHATKIT_WORKFLW_ID is not a variable of this service; \
+         did you mean CHATKIT_WORKFLOW_ID?"
+    );
+    assert!(lines[1].starts_with("chatkit-server: CHATKIT_WORKFLOW_ID: is required"), "{err}");
+
+    let nowhere =
+        [("CHATKIT_API_BASE", "http://127.0.0.1:9"), ("UPSTREAM_RETRIES", "0"), ("JWT_ISSUERS", "x")];
+    let (code, _, err) = run(&["check"], &[HOSTED, &nowhere].concat());
+    let warning =
+        "chatkit-server: warning: JWT_ISSUERS is not a variable of this service; did you mean JWT_ISSUER?";
+    assert_eq!((code, err.lines().next()), (1, Some(warning)), "{err}");
+}
+
+#[test]
 fn token_prints_a_jwt_that_the_server_takes() {
     let (code, token, _) = run(&["token", "--user", "ada", "--ttl", "1h"], &[("JWT_SECRET", JWT_SECRET)]);
     assert_eq!(code, 0);
