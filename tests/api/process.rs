@@ -247,6 +247,34 @@ fn dev_needs_nothing_and_its_curl_line_works_as_pasted() {
 }
 
 #[test]
+fn dev_says_what_a_real_chat_needs_and_what_becomes_of_a_key_that_is_set() {
+    let welcome = |vars: &[(&str, &str)]| {
+        let mut child = command(&["dev"], &[vars, &[("PORT", "0")]].concat())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let out = std::io::BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let lines = std::io::BufRead::lines(out).map(|line| line.expect("readable"));
+        let text: Vec<_> = lines.take_while(|line| !line.ends_with("Ctrl-C ends it.")).collect();
+        let _ = child.kill();
+        let _ = child.wait();
+        text.join("\n")
+    };
+    let needs = "set CHATKIT_API_BASE=https://api.openai.com, OPENAI_API_KEY and CHATKIT_WORKFLOW_ID.";
+    let (none, good) = (welcome(&[]), welcome(&[("OPENAI_API_KEY", "sk-canary")]));
+    let bad = welcome(&[("OPENAI_API_KEY", "canary")]);
+    for text in [&none, &good, &bad] {
+        assert!(text.contains(needs) && !text.contains("canary"), "{text}");
+    }
+    assert!(!none.contains("OPENAI_API_KEY is set"), "{none}");
+    assert!(good.contains("OPENAI_API_KEY is set; the sandbox gets it, OpenAI does not."), "{good}");
+    assert!(bad.contains("the sandbox refuses it"), "{bad}");
+    let elsewhere = welcome(&[("CHATKIT_API_BASE", "http://127.0.0.1:9"), ("OPENAI_API_KEY", "canary")]);
+    assert!(!elsewhere.contains("sandbox"), "{elsewhere}");
+}
+
+#[test]
 fn a_host_may_stand_in_brackets_wherever_it_is_read() {
     let ipv6 = ("HOST", "[::1]");
     let sandbox = TestServer::start(&["sandbox", "--port", "0"], &[ipv6]);
