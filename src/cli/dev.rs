@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow};
 use aws_lc_rs::rand;
 use data_encoding::HEXLOWER;
 
-use super::{Failure, Output, config, say, serve};
+use super::{Failure, Output, config, read, say, serve};
 use crate::clock::SystemClock;
 use crate::config::env::Environment;
 use crate::config::origins::Origin;
@@ -32,9 +32,7 @@ pub(super) async fn dev(mut vars: Environment, output: Output) -> Result<(), Fai
     };
     let lifecycle = Lifecycle::default();
     let sandboxed = default("CHATKIT_API_BASE", "http://127.0.0.1:1");
-    if sandboxed {
-        default("OPENAI_API_KEY", "sk-sandbox");
-    }
+    let own_key = !(sandboxed && default("OPENAI_API_KEY", "sk-sandbox"));
     default("CHATKIT_WORKFLOW_ID", "wf_sandbox");
     default("JWT_SECRET", &random_key()?);
     default("CHATKIT_COOKIE_KEY", &random_key()?);
@@ -48,7 +46,7 @@ pub(super) async fn dev(mut vars: Environment, output: Output) -> Result<(), Fai
 
     let mut config = config(&vars)?;
     serve::start_logs(&config.service)?;
-    super::warn_of_unknown(&vars);
+    serve::log_warnings(&super::warnings(&vars, &config));
     let server = Server::bind(&config.service.host, config.service.port).await;
     let server = server.with_context(|| {
         format!("HOST and PORT: {}:{} can't be bound", config.service.host, config.service.port)
@@ -61,19 +59,38 @@ pub(super) async fn dev(mut vars: Environment, output: Output) -> Result<(), Fai
     let ada = UserId::parse("ada").context("ada is a user")?;
     let token = tokens.sign(&ada).context("`dev` can't sign tokens")?;
 
+    let upstream = if sandboxed {
+        about_sandbox(own_key.then(|| config.hosted.upstream.api_key.expose()))
+    } else {
+        "OpenAI is the one that CHATKIT_API_BASE names.".to_owned()
+    };
     let service = Service::on(server, config, Some(tokens)).await?;
     if !output.print_addr {
-        say(welcome(port, &token, sandboxed))?;
+        say(welcome(port, &token, &upstream))?;
     }
     serve::run(service, output).await
 }
 
-fn welcome(port: u16, token: &str, sandboxed: bool) -> String {
-    let upstream = if sandboxed {
-        "OpenAI is played by a sandbox in this process: the widget loads, the chat behind it needs a real key."
-    } else {
-        "OpenAI is the one that CHATKIT_API_BASE names."
+/// What the sandbox can't do, and what it does with a key that was set.
+fn about_sandbox(own_key: Option<&str>) -> String {
+    let about_key = match own_key {
+        None => "",
+        Some(key) if key.starts_with("sk-") => {
+            "\nOPENAI_API_KEY is set; the sandbox gets it, OpenAI does not."
+        }
+        Some(_) => {
+            "\nOPENAI_API_KEY is set, and the sandbox gets it. It does not start with `sk-`, so the sandbox refuses it: \
+             unset it, or set another."
+        }
     };
+    format!(
+        "OpenAI is played by a sandbox in this process: sessions are made, the chat itself does not run.\n\
+         For the real one set CHATKIT_API_BASE=https://api.openai.com, OPENAI_API_KEY and CHATKIT_WORKFLOW_ID.\
+         {about_key}"
+    )
+}
+
+fn welcome(port: u16, token: &str, upstream: &str) -> String {
     format!(
         "Open http://localhost:{port}/ or ask for a session:\n\n  \
          curl -sS -X POST http://localhost:{port}/api/chatkit/session -H 'Authorization: Bearer {token}'\n\n\
@@ -92,7 +109,7 @@ pub(super) async fn sandbox(mut vars: Environment, port: u16, output: Output) ->
     if !vars.has("HOST") {
         vars.set("HOST", "127.0.0.1");
     }
-    let config = vars.read(ServiceConfig::from_vars).map_err(Failure::Config)?;
+    let config = read(&vars, ServiceConfig::from_vars)?;
     let host = &config.host;
     serve::start_logs(&config)?;
     let server = Server::bind(host, port).await.with_context(|| format!("{host}:{port} can't be bound"))?;

@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::Failure;
+use super::{Failure, read};
 use crate::config::env::Environment;
 use crate::config::service::{host, port};
 
@@ -16,7 +16,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Asks `/readyz` where `HOST` and `PORT` say the server listens.
 pub(super) async fn healthcheck(vars: &Environment) -> Result<(), Failure> {
-    let (host, port) = vars.read(|vars| (host(vars), port(vars))).map_err(Failure::Config)?;
+    let (host, port) = read(vars, |vars| (host(vars), port(vars)))?;
     let host = match host.parse() {
         Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) => "127.0.0.1",
         Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) => "::1",

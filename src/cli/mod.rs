@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Config;
-use crate::config::env::{Environment, Problem};
+use crate::config::env::{Environment, Problem, Vars};
 use crate::config::variables::unknown_names;
 
 /// A site's ChatKit backend: sessions behind its own sign-in.
@@ -79,8 +79,13 @@ enum Mode {
 /// Why a command failed.
 #[derive(Debug)]
 enum Failure {
-    /// Bad configuration: every problem found. Exit code 2.
-    Config(Vec<Problem>),
+    /// Bad configuration. Exit code 2.
+    Config {
+        /// Names that are nearly right: one of them may be why another is missing.
+        warnings: Vec<String>,
+        /// Every problem found.
+        problems: Vec<Problem>,
+    },
     /// It failed at work. Exit code 1.
     Work(anyhow::Error),
 }
@@ -93,7 +98,7 @@ impl From<anyhow::Error> for Failure {
 
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
-        Self::Config(vec![problem])
+        Self::Config { warnings: Vec::new(), problems: vec![problem] }
     }
 }
 
@@ -131,21 +136,38 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
 
 /// The configuration of these variables.
 fn config(vars: &Environment) -> Result<Config, Failure> {
-    vars.read(Config::read).map_err(Failure::Config)
+    read(vars, Config::read)
 }
 
-/// Warns of each name that is nearly one of ours.
-fn warn_of_unknown(vars: &Environment) {
-    for warning in unknown_names(vars.names()) {
-        tracing::warn!("{warning}");
+/// What `part` makes of these variables.
+fn read<T>(vars: &Environment, part: impl FnOnce(&Vars<'_>) -> T) -> Result<T, Failure> {
+    vars.read(part).map_err(|problems| Failure::Config { warnings: unknown_names(vars.names()), problems })
+}
+
+/// What is allowed and yet probably not meant, a line each.
+fn warnings(vars: &Environment, config: &Config) -> Vec<String> {
+    let mut warnings = unknown_names(vars.names());
+    warnings.extend_from_slice(&config.hosted.upstream.warnings);
+    warnings
+}
+
+/// Writes the warnings of a command that has no log.
+fn print_warnings(warnings: &[String]) {
+    let mut out = std::io::stderr().lock();
+    for warning in warnings {
+        // Where standard error is closed there is nobody to tell.
+        let _ = writeln!(out, "chatkit-server: warning: {warning}");
     }
 }
 
 fn fail(failure: &Failure) -> ExitCode {
+    if let Failure::Config { warnings, .. } = failure {
+        print_warnings(warnings);
+    }
     let mut out = std::io::stderr().lock();
     // Where standard error is closed there is nobody to tell.
     match failure {
-        Failure::Config(problems) => {
+        Failure::Config { problems, .. } => {
             for problem in problems {
                 let _ = writeln!(out, "chatkit-server: {problem}");
             }

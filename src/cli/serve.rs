@@ -20,10 +20,7 @@ const END_OF_HOSTED: &str = "OpenAI ends Agent Builder, which runs the workflows
 pub(super) async fn serve(vars: &Environment, output: Output) -> Result<(), Failure> {
     let config = config(vars)?;
     start_logs(&config.service)?;
-    super::warn_of_unknown(vars);
-    for warning in &config.hosted.upstream.warnings {
-        tracing::warn!("{warning}");
-    }
+    log_warnings(&super::warnings(vars, &config));
     let service = Service::bind(config, None).await?;
     run(service, output).await
 }
@@ -39,6 +36,13 @@ pub(super) async fn run(service: Service, output: Output) -> Result<(), Failure>
     }
     service.run(signals).await;
     Ok(())
+}
+
+/// Logs what is allowed and yet probably not meant.
+pub(super) fn log_warnings(warnings: &[String]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
 }
 
 /// Starts logging as configured: text on a terminal and JSON elsewhere, unless told otherwise.

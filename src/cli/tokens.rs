@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 
-use super::{Failure, say};
+use super::{Failure, read, say};
 use crate::auth::{new_service_token, user_token as sign};
 use crate::clock::SystemClock;
 use crate::config::auth::{AuthConfig, is_service_name};
@@ -13,7 +13,7 @@ use crate::user::UserId;
 
 /// Prints a JWT for the user, signed with `JWT_SECRET`.
 pub(super) fn user_token(vars: &Environment, user: &str, ttl: Duration) -> Result<(), Failure> {
-    let config = vars.read(AuthConfig::from_vars).map_err(Failure::Config)?;
+    let config = read(vars, AuthConfig::from_vars)?;
     if config.jwt_secret.is_none() {
         return Err(problem("JWT_SECRET", "must be set: it signs the token").into());
     }

@@ -94,21 +94,46 @@ async fn a_refused_key_a_missing_workflow_and_a_dead_upstream_fail_with_what_to_
         assert!(lines[1].starts_with("ok      keys: "), "the rest is looked at all the same: {lines:?}");
     };
     let revoked = [base(url.clone()), ("OPENAI_API_KEY", "sk-revoked".to_owned())];
-    failed(&revoked, "upstream_auth_failed", "OPENAI_API_KEY").await;
+    failed(&revoked, "upstream_auth_failed", "what to do: set OPENAI_API_KEY to ").await;
     let missing = [base(url.clone()), ("CHATKIT_WORKFLOW_ID", "wf_missing".to_owned())];
-    failed(&missing, "upstream_rejected", "project").await;
-    failed(&[base(NOWHERE)], "upstream_unavailable", "").await;
+    failed(&missing, "upstream_rejected", "what to do: set CHATKIT_WORKFLOW_ID to ").await;
+    failed(
+        &[base(NOWHERE)],
+        "upstream_unavailable",
+        "what to do: see that this machine reaches CHATKIT_API_BASE",
+    )
+    .await;
     let slow = [
         base(url),
         ("CHATKIT_WORKFLOW_ID", "wf_slow".to_owned()),
         ("UPSTREAM_TIMEOUT_SECONDS", "1".to_owned()),
     ];
-    failed(&slow, "upstream_timeout", "").await;
+    failed(&slow, "upstream_timeout", "or raise UPSTREAM_TIMEOUT_SECONDS").await;
 
     let echo = format!("Incorrect API key provided: {API_KEY}");
     let upstream =
         ScriptedUpstream::start([Reply::error(401, "invalid_request_error", "invalid_api_key", &echo)]).await;
     failed(&[base(upstream.base())], "upstream_auth_failed", "OPENAI_API_KEY").await;
+
+    let quota = Reply::error(429, "insufficient_quota", "insufficient_quota", "no credit");
+    for (reply, code, hint) in [
+        (quota, "upstream_quota_exhausted", "OPENAI_API_KEY belongs to"),
+        (
+            Reply::error(429, "requests", "rate_limit_exceeded", "slow"),
+            "upstream_rate_limited",
+            "OPENAI_API_KEY",
+        ),
+        (
+            Reply::error(400, "invalid_request_error", "x", "bad"),
+            "upstream_rejected",
+            "CHATKIT_WORKFLOW_VERSION",
+        ),
+        (Reply::error(405, "x", "x", "no"), "upstream_rejected", "what to do: set CHATKIT_API_BASE"),
+        (Reply::json(200, &json!([])), "upstream_invalid_response", "what to do: set CHATKIT_API_BASE"),
+    ] {
+        let upstream = ScriptedUpstream::start([reply]).await;
+        failed(&[base(upstream.base())], code, hint).await;
+    }
 }
 
 #[tokio::test]
@@ -127,13 +152,30 @@ async fn keys_that_can_not_be_fetched_and_a_redis_that_is_away_fail_and_are_name
     assert_eq!(code, 1, "{lines:?}");
     assert!(lines[0].starts_with("ok      OpenAI: "), "{lines:?}");
     assert!(lines[1].starts_with(&format!("FAILED  keys: {NOWHERE}: ")), "{lines:?}");
+    assert!(lines[1].contains("; what to do: set JWKS_URL to "), "{lines:?}");
+
+    let useless =
+        ScriptedUpstream::start([Reply::json(200, &json!({"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}))])
+            .await;
+    let (code, lines) = check(&[base(url.clone()), ("JWKS_URL", useless.base().to_owned())]).await;
+    let says = format!(
+        "FAILED  keys: {}: none of its keys can be used here (JWT_ALGORITHMS narrows them, if it is set); what to do: set JWKS_URL to ",
+        useless.base()
+    );
+    assert!(code == 1 && lines[1].starts_with(&says), "{lines:?}");
+
+    let issuer =
+        [base(url.clone()), ("JWT_SECRET", String::new()), ("JWT_ISSUER", format!("{NOWHERE}/realm"))];
+    let (code, lines) = check(&issuer).await;
+    assert!(code == 1 && lines[1].contains("; what to do: set JWT_ISSUER to "), "{lines:?}");
 
     let mut redis = RedisServer::start_with(Some("another password"));
     let away = redis.url().replace("redis://", &format!("redis://:{REDIS_PASSWORD}@"));
     let vars = [base(url), ("REDIS_URL", away)];
     let (code, lines) = check(&vars).await;
-    assert_eq!((code, lines[2].as_str()), (1, "FAILED  Redis: it refused the user name or password"));
+    let starts = |cause: &str| format!("FAILED  Redis: {cause}; what to do: set REDIS_URL to ");
+    assert!(code == 1 && lines[2].starts_with(&starts("it refused the user name or password")), "{lines:?}");
     redis.kill();
     let (code, lines) = check(&vars).await;
-    assert_eq!((code, lines[2].as_str()), (1, "FAILED  Redis: nothing listens at its address"));
+    assert!(code == 1 && lines[2].starts_with(&starts("nothing listens at its address")), "{lines:?}");
 }

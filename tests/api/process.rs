@@ -151,6 +151,27 @@ fn a_name_that_is_nearly_right_is_warned_of() {
 }
 
 #[test]
+fn a_name_that_is_nearly_right_is_warned_of_where_there_is_no_log_too() {
+    let vars = [HOSTED[0], HOSTED[2], ("CHATKIT_WORKFLW_ID", "wf_canary")];
+    let (code, _, err) = run(&["serve"], &vars);
+    let lines: Vec<_> = err.lines().collect();
+    assert_eq!((code, lines.len()), (2, 2), "{err}");
+    assert_eq!(
+        lines[0],
+        "chatkit-server: warning: CHATKIT_WORKFLW_ID is not a variable of this service; \
+         did you mean CHATKIT_WORKFLOW_ID?"
+    );
+    assert!(lines[1].starts_with("chatkit-server: CHATKIT_WORKFLOW_ID: is required"), "{err}");
+
+    let nowhere =
+        [("CHATKIT_API_BASE", "http://127.0.0.1:9"), ("UPSTREAM_RETRIES", "0"), ("JWT_ISSUERS", "x")];
+    let (code, _, err) = run(&["check"], &[HOSTED, &nowhere].concat());
+    let warning =
+        "chatkit-server: warning: JWT_ISSUERS is not a variable of this service; did you mean JWT_ISSUER?";
+    assert_eq!((code, err.lines().next()), (1, Some(warning)), "{err}");
+}
+
+#[test]
 fn token_prints_a_jwt_that_the_server_takes() {
     let (code, token, _) = run(&["token", "--user", "ada", "--ttl", "1h"], &[("JWT_SECRET", JWT_SECRET)]);
     assert_eq!(code, 0);
@@ -223,6 +244,34 @@ fn dev_needs_nothing_and_its_curl_line_works_as_pasted() {
     let _ = child.wait();
     let answer: serde_json::Value = serde_json::from_slice(&answer.stdout).expect("JSON");
     assert!(answer["client_secret"].as_str().is_some_and(|secret| secret.starts_with("ek_")), "{answer}");
+}
+
+#[test]
+fn dev_says_what_a_real_chat_needs_and_what_becomes_of_a_key_that_is_set() {
+    let welcome = |vars: &[(&str, &str)]| {
+        let mut child = command(&["dev"], &[vars, &[("PORT", "0")]].concat())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let out = std::io::BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let lines = std::io::BufRead::lines(out).map(|line| line.expect("readable"));
+        let text: Vec<_> = lines.take_while(|line| !line.ends_with("Ctrl-C ends it.")).collect();
+        let _ = child.kill();
+        let _ = child.wait();
+        text.join("\n")
+    };
+    let needs = "set CHATKIT_API_BASE=https://api.openai.com, OPENAI_API_KEY and CHATKIT_WORKFLOW_ID.";
+    let (none, good) = (welcome(&[]), welcome(&[("OPENAI_API_KEY", "sk-canary")]));
+    let bad = welcome(&[("OPENAI_API_KEY", "canary")]);
+    for text in [&none, &good, &bad] {
+        assert!(text.contains(needs) && !text.contains("canary"), "{text}");
+    }
+    assert!(!none.contains("OPENAI_API_KEY is set"), "{none}");
+    assert!(good.contains("OPENAI_API_KEY is set; the sandbox gets it, OpenAI does not."), "{good}");
+    assert!(bad.contains("the sandbox refuses it"), "{bad}");
+    let elsewhere = welcome(&[("CHATKIT_API_BASE", "http://127.0.0.1:9"), ("OPENAI_API_KEY", "canary")]);
+    assert!(!elsewhere.contains("sandbox"), "{elsewhere}");
 }
 
 #[test]
