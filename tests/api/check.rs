@@ -154,9 +154,9 @@ async fn keys_that_can_not_be_fetched_and_a_redis_that_is_away_fail_and_are_name
     assert!(lines[1].starts_with(&format!("FAILED  keys: {NOWHERE}: ")), "{lines:?}");
     assert!(lines[1].contains("; what to do: set JWKS_URL to "), "{lines:?}");
 
-    let useless =
-        ScriptedUpstream::start([Reply::json(200, &json!({"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}))])
-            .await;
+    // Keys that can't be used are fetched again and again until the deadline.
+    let oct = Reply::json(200, &json!({"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}));
+    let useless = ScriptedUpstream::start(vec![oct; 32]).await;
     let (code, lines) = check(&[base(url.clone()), ("JWKS_URL", useless.base().to_owned())]).await;
     let says = format!(
         "FAILED  keys: {}: none of its keys can be used here (JWT_ALGORITHMS narrows them, if it is set); what to do: set JWKS_URL to ",
