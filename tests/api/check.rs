@@ -159,7 +159,7 @@ async fn keys_that_can_not_be_fetched_and_a_redis_that_is_away_fail_and_are_name
     let useless = ScriptedUpstream::start(vec![oct; 32]).await;
     let (code, lines) = check(&[base(url.clone()), ("JWKS_URL", useless.base().to_owned())]).await;
     let says = format!(
-        "FAILED  keys: {}: none of its keys can be used here (JWT_ALGORITHMS narrows them, if it is set); what to do: set JWKS_URL to ",
+        "FAILED  keys: {}: none of the keys in its JWKS can be used; what to do: set JWKS_URL to ",
         useless.base()
     );
     assert!(code == 1 && lines[1].starts_with(&says), "{lines:?}");
