@@ -22,6 +22,11 @@ impl Services {
         Self(tokens.to_vec())
     }
 
+    /// Whether no service may call.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The name of the service whose token this is. Every entry is compared, whichever fits.
     pub(super) fn name_of(&self, token: &str) -> Option<Arc<str>> {
         if !token.starts_with(PREFIX) {
