@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use aws_lc_rs::rand;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -14,7 +13,7 @@ use axum::routing::get;
 use prometheus_client::registry::Registry;
 
 use crate::app::{App, Front};
-use crate::auth::Authenticator;
+use crate::auth::{self, Authenticator};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::config::service::{Assets, PageSource};
@@ -26,7 +25,7 @@ use crate::limits::Limits;
 use crate::page::assets::CdnProxy;
 use crate::page::folder::Folder;
 use crate::page::{PageSettings, PublicConfig, sample_page};
-use crate::redis_link::RedisLink;
+use crate::redis_link::{BadUrl, RedisLink};
 use crate::server::{Server, answer_with};
 use crate::sessions::Sessions;
 use crate::sessions::hosted::HostedMint;
@@ -36,11 +35,46 @@ use crate::sessions::registry::{CAPACITY, LocalRegistry, Registry as SessionRegi
 use crate::sessions::registry_redis::RedisRegistry;
 use crate::sessions::workflows::Workflows;
 use crate::telemetry::metrics::{self, Metrics};
-use crate::upstream::Client;
 use crate::upstream::sessions::SessionsApi;
+use crate::upstream::{BuildError, Client};
 
 /// How many more connections than requests are held: idle ones, and those that wait for their turn.
 const SPARE_CONNECTIONS: usize = 1024;
+
+/// Why a service can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address can't be bound.
+    #[error("{variable}: {host}:{port} can't be bound")]
+    Bind {
+        /// What names the address.
+        variable: &'static str,
+        /// The host that was named.
+        host: String,
+        /// The port that was named.
+        port: u16,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// `REDIS_URL` can't be read.
+    #[error("REDIS_URL")]
+    Redis(#[from] BadUrl),
+    /// The keys of users can't be prepared.
+    #[error(transparent)]
+    Auth(#[from] auth::Error),
+    /// The client for calls to OpenAI can't be made: no CA certificates, most often.
+    #[error(transparent)]
+    Client(#[from] BuildError),
+}
+
+/// Binds the address that a variable names.
+///
+/// # Errors
+/// [`StartError::Bind`].
+pub async fn bound(variable: &'static str, host: &str, port: u16) -> Result<Server, StartError> {
+    let failed = |source| StartError::Bind { variable, host: host.to_owned(), port, source };
+    Server::bind(host, port).await.map_err(failed)
+}
 
 /// A service that listens and does not serve yet.
 #[expect(missing_debug_implementations, reason = "it holds secrets")]
@@ -58,11 +92,8 @@ impl Service {
     ///
     /// # Errors
     /// When an address can't be bound, or a client can't be built (no CA certificates, most often).
-    pub async fn bind(config: Config, dev: Option<DevTokens>) -> anyhow::Result<Self> {
-        let server = Server::bind(&config.service.host, config.service.port).await;
-        let server = server.with_context(|| {
-            format!("HOST and PORT: {}:{} can't be bound", config.service.host, config.service.port)
-        })?;
+    pub async fn bind(config: Config, dev: Option<DevTokens>) -> Result<Self, StartError> {
+        let server = bound("HOST and PORT", &config.service.host, config.service.port).await?;
         Self::on(server, config, dev).await
     }
 
@@ -70,12 +101,9 @@ impl Service {
     ///
     /// # Errors
     /// As for [`Service::bind`].
-    pub async fn on(server: Server, config: Config, dev: Option<DevTokens>) -> anyhow::Result<Self> {
+    pub async fn on(server: Server, config: Config, dev: Option<DevTokens>) -> Result<Self, StartError> {
         let metrics_server = match config.service.metrics {
-            Some(addr) => {
-                let bound = Server::bind(&addr.ip().to_string(), addr.port()).await;
-                Some(bound.with_context(|| format!("METRICS_ADDR: {addr} can't be bound"))?)
-            }
+            Some(addr) => Some(bound("METRICS_ADDR", &addr.ip().to_string(), addr.port()).await?),
             None => None,
         };
         let lifecycle = Lifecycle::default();
@@ -122,13 +150,13 @@ fn assemble(
     dev: Option<DevTokens>,
     lifecycle: Lifecycle,
     metrics: Metrics,
-) -> anyhow::Result<App> {
+) -> Result<App, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let Config { service, auth, limits, hosted } = config;
     let (tasks, stopping) = (lifecycle.tasks().clone(), lifecycle.stopping().clone());
 
     let redis = match &limits.redis_url {
-        Some(url) => Some(Arc::new(RedisLink::new(url, &metrics).context("REDIS_URL")?)),
+        Some(url) => Some(Arc::new(RedisLink::new(url, &metrics)?)),
         None => None,
     };
     if let Some(link) = &redis {

@@ -15,7 +15,7 @@ use crate::dev::DevTokens;
 use crate::lifecycle::{Lifecycle, signals};
 use crate::sandbox;
 use crate::server::{Server, answer_with};
-use crate::service::Service;
+use crate::service::{Service, bound};
 use crate::user::UserId;
 
 /// More connections than one developer's tools open.
@@ -47,10 +47,7 @@ pub(super) async fn dev(mut vars: Environment, output: Output) -> Result<(), Fai
     let mut config = config(&vars)?;
     serve::start_logs(&config.service)?;
     serve::log_warnings(&super::warnings(&vars, &config));
-    let server = Server::bind(&config.service.host, config.service.port).await;
-    let server = server.with_context(|| {
-        format!("HOST and PORT: {}:{} can't be bound", config.service.host, config.service.port)
-    })?;
+    let server = bound("HOST and PORT", &config.service.host, config.service.port).await?;
     let port = server.local_addr().port();
     for host in ["localhost", "127.0.0.1"] {
         config.service.origins.push(Origin::Exact(format!("http://{host}:{port}")));

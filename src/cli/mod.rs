@@ -15,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::Config;
 use crate::config::env::{Environment, Problem, Vars};
 use crate::config::variables::unknown_names;
+use crate::service::StartError;
 
 /// A site's ChatKit backend: sessions behind its own sign-in.
 #[derive(Debug, Parser)]
@@ -93,6 +94,12 @@ enum Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self::Work(error)
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Self::Work(error.into())
     }
 }
 

@@ -84,3 +84,24 @@ impl RequestContext {
         *self.rate_limit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_limits_the_tighter_is_reported_and_of_two_that_are_used_up_the_slower() {
+        let seen = |limit, remaining, reset| RateLimit { limit, remaining, reset };
+        let report = |limits: &[RateLimit]| {
+            let context = RequestContext::default();
+            limits.iter().for_each(|limit| context.note_rate_limit(*limit));
+            context.rate_limit()
+        };
+        let (address, user) = (seen(30, 29, 1), seen(10, 9, 3));
+        assert_eq!(report(&[address, user]), Some(user));
+        assert_eq!(report(&[user, address]), Some(user));
+        let (address, refused) = (seen(3, 0, 3), seen(2, 0, 120));
+        assert_eq!(report(&[address, refused]), Some(refused), "the one that refuses takes longer");
+        assert_eq!(report(&[]), None);
+    }
+}

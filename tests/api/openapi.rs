@@ -51,6 +51,22 @@ async fn every_reference_in_the_document_leads_somewhere_and_operation_ids_are_u
     assert_eq!(ids.len(), count);
 }
 
+#[tokio::test]
+async fn every_answer_in_the_document_is_described_and_no_body_is_required() {
+    let server = TestServer::hosted("http://127.0.0.1:9", &[]);
+    let document: Value =
+        server.get("/openapi.json").send().await.expect("an answer").json().await.expect("JSON");
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            for (status, answer) in operation["responses"].as_object().expect("responses") {
+                assert!(answer["description"].is_string(), "{method} {path} {status}");
+            }
+            let body = operation.get("requestBody");
+            assert!(body.is_none_or(|body| body["required"] != true), "{method} {path}");
+        }
+    }
+}
+
 fn collect(value: &Value, key: &str, into: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use chatkit_server::lifecycle::Lifecycle;
+use chatkit_server::server::{Server, answer_with};
 use serde_json::Value;
 
 use crate::support::server::{PATIENCE, TestServer, send_meanwhile};
@@ -104,4 +106,27 @@ async fn a_request_whose_client_leaves_is_logged_and_its_session_can_be_revoked(
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     assert_eq!(upstream.lines()[1], "POST /v1/chatkit/sessions/cksess_1/cancel");
+}
+
+#[tokio::test]
+async fn past_the_most_connections_a_new_one_waits_until_another_ends() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let lifecycle = Lifecycle::default();
+    let server = Server::bind("127.0.0.1", 0).await.expect("a free port");
+    let addr = server.local_addr();
+    let router = axum::Router::new().route("/", axum::routing::get(async || "fine"));
+    lifecycle.tasks().spawn(server.serve(answer_with(router), 1, lifecycle.clone()));
+    let mut answer = [0; 12];
+
+    let mut first = tokio::net::TcpStream::connect(addr).await.expect("it accepts");
+    first.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("it reads");
+    first.read_exact(&mut answer).await.expect("it answers");
+    let mut second = tokio::net::TcpStream::connect(addr).await.expect("the system accepts");
+    second.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("it is written");
+    let waited = tokio::time::timeout(Duration::from_millis(200), second.read_exact(&mut answer)).await;
+    assert!(waited.is_err(), "the one place is taken");
+    drop(first);
+    let served = tokio::time::timeout(PATIENCE, second.read_exact(&mut answer)).await;
+    assert_eq!((served.is_ok(), &answer), (true, b"HTTP/1.1 200"));
+    lifecycle.stopping().cancel();
 }
