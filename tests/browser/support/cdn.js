@@ -118,15 +118,15 @@ function frame() {
 
   function show(options) {
     window.options = options;
-    document.documentElement.dataset.scheme = options.theme.colorScheme;
-    document.body.style.setProperty('--accent', options.theme.color.accent.primary);
+    document.documentElement.dataset.scheme = options.theme?.colorScheme ?? 'light';
+    document.body.style.setProperty('--accent', options.theme?.color?.accent?.primary ?? '#222');
     const add = (tag, text, to = document.body) => to.appendChild(Object.assign(document.createElement(tag), { textContent: text }));
     document.body.replaceChildren();
-    add('h1', options.startScreen.greeting);
+    add('h1', options.startScreen?.greeting ?? 'Hello');
     const list = add('ul', '');
-    for (const { label } of options.startScreen.prompts) add('button', label, add('li', '', list));
+    for (const { label } of options.startScreen?.prompts ?? []) add('button', label, add('li', '', list));
     const composer = add('input', '');
-    composer.placeholder = composer.ariaLabel = options.composer.placeholder;
+    composer.placeholder = composer.ariaLabel = options.composer?.placeholder ?? 'Message';
     tell({ type: 'ready' });
     if (!started) window.askForSecret();
     started = true;

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-const BINARY = process.env.CHATKIT_SERVER_BIN ?? fileURLToPath(new URL('../../../target/debug/chatkit-server', import.meta.url));
+export const BINARY = process.env.CHATKIT_SERVER_BIN ?? fileURLToPath(new URL('../../../target/debug/chatkit-server', import.meta.url));
 const START_MS = 15_000;
 const STOP_MS = 5_000;
 
