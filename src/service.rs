@@ -15,8 +15,8 @@ use prometheus_client::registry::Registry;
 use crate::app::{App, Front};
 use crate::auth::{self, Authenticator};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
 use crate::config::service::{Assets, PageSource};
+use crate::config::{Config, Mode};
 use crate::dev::DevTokens;
 use crate::door::Door;
 use crate::layers::shed::Shed;
@@ -65,6 +65,9 @@ pub enum StartError {
     /// The client for calls to OpenAI can't be made: no CA certificates, most often.
     #[error(transparent)]
     Client(#[from] BuildError),
+    /// There is nothing behind the session endpoint yet.
+    #[error("CHATKIT_MODE: self-hosted mode is not in this version")]
+    SelfHosted,
 }
 
 /// Binds the address that a variable names.
@@ -152,7 +155,8 @@ fn assemble(
     metrics: Metrics,
 ) -> Result<App, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let Config { service, auth, limits, hosted } = config;
+    let Config { service, auth, limits, upstream, session_ttl_seconds, mode } = config;
+    let Mode::Hosted(hosted) = mode else { return Err(StartError::SelfHosted) };
     let (tasks, stopping) = (lifecycle.tasks().clone(), lifecycle.stopping().clone());
 
     let redis = match &limits.redis_url {
@@ -164,12 +168,10 @@ fn assemble(
     }
     let authenticator =
         Authenticator::new(&auth, Arc::clone(&clock), metrics.clone(), &tasks, stopping.clone())?;
-    let page_settings = PageSettings {
-        dev: dev.is_some(),
-        anonymous: auth.visitors.is_some(),
-        session_ttl_seconds: hosted.session_ttl_seconds,
-    };
-    let upstream = Client::new(&hosted.upstream, Arc::clone(&clock), metrics.clone())?;
+    let page_settings =
+        PageSettings { dev: dev.is_some(), anonymous: auth.visitors.is_some(), session_ttl_seconds };
+    let timeout = upstream.timeout;
+    let upstream = Client::new(&upstream, Arc::clone(&clock), metrics.clone())?;
     let cdn = (service.page.assets == Assets::Proxy)
         .then(|| CdnProxy::new(upstream.connections().clone(), service.page.cdn_base.clone()));
     let local = LocalRegistry::new(CAPACITY, Arc::clone(&clock), &metrics);
@@ -179,10 +181,10 @@ fn assemble(
     };
     keep_swept(&registry, &tasks, stopping.clone());
     let workflows = Workflows::new(&hosted);
-    let mint: Arc<dyn Mint> = Arc::new(HostedMint::new(SessionsApi::new(upstream), &hosted, clock));
+    let api = SessionsApi::new(upstream);
+    let mint: Arc<dyn Mint> = Arc::new(HostedMint::new(api, &hosted, session_ttl_seconds, clock));
     let shared_limits = Arc::new(Limits::new(&limits, redis.as_ref(), &metrics));
     shared_limits.keep_swept(&tasks, stopping);
-    let timeout = hosted.upstream.timeout;
     let sessions = Sessions { mint, registry, workflows, tasks, metrics: metrics.clone(), timeout };
 
     let door = Door { authenticator, proxies: limits, origins: Arc::new(service.origins) };

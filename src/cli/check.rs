@@ -11,9 +11,9 @@ use tokio_util::task::TaskTracker;
 use super::{Failure, config, say};
 use crate::auth::Authenticator;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
 use crate::config::env::{Environment, Secret};
 use crate::config::hosted::HostedConfig;
+use crate::config::{Config, Mode};
 use crate::error::{self, Kind};
 use crate::redis_link::RedisLink;
 use crate::sessions::hosted::HostedMint;
@@ -39,7 +39,10 @@ pub(super) async fn check(vars: &Environment) -> Result<(), Failure> {
     super::print_warnings(&super::warnings(vars, &config));
     say("ok      configuration: every variable can be used")?;
     let (metrics, _) = Metrics::new(config.limits.redis_url.is_some());
-    let mut failed = report("OpenAI", openai(&config.hosted, &metrics).await)?;
+    let mut failed = false;
+    if let Mode::Hosted(hosted) = &config.mode {
+        failed |= report("OpenAI", openai(&config, hosted, &metrics).await)?;
+    }
     failed |= report("keys", keys(&config, &metrics).await)?;
     if let Some(url) = &config.limits.redis_url {
         failed |= report("Redis", redis(url, &metrics).await)?;
@@ -70,12 +73,12 @@ fn report(what: &str, outcome: Result<String, Fault>) -> Result<bool, Failure> {
 }
 
 /// Mints a session with the default workflow and cancels it.
-async fn openai(config: &HostedConfig, metrics: &Metrics) -> Result<String, Fault> {
+async fn openai(config: &Config, hosted: &HostedConfig, metrics: &Metrics) -> Result<String, Fault> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let client = Client::new(&config.upstream, Arc::clone(&clock), metrics.clone());
     let client = client.map_err(|error| Fault::new(error, CLIENT_STEP))?;
-    let mint = HostedMint::new(SessionsApi::new(client), config, clock);
-    let workflows = Workflows::new(config);
+    let mint = HostedMint::new(SessionsApi::new(client), hosted, config.session_ttl_seconds, clock);
+    let workflows = Workflows::new(hosted);
     let workflow = workflows.choose(None, None);
     let workflow = workflow.map_err(|error| Fault::new(error.log_text(), "check CHATKIT_WORKFLOW_ID"))?;
     let user = UserId::parse(CHECK_USER);

@@ -30,16 +30,16 @@ pub struct HostedMint {
 }
 
 impl HostedMint {
-    /// A mint with the settings of a configuration.
+    /// A mint with the settings of a configuration, whose sessions live for `ttl_seconds`.
     #[must_use]
-    pub fn new(api: SessionsApi, config: &HostedConfig, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(api: SessionsApi, config: &HostedConfig, ttl_seconds: u64, clock: Arc<dyn Clock>) -> Self {
         let key = config.user_id_key.as_ref();
         Self {
             api,
             clock,
             user_id_key: key.map(|key| hmac::Key::new(hmac::HMAC_SHA256, key.expose().as_bytes())),
             state_claims: config.state_claims.clone(),
-            ttl_seconds: config.session_ttl_seconds,
+            ttl_seconds,
             rate_limits: config
                 .requests_per_minute
                 .map(|requests| RateLimits { max_requests_per_1_minute: requests }),
