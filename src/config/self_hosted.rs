@@ -1,6 +1,7 @@
 //! What does self-hosted mode need? Where threads and files are kept, what signs client secrets, and who answers.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
@@ -23,7 +24,7 @@ pub struct SelfHostedConfig {
     /// `CHATKIT_SIGNING_KEY`: one or more of 32 bytes or more each. The first signs, all verify.
     pub signing_keys: Vec<Secret>,
     /// `CHATKIT_AGENTS`, or the agent of `CHATKIT_MODEL`.
-    pub agents: Agents,
+    pub agents: Arc<Agents>,
     /// What becomes of uploads.
     pub uploads: UploadsConfig,
     /// `CHATKIT_HISTORY`: on by default.
@@ -68,7 +69,7 @@ impl SelfHostedConfig {
         Self {
             database_url: database_url(vars),
             signing_keys: signing_keys(vars),
-            agents: Agents::from_vars(vars, &defaults),
+            agents: Arc::new(Agents::from_vars(vars, &defaults)),
             uploads: uploads(vars),
             history: history(vars).unwrap_or(History { enabled: true, recent_threads: None }),
             retention: (days > 0).then(|| Duration::from_secs(days * 24 * 60 * 60)),
