@@ -7,6 +7,8 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer, request as connect } from 'node:http';
 
+/** A PNG of one dot. */
+export const DOT = 'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
 const STATIC = new URL('../../../static/', import.meta.url);
 const page = (data, more = {}) => ({ data, has_more: false, ...more });
 
@@ -35,7 +37,8 @@ async function answer(backend, request, response) {
   const fail = (status, code) => reply(status, { error: { code, message: `Refused: ${code}.` }, message: `Refused: ${code}.` });
   if (request.method === 'OPTIONS') return reply(204, '');
   const isSession = /^\/api\/chatkit\/(session|refresh)$/.test(pathname) && request.method === 'POST';
-  const isOurs = isSession || ['/api/chatkit', '/api/chatkit/config', '/api/chatkit/upload', '/api/chatkit/echo', '/api/chatkit/away'].includes(pathname);
+  const isOver = pathname === '/api/chatkit/session' && request.method === 'DELETE';
+  const isOurs = isSession || isOver || ['/api/chatkit', '/api/chatkit/config', '/api/chatkit/upload', '/api/chatkit/echo', '/api/chatkit/away'].includes(pathname);
   if (!isOurs) return backend.front ? pass(backend.front, request, response) : file(pathname, reply, response);
 
   if (pathname === '/api/chatkit/config') {
@@ -44,6 +47,10 @@ async function answer(backend, request, response) {
   }
   const body = Buffer.concat(await request.toArray());
   backend.requests.push({ method: request.method, path: pathname, headers: request.headers, body: body.toString() });
+  if (isOver) {
+    backend.live.clear();
+    return response.writeHead(204).end();
+  }
   if (isSession) {
     await backend.holdMint;
     const status = typeof backend.refuseMint === 'function' ? backend.refuseMint() : backend.refuseMint;
@@ -60,7 +67,8 @@ async function answer(backend, request, response) {
   if (backend.refuse) return fail(backend.refuse, 'not_now');
   if (pathname === '/api/chatkit/upload') {
     const name = /filename="([^"]+)"/.exec(body.toString('latin1'))?.[1];
-    const attachment = { id: `atc_${++backend.ids}`, name, mime_type: 'text/plain', type: 'file' };
+    const isImage = name.endsWith('.png');
+    const attachment = { id: `atc_${++backend.ids}`, name, mime_type: isImage ? 'image/png' : 'text/plain', type: isImage ? 'image' : 'file', ...(isImage && { preview_url: DOT }) };
     backend.attachments.set(attachment.id, attachment);
     return reply(200, attachment);
   }

@@ -149,6 +149,7 @@ export function frame() {
     const file = Object.assign(add('input', ''), { type: 'file', onchange: () => upload(file.files[0]) });
     tell({ type: 'ready' });
     if (!started && !options.api.url) window.askForSecret();
+    if (!started && options.initialThread) open(options.initialThread);
     started = true;
   }
 
