@@ -39,6 +39,12 @@ const ROUTES: &[&str] = &[
     "/sample.js",
     "/sample.json",
     "/steps.js",
+    "/loader.js",
+    "/requests.js",
+    "/chatkit-fetch.js",
+    "/protocol.js",
+    "/items.js",
+    "/textbox.js",
 ];
 
 /// What is logged and counted for a request whose client left before the answer. No client sees it; nginx uses it too.
