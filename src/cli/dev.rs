@@ -15,7 +15,7 @@ use crate::dev::DevTokens;
 use crate::lifecycle::{Lifecycle, signals};
 use crate::sandbox;
 use crate::server::{Server, answer_with};
-use crate::service::{Service, bound};
+use crate::service::{Own, Service, bound};
 use crate::user::UserId;
 
 /// More connections than one developer's tools open.
@@ -62,7 +62,7 @@ pub(super) async fn dev(mut vars: Environment, output: Output) -> Result<(), Fai
     } else {
         "OpenAI is the one that CHATKIT_API_BASE names.".to_owned()
     };
-    let service = Service::on(server, config, Some(tokens)).await?;
+    let service = Service::on(server, config, Own { dev: Some(tokens), ..Own::default() }).await?;
     if !output.print_addr {
         say(welcome(port, &token, &upstream))?;
     }
