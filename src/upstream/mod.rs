@@ -7,6 +7,7 @@ mod link;
 pub mod redact;
 mod retry;
 pub mod sessions;
+pub mod sse;
 
 pub use error::Error;
 pub use http::Client;
