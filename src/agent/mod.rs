@@ -1,5 +1,6 @@
 //! Who answers? An [`Agent`]: it is given a [`Turn`], reads the thread, and emits what it has to say as it comes.
 
+pub mod title;
 pub mod turn;
 
 use futures_util::FutureExt;

@@ -17,7 +17,7 @@ use crate::config::{Config, Mode};
 use crate::error::{self, Kind};
 use crate::redis_link::RedisLink;
 use crate::sessions::hosted::HostedMint;
-use crate::sessions::mint::{Mint, MintRequest};
+use crate::sessions::mint::{self, Mint, MintRequest};
 use crate::sessions::workflows::Workflows;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::sessions::SessionsApi;
@@ -84,7 +84,12 @@ async fn openai(config: &Config, hosted: &HostedConfig, metrics: &Metrics) -> Re
     let user = UserId::parse(CHECK_USER);
     let user = user.ok_or_else(|| Fault::new("the check's own user is none", "report it as a bug"))?;
     let call = || Call { deadline: Deadline::after(config.upstream.timeout), request: None };
-    let fault = |error| Fault::new(error::Error::from(&error).log_text(), openai_step(&error));
+    let fault = |error| match error {
+        mint::Error::Upstream(error) => {
+            Fault::new(error::Error::from(&error).log_text(), openai_step(&error))
+        }
+        error @ mint::Error::Unsigned(_) => Fault::new(error, "report it as a bug"),
+    };
     let request = MintRequest { user: &user, claims: None, workflow };
     let minted = mint.mint(request, call()).await.map_err(fault)?;
     mint.cancel(&minted.id, call()).await.map_err(fault)?;

@@ -38,6 +38,11 @@ impl<'a> Fields<'a> {
         Self { vars: self.vars, variable: self.variable, path, table, asked: Vec::new() }
     }
 
+    /// Whether the key is there, whatever it holds.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// A key that may be left out. A value that `read` refuses is a problem, and counts as left out.
     pub(super) fn optional<T>(
         &mut self,

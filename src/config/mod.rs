@@ -2,6 +2,7 @@
 //! that it found. It is pure: it never touches the process environment.
 
 pub mod agents;
+mod agents_file;
 pub mod auth;
 pub mod env;
 pub mod features;

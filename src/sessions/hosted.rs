@@ -8,14 +8,15 @@ use data_encoding::HEXLOWER;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
-use super::mint::{ClientSecret, Mint, MintRequest, Minted};
+use super::mint::{ClientSecret, Error, Mint, MintRequest, Minted};
+use super::registry::Session;
 use crate::clock::Clock;
 use crate::config::hosted::{HostedConfig, StateClaim};
+use crate::upstream::Call;
 use crate::upstream::sessions::{
     ChatkitConfiguration, CreateSession, ExpiresAfter, FileUploadParam, HistoryParam, RateLimits,
     SessionsApi, Switch, WorkflowParam,
 };
-use crate::upstream::{Call, Error};
 
 /// Makes sessions at OpenAI.
 #[expect(missing_debug_implementations, reason = "it holds the API key and the key of user ids")]
@@ -80,8 +81,19 @@ impl Mint for HostedMint {
     fn cancel<'a>(&'a self, id: &'a str, call: Call<'a>) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             // A session without an id can't be cancelled: it ends by itself.
-            if id.is_empty() { Ok(()) } else { self.api.cancel(id, call).await }
+            if !id.is_empty() {
+                self.api.cancel(id, call).await?;
+            }
+            Ok(())
         })
+    }
+
+    fn session_of(&self, _: &str) -> Option<Session> {
+        None
+    }
+
+    fn cancels_at_once(&self) -> bool {
+        false
     }
 }
 
