@@ -2,6 +2,7 @@
 
 pub mod title;
 pub mod turn;
+pub mod widget;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
