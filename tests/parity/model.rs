@@ -97,10 +97,14 @@ fn streamed(story: &Story, reply: &Reply, events: &[Value]) -> Body {
         None => frames.map(Bytes::from).collect(),
     };
     let pause = if reply.chunk.is_none() { story.pause } else { Duration::ZERO };
-    let paced = stream::iter(pieces).then(move |piece| async move {
-        tokio::time::sleep(pause).await;
+    // Longer before the last, with which a run may fail, and before the end.
+    let last = pieces.len().saturating_sub(1);
+    let paced = stream::iter(pieces.into_iter().enumerate()).then(move |(number, piece)| async move {
+        tokio::time::sleep(if number < last { pause } else { pause * 10 }).await;
         Ok(piece)
     });
+    let rest = stream::once(tokio::time::sleep(pause * 10)).filter_map(|()| async { None });
+    let paced = paced.chain(rest);
     match reply.end {
         End::Whole => Body::from_stream(paced),
         End::Cut => {
