@@ -205,7 +205,7 @@ fn of_chat(events: &[Value]) -> Vec<Value> {
             continue;
         }
         let mut event = event.clone();
-        if let Some(index) = event["update"].get_mut("content_index") {
+        if let Some(index) = event.pointer_mut("/update/content_index") {
             *index = json!(0);
         }
         kept.push(event);
@@ -226,8 +226,8 @@ fn is_empty_message(item: &Value) -> bool {
 
 /// Keeps these items of a page, or of a thread's page.
 fn retain_items(answer: &mut Value, keep: impl Fn(&Value) -> bool) {
-    let page = if answer["items"].is_object() { &mut answer["items"] } else { answer };
-    if let Some(items) = page["data"].as_array_mut() {
+    let at = if answer["items"].is_object() { "/items/data" } else { "/data" };
+    if let Some(items) = answer.pointer_mut(at).and_then(Value::as_array_mut) {
         items.retain(keep);
     }
 }
