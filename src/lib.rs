@@ -31,6 +31,7 @@ pub mod app;
 pub mod server;
 pub mod service;
 
+pub mod chatkit;
 pub mod layers;
 pub mod sessions;
 
@@ -38,9 +39,12 @@ pub mod dev;
 pub mod door;
 pub mod page;
 
+pub mod agent;
+
 pub mod auth;
 pub mod limits;
 pub mod redis_link;
+pub mod store;
 pub mod upstream;
 
 pub mod extract;
@@ -51,6 +55,8 @@ pub mod telemetry;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod ids;
+pub mod protocol;
 pub mod user;
 
 pub mod sandbox;

@@ -1,0 +1,201 @@
+//! What may a client ask? [`Request::parse`] turns a body into one of a closed list, or says which field is wrong.
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::{
+    AddClientToolOutput, AddStructuredInput, AddUserMessage, CreateAttachment, CreateThread, CustomAction,
+    Feedback, ItemOfThread, ListItems, OfAttachment, OfThread, PageParams, Transcribe, UpdateThread,
+};
+
+/// One request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Request {
+    /// Answered with a stream.
+    Streaming(Streaming),
+    /// Answered with JSON.
+    Plain(Plain),
+}
+
+/// A request that is answered with a stream.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "each name is the request's type in camel case")]
+pub enum Streaming {
+    ThreadsCreate(CreateThread),
+    ThreadsAddUserMessage(AddUserMessage),
+    ThreadsAddClientToolOutput(AddClientToolOutput),
+    ThreadsAddStructuredInput(AddStructuredInput),
+    ThreadsRetryAfterItem(ItemOfThread),
+    ThreadsCustomAction(CustomAction),
+}
+
+/// A request that is answered with JSON.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "each name is the request's type in camel case")]
+pub enum Plain {
+    ThreadsGetById(OfThread),
+    ThreadsList(PageParams),
+    ThreadsUpdate(UpdateThread),
+    ThreadsDelete(OfThread),
+    ThreadsSyncCustomAction(CustomAction),
+    ItemsList(ListItems),
+    ItemsFeedback(Feedback),
+    AttachmentsCreate(CreateAttachment),
+    AttachmentsDelete(OfAttachment),
+    InputTranscribe(Transcribe),
+}
+
+/// Why a body is no request.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum BadRequest {
+    /// It is no JSON.
+    #[error("The body is not valid JSON.")]
+    Json,
+    /// It is JSON, and not what is asked for.
+    #[error("{0}")]
+    Field(String),
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(rename = "type")]
+    kind: Option<Value>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+}
+
+impl Request {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// When it is no JSON, has an unknown type, or a field is missing or of the wrong kind: the text names it.
+    pub fn parse(body: &[u8]) -> Result<Self, BadRequest> {
+        serde_json::from_slice::<IgnoredAny>(body).map_err(|_| BadRequest::Json)?;
+        let Envelope { kind, params } = serde_json::from_slice(body)
+            .map_err(|_| BadRequest::Field("The body must be a JSON object.".to_owned()))?;
+        let Some(Value::String(kind)) = kind else {
+            return Err(BadRequest::Field("`type` must be a string: the name of a request.".to_owned()));
+        };
+        let params = params.map_or("{}", RawValue::get);
+        Self::of(&kind, if params == "null" { "{}" } else { params })
+    }
+
+    fn of(kind: &str, params: &str) -> Result<Self, BadRequest> {
+        use {Plain as P, Streaming as S};
+        Ok(match kind {
+            "threads.create" => Self::Streaming(S::ThreadsCreate(read(params)?)),
+            "threads.add_user_message" => Self::Streaming(S::ThreadsAddUserMessage(read(params)?)),
+            "threads.add_client_tool_output" => Self::Streaming(S::ThreadsAddClientToolOutput(read(params)?)),
+            "threads.add_structured_input" => Self::Streaming(S::ThreadsAddStructuredInput(read(params)?)),
+            "threads.retry_after_item" => Self::Streaming(S::ThreadsRetryAfterItem(read(params)?)),
+            "threads.custom_action" => Self::Streaming(S::ThreadsCustomAction(read(params)?)),
+            "threads.get_by_id" => Self::Plain(P::ThreadsGetById(read(params)?)),
+            "threads.list" => Self::Plain(P::ThreadsList(read(params)?)),
+            "threads.update" => Self::Plain(P::ThreadsUpdate(read(params)?)),
+            "threads.delete" => Self::Plain(P::ThreadsDelete(read(params)?)),
+            "threads.sync_custom_action" => Self::Plain(P::ThreadsSyncCustomAction(read(params)?)),
+            "items.list" => Self::Plain(P::ItemsList(read(params)?)),
+            "items.feedback" => Self::Plain(P::ItemsFeedback(read(params)?)),
+            "attachments.create" => Self::Plain(P::AttachmentsCreate(read(params)?)),
+            "attachments.delete" => Self::Plain(P::AttachmentsDelete(read(params)?)),
+            "input.transcribe" => Self::Plain(P::InputTranscribe(read(params)?)),
+            unknown => {
+                let shown: String = unknown.chars().take(64).collect();
+                return Err(BadRequest::Field(format!("`type` is unknown: `{shown}`.")));
+            }
+        })
+    }
+}
+
+fn read<T: DeserializeOwned>(params: &str) -> Result<T, BadRequest> {
+    let mut json = serde_json::Deserializer::from_str(params);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let what = error.inner().to_string();
+        // serde_json adds a place in the text, which counts from the beginning of `params`.
+        let what = what.split(" at line ").next().unwrap_or_default();
+        let place = if path == "." { "params".to_owned() } else { format!("params.{path}") };
+        BadRequest::Field(format!("`{place}`: {what}."))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::protocol::{InferenceOptions, Order, UserContent};
+
+    fn parse(body: &Value) -> Result<Request, BadRequest> {
+        Request::parse(body.to_string().as_bytes())
+    }
+
+    fn complaint(body: &Value) -> String {
+        parse(body).expect_err("this is no request").to_string()
+    }
+
+    #[test]
+    fn a_message_is_read_and_what_it_has_besides_is_ignored() {
+        let body = json!({"type": "threads.create", "metadata": {"x": 1}, "params": {"input": {
+            "content": [{"type": "input_text", "text": "hi\u{0}", "more": 1}], "attachments": [],
+            "inference_options": {"model": null}, "quoted_text": null}}});
+        let Ok(Request::Streaming(Streaming::ThreadsCreate(CreateThread { input }))) = parse(&body) else {
+            panic!("{body} is a request");
+        };
+        assert_eq!(input.content, [UserContent::InputText { text: "hi\u{0}".to_owned() }]);
+        assert_eq!((input.quoted_text, input.inference_options), (None, InferenceOptions::default()));
+    }
+
+    #[test]
+    fn a_wrong_field_is_named_with_its_path() {
+        assert_eq!(complaint(&json!({"type": "threads.stop"})), "`type` is unknown: `threads.stop`.");
+        assert_eq!(complaint(&json!({"params": {}})), "`type` must be a string: the name of a request.");
+        assert_eq!(complaint(&json!([1])), "The body must be a JSON object.");
+        assert_eq!(Request::parse(b"{"), Err(BadRequest::Json));
+        assert_eq!(complaint(&json!({"type": "threads.get_by_id"})), "`params`: missing field `thread_id`.");
+        let tag = json!({"content": [{"type": "input_tag", "id": "a", "text": "b"}]});
+        assert_eq!(
+            complaint(&json!({"type": "threads.create", "params": {"input": tag}})),
+            "`params.input.content[0]`: missing field `data`."
+        );
+        assert_eq!(
+            complaint(&json!({"type": "threads.add_client_tool_output", "params": {"thread_id": "t"}})),
+            "`params`: missing field `result`."
+        );
+    }
+
+    #[test]
+    fn a_result_of_null_is_a_result() {
+        let body =
+            json!({"type": "threads.add_client_tool_output", "params": {"thread_id": "t", "result": null}});
+        assert!(parse(&body).is_ok(), "null is JSON");
+    }
+
+    #[test]
+    fn a_limit_may_be_missing_null_a_number_or_its_text() {
+        for (limit, read) in [
+            (json!(null), None),
+            (json!(2), Some(2)),
+            (json!("2"), Some(2)),
+            (json!(2.0), Some(2)),
+            (json!(99_999_999_999_u64), Some(u32::MAX)),
+        ] {
+            let body = json!({"type": "threads.list", "params": {"limit": limit}});
+            let Ok(Request::Plain(Plain::ThreadsList(page))) = parse(&body) else {
+                panic!("{body} is a request")
+            };
+            assert_eq!(page.limit, read, "{body}");
+        }
+        for limit in [json!(-1), json!(1.5), json!("two"), json!(true)] {
+            complaint(&json!({"type": "threads.list", "params": {"limit": limit}}));
+        }
+        let listed =
+            json!({"type": "items.list", "params": {"thread_id": "t", "limit": "3", "order": "asc"}});
+        let Ok(Request::Plain(Plain::ItemsList(list))) = parse(&listed) else {
+            panic!("{listed} is a request")
+        };
+        assert_eq!((list.page.limit, list.page.order), (Some(3), Order::Asc));
+    }
+}

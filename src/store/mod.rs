@@ -1,0 +1,250 @@
+//! Where do threads live? [`Store`] is what the chat needs of a database; SQLite and PostgreSQL keep it alike.
+//!
+//! Every call names the owner first. What belongs to somebody else is not there: look-ups return `None`, and changes
+//! say that nothing was changed.
+
+mod attachments;
+mod connect;
+mod database;
+pub mod files;
+mod items;
+mod sql_store;
+mod threads;
+mod turns;
+
+pub use connect::connect;
+
+use futures_util::future::BoxFuture;
+
+use crate::protocol::{
+    Attachment, Feedback, FeedbackKind, Id, Item, Order, Page, Thread, ThreadStatus, Timestamp,
+};
+use crate::user::UserId;
+
+/// Whose a thread is: a user's, within a workflow.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// The workflow: the name of an agent.
+    pub workflow: Id,
+    /// The user.
+    pub user: UserId,
+}
+
+/// The database failed, or took too long. The text is for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("the store failed: {0}")]
+pub struct StoreError(pub String);
+
+/// What a call to the store comes to.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// Which part of a list: at most `limit` elements behind `after`, seen from the end that `order` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageQuery {
+    /// 1 or more.
+    pub limit: u32,
+    /// Which end comes first.
+    pub order: Order,
+    /// The last element seen.
+    pub after: Option<Id>,
+}
+
+/// For whom items are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// For the client: without hidden items. They are left out by the query, so that pages are full.
+    Client,
+    /// For the model: all.
+    Model,
+}
+
+/// What of a thread changes; `None` leaves it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ThreadChange {
+    /// Its title.
+    pub title: Option<TitleChange>,
+    /// Whether it may be written to.
+    pub status: Option<ThreadStatus>,
+    /// Hosts from which the widget may load images.
+    pub allowed_image_domains: Option<Vec<String>>,
+}
+
+/// How a title changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TitleChange {
+    /// To this one: a person chose it.
+    Set(String),
+    /// To this one, if there is none yet.
+    Suggest(String),
+}
+
+/// A claim to answer in a thread. One holder at a time has a thread's turn, over every replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TurnClaim {
+    /// What was asked, as a fingerprint: the same request again has the same key.
+    pub key: String,
+    /// Who answers: an id of its own for each turn.
+    pub holder: String,
+    /// The time now.
+    pub now: Timestamp,
+    /// Until when the claim holds unless it is renewed.
+    pub until: Timestamp,
+}
+
+/// What became of a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claimed {
+    /// The turn is the claimer's.
+    Yes,
+    /// Somebody else's turn is running.
+    Busy,
+    /// The same request is being answered, or was answered and its answer did not get through: in this thread.
+    Repeat {
+        /// The thread.
+        thread_id: Id,
+        /// Whether the answer is still being made.
+        is_running: bool,
+    },
+    /// There is no such thread.
+    NotFound,
+}
+
+/// A file, as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAttachment {
+    /// What the wire says of it; links are left empty.
+    pub attachment: Attachment,
+    /// Its bytes: what was announced, and once it is uploaded what there is.
+    pub size: u64,
+    /// Whether its bytes are there.
+    pub is_uploaded: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// What the chat needs of a database.
+pub trait Store: Send + Sync + 'static {
+    /// Makes a thread with its first item, and takes its turn. [`Claimed::Repeat`] when a thread was made by the same request
+    /// (`claim.key` of the same owner) and that turn runs, or has not got through and its `until` has not passed: then nothing is
+    /// made. The files of a user's message become the thread's.
+    fn create_thread<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread: &'a Thread,
+        first: &'a Item,
+        claim: &'a TurnClaim,
+    ) -> Answer<'a, Claimed>;
+
+    /// Takes a thread's turn: when nobody has it, or its holder's `until` has passed. [`Claimed::Repeat`] when the last claim has
+    /// the same key and its turn runs, or it ended without getting through and its `until` has not passed.
+    fn take_turn<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+        claim: &'a TurnClaim,
+    ) -> Answer<'a, Claimed>;
+
+    /// Renews a claim. `false` when somebody else has the turn by now, or the thread is gone.
+    fn keep_turn<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+        claim: &'a TurnClaim,
+    ) -> Answer<'a, bool>;
+
+    /// Gives the turn back. With `got_through` the key is forgotten; without it, the key is remembered until `claim.until`.
+    fn end_turn<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+        claim: &'a TurnClaim,
+        got_through: bool,
+    ) -> Answer<'a, ()>;
+
+    /// A thread.
+    fn thread<'a>(&'a self, owner: &'a Owner, thread_id: &'a str) -> Answer<'a, Option<Thread>>;
+
+    /// Threads by their making. `None` when `after` is not one of the owner's.
+    fn threads<'a>(&'a self, owner: &'a Owner, page: &'a PageQuery) -> Answer<'a, Option<Page<Thread>>>;
+
+    /// Changes a thread in one step, and returns it as it is then.
+    fn change_thread<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+        change: &'a ThreadChange,
+    ) -> Answer<'a, Option<Thread>>;
+
+    /// Deletes a thread with its items, feedback and files. Returns the ids of the files, whose bytes are the caller's to remove.
+    fn delete_thread<'a>(&'a self, owner: &'a Owner, thread_id: &'a str) -> Answer<'a, Option<Vec<Id>>>;
+
+    /// An item.
+    fn item<'a>(&'a self, owner: &'a Owner, thread_id: &'a str, item_id: &'a str)
+    -> Answer<'a, Option<Item>>;
+
+    /// Items by their place. `None` when there is no such thread, or `after` is none of its items.
+    fn items<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+        page: &'a PageQuery,
+        audience: Audience,
+    ) -> Answer<'a, Option<Page<Item>>>;
+
+    /// Stores an item: a new one at the end of its thread, a known one over itself and in its place. The files of a user's message
+    /// become the thread's. `false` when there is no such thread.
+    fn save_item<'a>(&'a self, owner: &'a Owner, item: &'a Item) -> Answer<'a, bool>;
+
+    /// Removes items. Those that are not there are passed over.
+    fn remove_items<'a>(&'a self, owner: &'a Owner, thread_id: &'a str, item_ids: &'a [Id])
+    -> Answer<'a, ()>;
+
+    /// Puts these items in place of everything that stands behind an item, in one step. `false` when that item is not there.
+    fn replace_after<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+        item_id: &'a str,
+        items: &'a [Item],
+    ) -> Answer<'a, bool>;
+
+    /// Notes what a person thinks of items. A later opinion of the same item takes the place of an earlier one. `false` when one of
+    /// the items is not there.
+    fn save_feedback<'a>(
+        &'a self,
+        owner: &'a Owner,
+        feedback: &'a Feedback,
+        at: Timestamp,
+    ) -> Answer<'a, bool>;
+
+    /// What a person thinks of the items of a thread.
+    fn feedback<'a>(&'a self, owner: &'a Owner, thread_id: &'a str) -> Answer<'a, Vec<(Id, FeedbackKind)>>;
+
+    /// Stores a file's description, over an earlier one of the same owner.
+    fn save_attachment<'a>(&'a self, owner: &'a Owner, attachment: &'a StoredAttachment) -> Answer<'a, ()>;
+
+    /// A file's description.
+    fn attachment<'a>(
+        &'a self,
+        owner: &'a Owner,
+        attachment_id: &'a str,
+    ) -> Answer<'a, Option<StoredAttachment>>;
+
+    /// A file's description and whose it is, for a request that a signed link authorises.
+    fn linked_attachment<'a>(
+        &'a self,
+        attachment_id: &'a str,
+    ) -> Answer<'a, Option<(Owner, StoredAttachment)>>;
+
+    /// Deletes a file's description. `false` when it is not there.
+    fn delete_attachment<'a>(&'a self, owner: &'a Owner, attachment_id: &'a str) -> Answer<'a, bool>;
+
+    /// Deletes files that were made before a time and that no message carries, at most `limit`. Returns their ids.
+    fn sweep_attachments(&self, before: Timestamp, limit: u32) -> Answer<'_, Vec<Id>>;
+
+    /// Deletes threads that were last written to before a time, at most `limit`. Returns how many, and the ids of their files.
+    fn sweep_threads(&self, before: Timestamp, limit: u32) -> Answer<'_, (u64, Vec<Id>)>;
+
+    /// Whether the database answers.
+    fn ping(&self) -> Answer<'_, ()>;
+}
