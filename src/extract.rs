@@ -40,7 +40,16 @@ pub struct BodyLimits {
     /// At most so many bytes.
     pub most: usize,
     /// More, if the beginning of the body says that it may have them.
-    pub exception: Option<(usize, fn(&[u8]) -> bool)>,
+    pub exception: Option<Exception>,
+}
+
+/// A larger limit, and what the beginning of a body must be like for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Exception {
+    /// At most so many bytes.
+    pub most: usize,
+    /// Whether a body that begins so may have them.
+    pub fits: fn(&[u8]) -> bool,
 }
 
 impl BodyLimits {
@@ -54,8 +63,8 @@ impl BodyLimits {
 
     /// Whether a body that is so long already may go on.
     fn allow(self, beginning: &[u8], length: usize, is_excepted: &mut Option<bool>) -> bool {
-        let Some((most, excepts)) = self.exception else { return length <= self.most };
-        length <= self.most || (length <= most && *is_excepted.get_or_insert_with(|| excepts(beginning)))
+        let Some(Exception { most, fits }) = self.exception else { return length <= self.most };
+        length <= self.most || (length <= most && *is_excepted.get_or_insert_with(|| fits(beginning)))
     }
 }
 
@@ -73,7 +82,7 @@ pub async fn read_json(headers: &HeaderMap, body: Body) -> Result<Bytes, Error> 
 /// As for [`read_json`].
 pub async fn read_body(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Bytes, Error> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let most = limits.exception.map_or(limits.most, |(most, _)| most);
+    let most = limits.exception.map_or(limits.most, |exception| exception.most);
     if announced.is_some_and(|length: usize| length > most) {
         return Err(limits.too_large());
     }

@@ -30,10 +30,14 @@ const LOOK = {
   composer: { placeholder: 'Write a message' },
 };
 
+/** What was last selected on this page. */
+let selected = '';
+document.addEventListener('selectionchange', () => (selected = String(getSelection()) || selected));
+
 /** What the agent may ask of this page: a name from the agent's client tools, and what answers it.
  * @type {Record<string, (params: any) => Record<string, unknown>>} */
 const TOOLS = {
-  get_selection: () => ({ page: document.title, text: String(getSelection()) }),
+  get_selection: () => ({ page: document.title, text: selected }),
 };
 
 /** @type {ClientTool} */

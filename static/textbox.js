@@ -127,6 +127,7 @@ export function startTextBox(client, onClientTool) {
       if (mine === running) {
         running = null;
         tell('');
+        showThread(); // a thread that is closed says so
         showBusy(false);
       }
     }
@@ -192,8 +193,8 @@ export function startTextBox(client, onClientTool) {
 
   on('say', 'submit', async () => {
     const words = byId('message').value;
-    const isUploading = [...files.values()].includes(null);
-    if (running || isUploading || !(words.trim() || files.size)) return;
+    if (running || !(words.trim() || files.size)) return;
+    if ([...files.values()].includes(null)) return tell('A file is still on its way.');
     const content = words.trim() ? [{ type: 'input_text', text: words }] : [];
     const input = { content, attachments: [...files.values()].map(({ id }) => id), inference_options: {} };
     const sent = [...files];
@@ -227,6 +228,7 @@ export function startTextBox(client, onClientTool) {
     try {
       const attachment = await client.upload(file, gone.signal);
       if (files.has(file)) files.set(file, attachment);
+      if (!running) tell('');
     } catch (failure) {
       files.delete(file);
       if (!gone.signal.aborted) complain(`${file.name} was not sent. ${reason(failure)}`, null);

@@ -17,7 +17,7 @@ use super::{Asker, Chat, ops, sse};
 use crate::agent::Agent;
 use crate::door::{ChatDoor, Holder};
 use crate::error::{Error, Kind};
-use crate::extract::{BodyLimits, read_body};
+use crate::extract::{BodyLimits, Exception, read_body};
 use crate::openapi::Refusals;
 use crate::protocol::{BadRequest, Event, Plain, Request, Streaming};
 use crate::store::Owner;
@@ -35,7 +35,7 @@ const MAX_KEY: usize = 255;
 #[expect(missing_debug_implementations, reason = "it holds secrets")]
 pub struct ChatDesk {
     /// Who may ask.
-    pub door: ChatDoor,
+    pub door: Arc<ChatDoor>,
     /// What answers.
     pub chat: Arc<Chat>,
 }
@@ -72,7 +72,7 @@ async fn chat(
     let (parts, body) = request.into_parts();
     let holder = desk.door.holder(&parts, &context).await?;
     desk.door.count(&holder, &context).await?;
-    let limits = BodyLimits { most: MAX_BODY, exception: Some((MAX_SPEECH, carries_speech)) };
+    let limits = BodyLimits { most: MAX_BODY, exception: Some(Exception { most: MAX_SPEECH, fits: carries_speech }) };
     let body = read_body(&parts.headers, body, limits).await?;
     let request = Request::parse(&body)?;
     let is_speech = matches!(request, Request::Plain(Plain::InputTranscribe(_)));

@@ -29,15 +29,19 @@ test('many callers wait for one session, and each request carries it', async (t)
 });
 
 test('a page with a token of its own sends it to the session endpoint, and nowhere else', async (t) => {
-  const { page, to } = await openEmpty(t);
+  const { page, backend, to } = await openEmpty(t);
   await page.evaluate(async () => {
     let asked = 0;
-    const api = make({ getHeaders: async () => ({ Authorization: `Bearer jwt-${++asked}` }), body: { workflow: 'support' } });
+    window.api = make({ getHeaders: async () => ({ Authorization: `Bearer jwt-${++asked}` }), body: { workflow: 'support' } });
     await api('/api/chatkit/echo');
   });
   assert.equal(to('/api/chatkit/session')[0].headers.authorization, 'Bearer jwt-1');
   assert.deepEqual(JSON.parse(to('/api/chatkit/session')[0].body), { workflow: 'support' });
   assert.equal(to('/api/chatkit/echo')[0].headers.authorization, 'Bearer secret-1');
+  backend.live.clear();
+  await page.evaluate(() => api('/api/chatkit/echo'));
+  assert.equal(to('/api/chatkit/refresh')[0].headers.authorization, 'Bearer jwt-2', 'which it is asked for anew');
+  assert.deepEqual(JSON.parse(to('/api/chatkit/refresh')[0].body), { workflow: 'support', currentClientSecret: 'secret-1' });
 });
 
 test('headers and body arrive as they were given, in every form that fetch takes', async (t) => {
@@ -201,6 +205,13 @@ test('a caller that gives up leaves at once, and the others get the session', as
   assert.equal(backend.minted, 1);
 });
 
+test('a caller that gave up before it began costs nothing', async (t) => {
+  const { page, backend } = await openEmpty(t);
+  assert.equal(await page.evaluate(() => make()('/api/chatkit/echo', { signal: AbortSignal.abort() }).catch((error) => error.name)), 'AbortError');
+  assert.equal(await page.evaluate(() => fetch('/api/chatkit/echo').then(({ status }) => status)), 401);
+  assert.deepEqual(backend.requests.map(({ path }) => path), ['/api/chatkit/echo'], 'no session was asked for');
+});
+
 test('an abort in the middle of an answer reaches the server', async (t) => {
   const { page, backend } = await openEmpty(t);
   backend.script.forever = async function* () {
@@ -221,7 +232,7 @@ test('an abort in the middle of an answer reaches the server', async (t) => {
 test('another origin gets no secret, neither by a request, nor by a refresh, nor by a redirect', async (t) => {
   const { page, backend } = await openEmpty(t);
   const other = await startBackend(t);
-  backend.elsewhere = `${other.origin}/api/chatkit/echo`;
+  backend.elsewhere = '/api/chatkit/echo'; // wherever it leads, a redirect is not followed
   const outcome = await page.evaluate(async (other) => {
     window.api = make({ refreshUrl: `${other}/api/chatkit/refresh` });
     await api('/api/chatkit/echo');

@@ -51,7 +51,9 @@ test('text streams in as it comes, wherever the network cuts it', async (t) => {
         for (const byte of bytes) yield { raw: Buffer.from([byte]) };
         yield { wait: half };
         const [start, ...rest] = JSON.stringify(delta('<b>and more</b>')).split(',');
-        yield { raw: `data: ${start},\ndata:${rest.join(',')}\n` };
+        yield { raw: `data: ${start},\r` };
+        yield { wait: new Promise((resolve) => setTimeout(resolve, 50)) };
+        yield { raw: `\ndata:${rest.join(',')}\n` };
         yield { raw: '\n' };
         yield { wait: end };
         yield { type: 'thread.item.done', item: { ...message, content: [{ type: 'output_text', text: 'Grüße 👋🏽\u2028<b>and more</b> Done.', annotations: [] }] } };
@@ -192,8 +194,10 @@ test('a client tool is answered by the page, and one that it does not have by an
     yield { type: 'thread.item.done', item: call };
   };
   const page = await openScripted(t, { script: { selection: call('get_selection'), nonsense: call('launch_rocket') } });
+  await page.locator('.lead').selectText();
   await say(page, 'selection');
-  await page.getByText('The tool said {"page":"chatkit-server: does it work?","text":""}.').waitFor();
+  const lead = await page.locator('.lead').innerText();
+  await page.getByText(`The tool said ${JSON.stringify({ page: 'chatkit-server: does it work?', text: lead })}.`).waitFor();
   assert.match(await page.locator('#log .client-tool-call summary').innerText(), /^Called get_selection/);
   await idle(page);
   await say(page, 'nonsense');
@@ -217,6 +221,36 @@ test('files are sent at once, named in the message, and can be taken out again',
   await page.locator('#file').setInputFiles(file('big.txt'));
   await page.getByRole('alert').getByText('big.txt was not sent. Refused: not_now.').waitFor();
   assert.equal(await page.locator('#files li').count(), 0);
+});
+
+test('a message waits for its files', async (t) => {
+  const page = await openScripted(t);
+  const held = gate();
+  await page.route('**/api/chatkit/upload', async (route) => (await held, route.continue()));
+  await page.locator('#file').setInputFiles({ name: 'slow.txt', mimeType: 'text/plain', buffer: Buffer.from('words') });
+  await say(page, 'too early');
+  await page.locator('#progress').getByText('A file is still on its way.').waitFor();
+  assert.equal(types(page).includes('threads.create'), false);
+  held.open();
+  await page.getByRole('button', { name: 'Remove slow.txt' }).waitFor();
+  await page.getByRole('button', { name: 'Send', exact: true }).click();
+  assert.equal(await answer(page), 'You said: too early');
+  assert.deepEqual(bodies(page).find(({ type }) => type === 'threads.create').params.input.attachments, ['atc_1']);
+});
+
+test('a thread that the server closes says so, and takes no more', async (t) => {
+  const page = await openScripted(t, {
+    script: {
+      close: async function* ({ thread }) {
+        thread.title = 'Closed';
+        yield { type: 'thread.updated', thread: { ...thread, list: undefined, status: { type: 'closed', reason: 'All is said.' }, items: { data: [], has_more: false } } };
+      },
+    },
+  });
+  await say(page, 'close');
+  await idle(page);
+  assert.equal(await page.locator('#progress').innerText(), 'All is said.');
+  assert.equal(await page.getByLabel('Message', { exact: true }).isDisabled(), true);
 });
 
 test('a reload shows the thread, and signing out takes it away', async (t) => {

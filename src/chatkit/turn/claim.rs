@@ -17,7 +17,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 /// How long a client may take to fetch the end before others may go on in the thread.
 const FETCHING: Duration = Duration::from_secs(1);
-/// The same for an answer whose request had a key of its own.
+/// How often it is tried to give a claim back. After that it ends by itself.
+const ATTEMPTS: u32 = 5;
+/// How long an answer is remembered whose request had a key of its own.
 const KEYED: Duration = Duration::from_secs(600);
 
 /// What became of the claim.
@@ -88,9 +90,12 @@ impl Turn {
         claim.now = self.chat.now();
         claim.until = later(claim.now, REMEMBERED);
         let (store, owner) = (&self.chat.store, &self.asker.owner);
-        if let Err(error) = store.end_turn(owner, thread_id, claim, feed.has_got_through()).await {
-            // The claim ends by itself.
-            tracing::warn!(%error, "a claim could not be given back");
+        for _ in 0..ATTEMPTS {
+            match store.end_turn(owner, thread_id, claim, feed.has_got_through()).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(%error, "a claim could not be given back"),
+            }
+            sleep(LONGEST_PAUSE).await;
         }
     }
 

@@ -143,29 +143,27 @@ fn has_text(item: &Item) -> bool {
 
 /// Changes a copy of an item as the client changes its own. What doesn't fit is passed over.
 fn apply(kind: &mut ItemKind, update: &ItemUpdate) {
-    match (kind, update) {
-        (ItemKind::AssistantMessage { content }, update) => match update {
-            ItemUpdate::PartAdded { content_index, content: part }
-            | ItemUpdate::PartDone { content_index, content: part } => {
-                if let Some(known) = content.get_mut(*content_index) {
-                    known.text.clone_from(&part.text);
-                } else if content.len() == *content_index {
-                    content.push(part.clone());
-                }
+    // Workflows, widgets and images that are under way are dropped with their turn.
+    let ItemKind::AssistantMessage { content } = kind else { return };
+    match update {
+        ItemUpdate::PartAdded { content_index, content: part }
+        | ItemUpdate::PartDone { content_index, content: part } => {
+            if let Some(known) = content.get_mut(*content_index) {
+                known.text.clone_from(&part.text);
+            } else if content.len() == *content_index {
+                content.push(part.clone());
             }
-            ItemUpdate::TextDelta { content_index, delta } => {
-                if let Some(part) = content.get_mut(*content_index) {
-                    part.text.push_str(delta);
-                }
+        }
+        ItemUpdate::TextDelta { content_index, delta } => {
+            if let Some(part) = content.get_mut(*content_index) {
+                part.text.push_str(delta);
             }
-            ItemUpdate::AnnotationAdded { content_index, annotation, .. } => {
-                if let Some(part) = content.get_mut(*content_index) {
-                    part.annotations.push(annotation.clone());
-                }
+        }
+        ItemUpdate::AnnotationAdded { content_index, annotation, .. } => {
+            if let Some(part) = content.get_mut(*content_index) {
+                part.annotations.push(annotation.clone());
             }
-            _ => {}
-        },
-        // Workflows, widgets and images that are under way are dropped with their turn.
+        }
         _ => {}
     }
 }
