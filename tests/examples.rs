@@ -1,0 +1,109 @@
+//! Do the examples do what they show? They run as the programs that they are, and are spoken to over a socket.
+#![cfg(test)]
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+/// A running example.
+struct Example {
+    process: Child,
+    url: String,
+}
+
+impl Example {
+    /// Starts one that was built along with the tests, on a free port, with no variable but these.
+    fn start(name: &str, vars: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(binary(name));
+        // Not in the project's folder: a `.env` there would be read.
+        command.env_clear().envs(vars.iter().copied()).current_dir(std::env::temp_dir());
+        let mut process = command.stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut line = String::new();
+        let stderr = process.stderr.take().expect("it is piped");
+        BufReader::new(stderr).read_line(&mut line).expect("it says where it listens");
+        assert!(line.starts_with("http://127.0.0.1:"), "{line}");
+        Self { process, url: line.trim().to_owned() }
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Cargo builds the examples before the tests, beside the folder of the tests' own binaries.
+fn binary(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a test has a binary");
+    let folder = own.ancestors().nth(2).expect("it lies in target/PROFILE/deps");
+    let path = folder.join("examples").join(name);
+    assert!(path.exists(), "{} is not built: `cargo build --example {name}`", path.display());
+    path
+}
+
+/// Sends a streaming request with this client secret; returns the events.
+async fn events(http: &reqwest::Client, url: &str, secret: &str, kind: &str, params: Value) -> Vec<Value> {
+    let request = http.post(format!("{url}/api/chatkit")).bearer_auth(secret);
+    let response = request.json(&json!({"type": kind, "params": params})).send().await.expect("it answers");
+    assert_eq!(response.status(), 200);
+    let text = response.text().await.expect("the stream comes to its end");
+    let events = text.split("\n\n").filter_map(|frame| frame.strip_prefix("data: "));
+    events.map(|data| serde_json::from_str(data).expect("an event is JSON")).collect()
+}
+
+/// The events of this type.
+fn of_type<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    events.iter().filter(|event| event["type"] == kind).collect()
+}
+
+/// What an assistant message says, by its deltas and by its end.
+fn spoken(events: &[Value]) -> (String, String) {
+    let updates = of_type(events, "thread.item.updated");
+    let deltas = updates.iter().filter_map(|event| event["update"]["delta"].as_str()).collect();
+    let done = of_type(events, "thread.item.done");
+    let mut messages = done.iter().filter(|event| event["item"]["type"] == "assistant_message");
+    let message = messages.next().expect("a message was said");
+    (deltas, message["item"]["content"][0]["text"].as_str().expect("it has text").to_owned())
+}
+
+#[tokio::test]
+async fn an_agent_of_a_programs_own_streams_text_shows_a_widget_and_handles_its_button() {
+    let example = Example::start("assistant", &[("PORT", "0")]);
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client can be made");
+    let minted = http.post(format!("{}/api/chatkit/session", example.url)).send().await;
+    let session: Value = minted.expect("it answers").json().await.expect("it is JSON");
+    let secret = session["client_secret"].as_str().unwrap_or_else(|| panic!("{session}"));
+    let ask = async |kind: &str, params: Value| events(&http, &example.url, secret, kind, params).await;
+
+    let content = json!([{"type": "input_text", "text": "A table, please"}]);
+    let input = json!({"content": content, "attachments": [], "inference_options": {}});
+    let answer = ask("threads.create", json!({"input": input})).await;
+    let said = "You wrote \"A table, please\". These tables are free today:".to_owned();
+    assert_eq!(spoken(&answer), (said.clone(), said));
+    let thread_id = &answer[0]["thread"]["id"];
+    let widget =
+        of_type(&answer, "thread.item.done").into_iter().find(|event| event["item"]["type"] == "widget");
+    let widget = &widget.expect("a widget is shown")["item"];
+    let action = &widget["widget"]["children"][0]["children"][1]["onClickAction"];
+    assert_eq!(action, &json!({"type": "book", "payload": {"time": "20:00"}}));
+
+    let press = json!({"thread_id": thread_id, "item_id": widget["id"], "action": action});
+    let answer = ask("threads.custom_action", press).await;
+    let replaced = of_type(&answer, "thread.item.replaced");
+    let mut booked = widget.clone();
+    booked["widget"] =
+        json!({"type": "Card", "children": [{"type": "Text", "value": "Booked: today at 20:00"}]});
+    booked.as_object_mut().expect("an item is an object").remove("copy_text");
+    assert_eq!(replaced.len(), 1, "{answer:?}");
+    assert_eq!(replaced[0]["item"], booked);
+    assert_eq!(spoken(&answer).1, "Your table is booked for 20:00.");
+
+    let action = json!({"type": "book", "payload": {"time": "03:00"}});
+    let press = json!({"thread_id": thread_id, "item_id": widget["id"], "action": action});
+    let refused = ask("threads.custom_action", press).await;
+    let told = json!({"type": "error", "code": "custom", "message": "There is no such table.", "allow_retry": false});
+    assert_eq!(refused.last(), Some(&told));
+}
