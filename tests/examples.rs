@@ -35,7 +35,8 @@ impl Drop for Example {
     }
 }
 
-/// Cargo builds the examples before the tests, beside the folder of the tests' own binaries.
+/// Cargo builds the examples before the tests, beside the folder of the tests' own binaries; but with `--test examples` it does
+/// not, and then this is the one that was built last.
 fn binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a test has a binary");
     let folder = own.ancestors().nth(2).expect("it lies in target/PROFILE/deps");
