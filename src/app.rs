@@ -22,6 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::dev::DevTokens;
+use crate::door::ChatDoor;
 use crate::error::{Error, ErrorBody, Kind};
 use crate::extract::Json;
 use crate::layers::cors::Cors;
@@ -42,6 +43,8 @@ use crate::telemetry::metrics::Metrics;
 pub struct App {
     /// Sessions, limits, and who may come in.
     pub desk: Arc<Desk>,
+    /// Who may chat, in self-hosted mode.
+    pub chat_door: Option<Arc<ChatDoor>>,
     /// How many may be in at once.
     pub shed: Shed,
     /// What is counted.

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use axum::http::request::Parts;
 
-use crate::auth::{Asking, Authenticator, Caller};
+use crate::auth::{self, Asking, Authenticator, Caller, ClientSecrets, Revoked, client_secret_of};
+use crate::config::agents::Agents;
 use crate::config::limits::LimitsConfig;
 use crate::config::origins::OriginList;
-use crate::error::Error;
+use crate::error::{Error, Kind};
+use crate::limits::Limits;
 use crate::limits::address::ServiceCall;
 use crate::limits::client_ip::Client;
 use crate::telemetry::request::RequestContext;
+use crate::user::UserId;
 
 /// Lets callers in.
 #[expect(missing_debug_implementations, reason = "it holds the password of Redis")]
@@ -60,4 +63,75 @@ impl Door {
         }
         outcome
     }
+}
+
+/// Lets those in who chat, in self-hosted mode: whoever holds a client secret, and every user as well.
+#[expect(missing_debug_implementations, reason = "it holds secrets")]
+pub struct ChatDoor {
+    /// Who comes without a client secret.
+    pub door: Arc<Door>,
+    /// How often a user may ask.
+    pub limits: Arc<Limits>,
+    /// What client secrets are checked against.
+    pub secrets: Arc<ClientSecrets>,
+    /// Which of them are no good any more.
+    pub revoked: Arc<Revoked>,
+    /// Which workflows there are.
+    pub agents: Arc<Agents>,
+}
+
+/// Who chats, and with whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Who it is. Threads belong to this user within the workflow.
+    pub user: UserId,
+    /// The name of a configured agent: the one of the client secret, or the default one for a user without such a secret.
+    pub workflow: String,
+}
+
+impl ChatDoor {
+    /// Says who chats. A bearer token that says it is a client secret is that or nothing; anything else is a user's or a visitor's
+    /// own credential. The limit by user is another step: [`count`](Self::count).
+    ///
+    /// # Errors
+    /// 401 for a credential that is missing, bad, ended or revoked; 403 for a service token, and for a cookie from a foreign
+    /// page; 503 while the keys that could tell are not there.
+    pub async fn holder(&self, parts: &Parts, context: &RequestContext) -> Result<Holder, Error> {
+        let holder = match client_secret_of(&parts.headers) {
+            Some(secret) => self.holder_of_secret(secret).await?,
+            None => match self.door.admit(parts, context).await? {
+                Caller::User { id: user, .. } | Caller::Visitor { id: user } => {
+                    Holder { user, workflow: self.agents.default.clone() }
+                }
+                Caller::Service { .. } => return Err(not_for_services()),
+            },
+        };
+        context.note_user(&holder.user);
+        Ok(holder)
+    }
+
+    /// Counts a request of this holder, as every request of a user is counted.
+    ///
+    /// # Errors
+    /// 429 `rate_limited` when the user has used up the limit.
+    pub async fn count(&self, holder: &Holder, context: &RequestContext) -> Result<(), Error> {
+        self.limits.count_user(&holder.user, context).await
+    }
+
+    async fn holder_of_secret(&self, secret: &str) -> Result<Holder, auth::Error> {
+        let held = self.secrets.verify(secret)?;
+        if !self.agents.by_name.contains_key(&held.workflow) {
+            return Err(auth::Error::BadSecret(auth::Flaw::Workflow));
+        }
+        if self.revoked.has(&held.id, held.ends_at).await {
+            return Err(auth::Error::RevokedSecret);
+        }
+        Ok(Holder { user: held.user, workflow: held.workflow })
+    }
+}
+
+fn not_for_services() -> Error {
+    let message = "A service token mints sessions and does not chat: get a client secret from \
+                   `POST /api/chatkit/session` for the user, and send that.";
+    Error::new(Kind::InsufficientScope, message)
 }

@@ -22,16 +22,19 @@ pub enum Kind {
     MissingToken,
     InvalidToken,
     ExpiredToken,
+    InsufficientScope,
     WorkflowNotAllowed,
     SessionMismatch,
     OriginNotAllowed,
     NotFound,
     MethodNotAllowed,
     RequestTimeout,
+    Conflict,
     PreconditionFailed,
     BodyTooLarge,
     UnsupportedMediaType,
     RangeNotSatisfiable,
+    IdempotencyKeyReused,
     RateLimited,
     InternalError,
     UpstreamAuthFailed,
@@ -62,16 +65,19 @@ impl Kind {
             Self::MissingToken => (S::UNAUTHORIZED, AUTH, "missing_token"),
             Self::InvalidToken => (S::UNAUTHORIZED, AUTH, "invalid_token"),
             Self::ExpiredToken => (S::UNAUTHORIZED, AUTH, "expired_token"),
+            Self::InsufficientScope => (S::FORBIDDEN, PERMISSION, "insufficient_scope"),
             Self::WorkflowNotAllowed => (S::FORBIDDEN, PERMISSION, "workflow_not_allowed"),
             Self::SessionMismatch => (S::FORBIDDEN, PERMISSION, "session_mismatch"),
             Self::OriginNotAllowed => (S::FORBIDDEN, PERMISSION, "origin_not_allowed"),
             Self::NotFound => (S::NOT_FOUND, REQUEST, "not_found"),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, REQUEST, "method_not_allowed"),
             Self::RequestTimeout => (S::REQUEST_TIMEOUT, REQUEST, "request_timeout"),
+            Self::Conflict => (S::CONFLICT, REQUEST, "conflict"),
             Self::PreconditionFailed => (S::PRECONDITION_FAILED, REQUEST, "precondition_failed"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, REQUEST, "body_too_large"),
             Self::UnsupportedMediaType => (S::UNSUPPORTED_MEDIA_TYPE, REQUEST, "unsupported_media_type"),
             Self::RangeNotSatisfiable => (S::RANGE_NOT_SATISFIABLE, REQUEST, "range_not_satisfiable"),
+            Self::IdempotencyKeyReused => (S::UNPROCESSABLE_ENTITY, REQUEST, "idempotency_key_reused"),
             Self::RateLimited => (S::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limited"),
             Self::InternalError => (S::INTERNAL_SERVER_ERROR, API, "internal_error"),
             Self::UpstreamAuthFailed => (S::BAD_GATEWAY, UPSTREAM, "upstream_auth_failed"),
@@ -148,14 +154,14 @@ impl Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let (status, _, code) = self.kind.parts();
+        let (status, ..) = self.kind.parts();
         let mut response = status.into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, challenge(self.kind, code));
+        if let Some(challenge) = challenge(self.kind) {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if matches!(self.kind, Kind::BodyTooLarge | Kind::RequestTimeout) {
             // The rest of the body stays unread, so no other request can follow on this connection; a client that is
@@ -167,15 +173,21 @@ impl IntoResponse for Error {
     }
 }
 
-/// RFC 6750 section 3: no error code when no credential was sent; otherwise `invalid_token`.
-fn challenge(kind: Kind, code: &'static str) -> HeaderValue {
-    HeaderValue::from_static(match (kind, code) {
-        (Kind::MissingToken, _) => r#"Bearer realm="chatkit""#,
-        (Kind::ExpiredToken, _) => {
-            r#"Bearer realm="chatkit", error="invalid_token", error_description="The token has expired""#
-        }
-        _ => r#"Bearer realm="chatkit", error="invalid_token", error_description="The token is not valid""#,
-    })
+/// RFC 6750 section 3: no error code when no credential was sent; otherwise what is wrong with it.
+fn challenge(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::MissingToken => Some(r#"Bearer realm="chatkit""#),
+        Kind::ExpiredToken => Some(
+            r#"Bearer realm="chatkit", error="invalid_token", error_description="The token has expired""#,
+        ),
+        Kind::InvalidToken => Some(
+            r#"Bearer realm="chatkit", error="invalid_token", error_description="The token is not valid""#,
+        ),
+        Kind::InsufficientScope => Some(
+            r#"Bearer realm="chatkit", error="insufficient_scope", error_description="The token is not good for this""#,
+        ),
+        _ => None,
+    }
 }
 
 /// The body of every error. `message` stands at the top level once more because that is where ChatKit's browser

@@ -13,12 +13,12 @@ use axum::routing::get;
 use prometheus_client::registry::Registry;
 
 use crate::app::{App, Front};
-use crate::auth::{self, Authenticator};
+use crate::auth::{self, Authenticator, ClientSecrets, Revoked};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
 use crate::config::service::{Assets, PageSource};
+use crate::config::{Config, Mode};
 use crate::dev::DevTokens;
-use crate::door::Door;
+use crate::door::{ChatDoor, Door};
 use crate::layers::shed::Shed;
 use crate::lifecycle::Lifecycle;
 use crate::limits::Limits;
@@ -33,6 +33,7 @@ use crate::sessions::http::Desk;
 use crate::sessions::mint::Mint;
 use crate::sessions::registry::{CAPACITY, LocalRegistry, Registry as SessionRegistry, keep_swept};
 use crate::sessions::registry_redis::RedisRegistry;
+use crate::sessions::signed::SignedMint;
 use crate::sessions::workflows::Workflows;
 use crate::telemetry::metrics::{self, Metrics};
 use crate::upstream::sessions::SessionsApi;
@@ -152,7 +153,7 @@ fn assemble(
     metrics: Metrics,
 ) -> Result<App, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let Config { service, auth, limits, hosted } = config;
+    let Config { service, auth, limits, upstream, session_ttl_seconds, mode } = config;
     let (tasks, stopping) = (lifecycle.tasks().clone(), lifecycle.stopping().clone());
 
     let redis = match &limits.redis_url {
@@ -164,12 +165,10 @@ fn assemble(
     }
     let authenticator =
         Authenticator::new(&auth, Arc::clone(&clock), metrics.clone(), &tasks, stopping.clone())?;
-    let page_settings = PageSettings {
-        dev: dev.is_some(),
-        anonymous: auth.visitors.is_some(),
-        session_ttl_seconds: hosted.session_ttl_seconds,
-    };
-    let upstream = Client::new(&hosted.upstream, Arc::clone(&clock), metrics.clone())?;
+    let page_settings =
+        PageSettings { dev: dev.is_some(), anonymous: auth.visitors.is_some(), session_ttl_seconds };
+    let timeout = upstream.timeout;
+    let upstream = Client::new(&upstream, Arc::clone(&clock), metrics.clone())?;
     let cdn = (service.page.assets == Assets::Proxy)
         .then(|| CdnProxy::new(upstream.connections().clone(), service.page.cdn_base.clone()));
     let local = LocalRegistry::new(CAPACITY, Arc::clone(&clock), &metrics);
@@ -178,17 +177,30 @@ fn assemble(
         None => Arc::new(local),
     };
     keep_swept(&registry, &tasks, stopping.clone());
-    let workflows = Workflows::new(&hosted);
-    let mint: Arc<dyn Mint> = Arc::new(HostedMint::new(SessionsApi::new(upstream), &hosted, clock));
     let shared_limits = Arc::new(Limits::new(&limits, redis.as_ref(), &metrics));
     shared_limits.keep_swept(&tasks, stopping);
-    let timeout = hosted.upstream.timeout;
-    let sessions = Sessions { mint, registry, workflows, tasks, metrics: metrics.clone(), timeout };
+    let door = Arc::new(Door { authenticator, proxies: limits, origins: Arc::new(service.origins) });
 
-    let door = Door { authenticator, proxies: limits, origins: Arc::new(service.origins) };
+    let (mint, workflows, chat_door): (Arc<dyn Mint>, _, _) = match &mode {
+        Mode::Hosted(hosted) => {
+            let mint = HostedMint::new(SessionsApi::new(upstream), hosted, session_ttl_seconds, clock);
+            (Arc::new(mint), Workflows::new(hosted), None)
+        }
+        Mode::SelfHosted(own) => {
+            let secrets = Arc::new(ClientSecrets::new(&own.signing_keys, Arc::clone(&clock)));
+            let revoked = Arc::new(Revoked::new(redis, clock));
+            let mint = SignedMint::new(Arc::clone(&secrets), Arc::clone(&revoked), session_ttl_seconds);
+            let agents = Arc::clone(&own.agents);
+            let (door, limits) = (Arc::clone(&door), Arc::clone(&shared_limits));
+            let chat_door = Arc::new(ChatDoor { door, limits, secrets, revoked, agents });
+            (Arc::new(mint), Workflows::of_agents(&own.agents), Some(chat_door))
+        }
+    };
+    let sessions = Sessions { mint, registry, workflows, tasks, metrics: metrics.clone(), timeout };
     Ok(App {
         credentials: auth.cookies_authenticate(),
         shed: Shed { lifecycle, max_requests: door.proxies.max_concurrent_requests },
+        chat_door,
         desk: Arc::new(Desk { door, limits: shared_limits, sessions }),
         metrics,
         public_config: PublicConfig::new(&service.page),

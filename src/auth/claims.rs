@@ -17,6 +17,9 @@ use crate::user::UserId;
 /// No honest token is longer: header lines of more than 16 KiB are refused by most servers.
 const MAX_BYTES: usize = 16 * 1024;
 
+/// The `typ` of client secrets, which are signed here.
+pub(super) const CLIENT_SECRET: &str = "chatkit-session+jwt";
+
 /// The claims of a verified token, shared and never copied.
 pub type Claims = Arc<Map<String, Value>>;
 
@@ -54,9 +57,31 @@ fn is_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Err
 }
 
 impl<'a> Unverified<'a> {
-    /// Takes a compact JWS apart: exactly three parts in strict base64url, a header with nothing that we would have to
-    /// understand and don't, and an algorithm that exists (`none` does not, in any spelling).
+    /// Takes a user's token apart.
     pub(super) fn parse(token: &'a str) -> Result<Self, Flaw> {
+        Self::parse_kind(token, |typ| typ.is_none_or(is_access_token))
+    }
+
+    /// Takes a client secret apart.
+    pub(super) fn parse_client_secret(token: &'a str) -> Result<Self, Flaw> {
+        Self::parse_kind(token, |typ| typ.is_some_and(is_client_secret))
+    }
+
+    /// Whether the token's header says that it is a client secret. Nothing else of it need be good.
+    pub(super) fn is_client_secret(token: &str) -> bool {
+        #[derive(Deserialize)]
+        struct Kind {
+            typ: String,
+        }
+        let header = token.split('.').next().filter(|header| header.len() <= MAX_BYTES);
+        let header = header.and_then(|header| BASE64URL_NOPAD.decode(header.as_bytes()).ok());
+        let kind = header.and_then(|header| serde_json::from_slice::<Kind>(&header).ok());
+        kind.is_some_and(|kind| is_client_secret(&kind.typ))
+    }
+
+    /// Takes a compact JWS apart: exactly three parts in strict base64url, a header with nothing that we would have to
+    /// understand and don't, a `typ` that fits, and an algorithm that exists (`none` does not, in any spelling).
+    fn parse_kind(token: &'a str, fits: impl FnOnce(Option<&str>) -> bool) -> Result<Self, Flaw> {
         if token.len() > MAX_BYTES {
             return Err(Flaw::TooLong);
         }
@@ -77,7 +102,7 @@ impl<'a> Unverified<'a> {
         if header.crit || header.enc || header.zip {
             return Err(Flaw::CriticalHeader);
         }
-        if !header.typ.as_deref().is_none_or(is_access_token) || header.cty.as_deref().is_some_and(is_jwt) {
+        if !fits(header.typ.as_deref()) || header.cty.as_deref().is_some_and(is_jwt) {
             return Err(Flaw::WrongType);
         }
         let algorithm = header.alg.parse().map_err(|_| Flaw::Algorithm)?;
@@ -90,9 +115,13 @@ impl<'a> Unverified<'a> {
         Some(issuer)
     }
 
+    /// The bytes of the claims.
+    pub(super) fn payload(&self) -> Result<Vec<u8>, Flaw> {
+        decode(self.payload)
+    }
+
     fn claims(&self) -> Result<Map<String, Value>, Flaw> {
-        let json = decode(self.payload)?;
-        serde_json::from_slice(&json).map_err(|_| Flaw::Claims)
+        serde_json::from_slice(&self.payload()?).map_err(|_| Flaw::Claims)
     }
 }
 
@@ -107,6 +136,10 @@ fn is_access_token(typ: &str) -> bool {
     let typ = media_type(typ);
     let other_kind = typ.ends_with("+jwt") && typ != "at+jwt" && !typ.ends_with("-at+jwt");
     !other_kind && typ != "jwe"
+}
+
+fn is_client_secret(typ: &str) -> bool {
+    media_type(typ) == CLIENT_SECRET
 }
 
 fn is_jwt(cty: &str) -> bool {

@@ -18,6 +18,15 @@ pub enum Error {
     /// The credential was good once.
     #[error("the credential has expired")]
     Expired,
+    /// A client secret came, and it is bad.
+    #[error("a client secret: {0}")]
+    BadSecret(Flaw),
+    /// The client secret was good once.
+    #[error("the client secret has expired")]
+    ExpiredSecret,
+    /// The client secret was revoked before its end.
+    #[error("the client secret was revoked")]
+    RevokedSecret,
     /// A cookie came along with a request that another site may have started.
     #[error("a cookie with a request of a foreign origin")]
     ForeignOrigin,
@@ -80,6 +89,8 @@ pub enum Flaw {
     Service,
     #[error("the visitor's cookie was not made here")]
     Visitor,
+    #[error("the client secret is for a workflow that this server no longer offers")]
+    Workflow,
 }
 
 impl From<Error> for error::Error {
@@ -97,6 +108,18 @@ impl From<Error> for error::Error {
             Error::Expired => {
                 return Self::new(Kind::ExpiredToken, "Sign in again: the token has expired.");
             }
+            Error::BadSecret(flaw) => {
+                Self::new(Kind::InvalidToken, format!("Start a new session and try again: {flaw}."))
+            }
+            Error::ExpiredSecret => {
+                let message =
+                    "The client secret has expired: get a new one from `POST /api/chatkit/refresh`.";
+                return Self::new(Kind::ExpiredToken, message);
+            }
+            Error::RevokedSecret => Self::new(
+                Kind::InvalidToken,
+                "The client secret was revoked: get a new one from `POST /api/chatkit/refresh`.",
+            ),
             Error::ForeignOrigin => Self::new(
                 Kind::OriginNotAllowed,
                 "A request with a cookie must come from an allowed origin: add this page's origin to CORS_ALLOWED_ORIGINS.",

@@ -5,6 +5,7 @@
 //! cookie. One that is there and bad is refused, with no falling back to the next.
 
 mod claims;
+mod client_secret;
 mod error;
 mod fetch;
 mod issue;
@@ -12,6 +13,7 @@ mod jwks;
 mod keys;
 mod origin;
 mod random;
+mod revoked;
 mod service;
 mod source;
 mod token;
@@ -26,8 +28,10 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 pub use claims::Claims;
+pub use client_secret::{ClientSecrets, Held, Signed, client_secret_of};
 pub use error::{Error, Flaw, Rejection};
 pub use issue::user_token;
+pub use revoked::Revoked;
 pub use service::new_service_token;
 pub use source::Timing;
 

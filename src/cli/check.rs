@@ -11,13 +11,13 @@ use tokio_util::task::TaskTracker;
 use super::{Failure, config, say};
 use crate::auth::Authenticator;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
 use crate::config::env::{Environment, Secret};
 use crate::config::hosted::HostedConfig;
+use crate::config::{Config, Mode};
 use crate::error::{self, Kind};
 use crate::redis_link::RedisLink;
 use crate::sessions::hosted::HostedMint;
-use crate::sessions::mint::{Mint, MintRequest};
+use crate::sessions::mint::{self, Mint, MintRequest};
 use crate::sessions::workflows::Workflows;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::sessions::SessionsApi;
@@ -39,7 +39,10 @@ pub(super) async fn check(vars: &Environment) -> Result<(), Failure> {
     super::print_warnings(&super::warnings(vars, &config));
     say("ok      configuration: every variable can be used")?;
     let (metrics, _) = Metrics::new(config.limits.redis_url.is_some());
-    let mut failed = report("OpenAI", openai(&config.hosted, &metrics).await)?;
+    let mut failed = false;
+    if let Mode::Hosted(hosted) = &config.mode {
+        failed |= report("OpenAI", openai(&config, hosted, &metrics).await)?;
+    }
     failed |= report("keys", keys(&config, &metrics).await)?;
     if let Some(url) = &config.limits.redis_url {
         failed |= report("Redis", redis(url, &metrics).await)?;
@@ -70,18 +73,23 @@ fn report(what: &str, outcome: Result<String, Fault>) -> Result<bool, Failure> {
 }
 
 /// Mints a session with the default workflow and cancels it.
-async fn openai(config: &HostedConfig, metrics: &Metrics) -> Result<String, Fault> {
+async fn openai(config: &Config, hosted: &HostedConfig, metrics: &Metrics) -> Result<String, Fault> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let client = Client::new(&config.upstream, Arc::clone(&clock), metrics.clone());
     let client = client.map_err(|error| Fault::new(error, CLIENT_STEP))?;
-    let mint = HostedMint::new(SessionsApi::new(client), config, clock);
-    let workflows = Workflows::new(config);
+    let mint = HostedMint::new(SessionsApi::new(client), hosted, config.session_ttl_seconds, clock);
+    let workflows = Workflows::new(hosted);
     let workflow = workflows.choose(None, None);
     let workflow = workflow.map_err(|error| Fault::new(error.log_text(), "check CHATKIT_WORKFLOW_ID"))?;
     let user = UserId::parse(CHECK_USER);
     let user = user.ok_or_else(|| Fault::new("the check's own user is none", "report it as a bug"))?;
     let call = || Call { deadline: Deadline::after(config.upstream.timeout), request: None };
-    let fault = |error| Fault::new(error::Error::from(&error).log_text(), openai_step(&error));
+    let fault = |error| match error {
+        mint::Error::Upstream(error) => {
+            Fault::new(error::Error::from(&error).log_text(), openai_step(&error))
+        }
+        error @ mint::Error::Unsigned(_) => Fault::new(error, "report it as a bug"),
+    };
     let request = MintRequest { user: &user, claims: None, workflow };
     let minted = mint.mint(request, call()).await.map_err(fault)?;
     mint.cancel(&minted.id, call()).await.map_err(fault)?;

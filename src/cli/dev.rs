@@ -8,7 +8,7 @@ use data_encoding::HEXLOWER;
 
 use super::{Failure, Output, config, read, say, serve};
 use crate::clock::SystemClock;
-use crate::config::env::Environment;
+use crate::config::env::{Environment, Secret};
 use crate::config::origins::Origin;
 use crate::config::service::ServiceConfig;
 use crate::dev::DevTokens;
@@ -46,7 +46,7 @@ pub(super) async fn dev(mut vars: Environment, output: Output) -> Result<(), Fai
 
     let mut config = config(&vars)?;
     serve::start_logs(&config.service)?;
-    serve::log_warnings(&super::warnings(&vars, &config));
+    serve::log_warnings(&vars, &config);
     let server = bound("HOST and PORT", &config.service.host, config.service.port).await?;
     let port = server.local_addr().port();
     for host in ["localhost", "127.0.0.1"] {
@@ -57,7 +57,8 @@ pub(super) async fn dev(mut vars: Environment, output: Output) -> Result<(), Fai
     let token = tokens.sign(&ada).context("`dev` can't sign tokens")?;
 
     let upstream = if sandboxed {
-        about_sandbox(own_key.then(|| config.hosted.upstream.api_key.expose()))
+        let key = config.upstream.api_key.as_ref().map_or("", Secret::expose);
+        about_sandbox(own_key.then_some(key))
     } else {
         "OpenAI is the one that CHATKIT_API_BASE names.".to_owned()
     };

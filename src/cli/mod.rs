@@ -154,7 +154,7 @@ fn read<T>(vars: &Environment, part: impl FnOnce(&Vars<'_>) -> T) -> Result<T, F
 /// What is allowed and yet probably not meant, a line each.
 fn warnings(vars: &Environment, config: &Config) -> Vec<String> {
     let mut warnings = unknown_names(vars.names());
-    warnings.extend_from_slice(&config.hosted.upstream.warnings);
+    warnings.extend(config.warnings());
     warnings
 }
 

@@ -8,19 +8,21 @@ use tracing_subscriber::EnvFilter;
 use super::{Failure, Output, config, say};
 use crate::config::env::Environment;
 use crate::config::service::ServiceConfig;
+use crate::config::{Config, Mode};
 use crate::lifecycle::signals;
 use crate::service::Service;
 use crate::telemetry::logs::{self, LogFormat};
 
 /// What hosted mode says at its start, ten days before the end and after it.
 const END_OF_HOSTED: &str = "OpenAI ends Agent Builder, which runs the workflows of hosted sessions, on 2026-11-30; \
-    from then on a site speaks the ChatKit protocol itself: CHATKIT_MODE=self-hosted in a version that has it";
+    from then on a site speaks the ChatKit protocol itself: CHATKIT_MODE=self-hosted, with CHATKIT_SIGNING_KEY and \
+    CHATKIT_MODEL";
 
 /// Runs the service until a signal ends it.
 pub(super) async fn serve(vars: &Environment, output: Output) -> Result<(), Failure> {
     let config = config(vars)?;
     start_logs(&config.service)?;
-    log_warnings(&super::warnings(vars, &config));
+    log_warnings(vars, &config);
     let service = Service::bind(config, None).await?;
     run(service, output).await
 }
@@ -29,7 +31,6 @@ pub(super) async fn serve(vars: &Environment, output: Output) -> Result<(), Fail
 pub(super) async fn run(service: Service, output: Output) -> Result<(), Failure> {
     let address = service.local_addr();
     let signals = signals().map_err(|error| anyhow!(error))?;
-    tracing::warn!("{END_OF_HOSTED}");
     tracing::info!(%address, "listening");
     if output.print_addr {
         say(address)?;
@@ -38,10 +39,13 @@ pub(super) async fn run(service: Service, output: Output) -> Result<(), Failure>
     Ok(())
 }
 
-/// Logs what is allowed and yet probably not meant.
-pub(super) fn log_warnings(warnings: &[String]) {
-    for warning in warnings {
+/// Logs what is allowed and yet probably not meant, and that hosted mode comes to an end.
+pub(super) fn log_warnings(vars: &Environment, config: &Config) {
+    for warning in super::warnings(vars, config) {
         tracing::warn!("{warning}");
+    }
+    if matches!(config.mode, Mode::Hosted(_)) {
+        tracing::warn!("{END_OF_HOSTED}");
     }
 }
 

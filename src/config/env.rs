@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::io;
 use std::path::Path;
 
 /// A value that must not be seen: it has no `Debug`, no `Display` and no `Serialize`.
@@ -42,6 +43,7 @@ impl std::fmt::Display for Problem {
 #[expect(missing_debug_implementations, reason = "it can look up secrets")]
 pub struct Vars<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
+    read_file: &'a dyn Fn(&Path) -> io::Result<String>,
     unreadable: &'a [String],
     problems: RefCell<Vec<Problem>>,
 }
@@ -50,7 +52,18 @@ impl<'a> Vars<'a> {
     /// Reads variables through `lookup`. An empty value counts as an unset one.
     #[must_use]
     pub fn new(lookup: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { lookup, unreadable: &[], problems: RefCell::default() }
+        Self {
+            lookup,
+            read_file: &|path: &Path| std::fs::read_to_string(path),
+            unreadable: &[],
+            problems: RefCell::default(),
+        }
+    }
+
+    /// Reads the files that variables name through `read_file`, in place of the file system.
+    #[must_use]
+    pub fn with_files(self, read_file: &'a dyn Fn(&Path) -> io::Result<String>) -> Self {
+        Self { read_file, ..self }
     }
 
     /// Names the variables that are set and hold no text: reading one is a problem, and it counts as unset.
@@ -133,17 +146,27 @@ impl<'a> Vars<'a> {
     }
 
     fn secret_file(&self, file_name: &str, path: &Path) -> Option<Secret> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => {
-                let text = text.strip_suffix('\n').unwrap_or(&text);
-                let text = text.strip_suffix('\r').unwrap_or(text);
-                (!text.is_empty()).then(|| Secret::new(text))
-            }
-            Err(error) => {
-                self.problem(file_name, format!("must name a readable UTF-8 file ({})", error.kind()));
-                None
-            }
-        }
+        let text = self.file(file_name, path)?;
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        (!text.is_empty()).then(|| Secret::new(text))
+    }
+
+    /// The text of the file that the variable names. One that can't be read is a problem.
+    #[must_use]
+    pub fn file(&self, name: &str, path: &Path) -> Option<String> {
+        let refused = |error: io::Error| {
+            self.problem(name, format!("must name a readable UTF-8 file ({})", error.kind()));
+        };
+        self.read_file(path).map_err(refused).ok()
+    }
+
+    /// The text of a file that is named by something else than a variable.
+    ///
+    /// # Errors
+    /// When the file can't be read, or is not UTF-8.
+    pub fn read_file(&self, path: &Path) -> io::Result<String> {
+        (self.read_file)(path)
     }
 
     /// A key of ours: a secret of 32 bytes or more.

@@ -1,28 +1,22 @@
 //! What is asked of OpenAI? Which workflows there are, and what a hosted session may do.
 
 use super::env::{Secret, Vars};
-use super::upstream::UpstreamConfig;
+use super::features::{FileUpload, History, at_least_one, file_upload, history, thread_titles};
 
-/// OpenAI's ceiling for a session's life, and its default.
-const MAX_TTL_SECONDS: u64 = 600;
 /// OpenAI takes at most 64 state variables, with names of at most 64 characters.
 const MAX_STATE_VARIABLES: usize = 64;
 const MAX_NAME_CHARS: usize = 64;
 
-/// What is asked of OpenAI, and how it is reached.
+/// What is asked of OpenAI for a session.
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "it holds secrets")]
 pub struct HostedConfig {
-    /// How OpenAI is reached.
-    pub upstream: UpstreamConfig,
     /// `CHATKIT_WORKFLOW_ID`: the workflow of a session that names none.
     pub workflow_id: String,
     /// `CHATKIT_WORKFLOW_VERSION`: pins the default workflow; without it OpenAI takes the latest deployed one.
     pub workflow_version: Option<String>,
     /// `CHATKIT_WORKFLOWS`: further workflows, as (name, id).
     pub workflows: Vec<(String, String)>,
-    /// `CHATKIT_SESSION_TTL_SECONDS`: a session's life, 1 to 600.
-    pub session_ttl_seconds: u64,
     /// `CHATKIT_SESSION_REQUESTS_PER_MINUTE`; unset leaves it to OpenAI (10).
     pub requests_per_minute: Option<u32>,
     /// `CHATKIT_FILE_UPLOAD`; unset leaves it to OpenAI (off).
@@ -37,26 +31,6 @@ pub struct HostedConfig {
     pub user_id_key: Option<Secret>,
 }
 
-/// What a user may upload.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FileUpload {
-    /// Whether uploads are allowed at all.
-    pub enabled: bool,
-    /// The largest file, in megabytes, 1 to 512 (OpenAI's own: 512).
-    pub max_file_size_mb: Option<u32>,
-    /// Files in one message, 1 or more (OpenAI's own: 10).
-    pub max_files: Option<u32>,
-}
-
-/// What a user sees of earlier threads.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct History {
-    /// Whether earlier threads are shown at all.
-    pub enabled: bool,
-    /// How many of the newest are shown, 1 or more (OpenAI's own: all).
-    pub recent_threads: Option<u32>,
-}
-
 /// One claim of a user's token that the workflow gets as a state variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateClaim {
@@ -69,31 +43,17 @@ pub struct StateClaim {
 impl HostedConfig {
     pub(super) fn from_vars(vars: &Vars<'_>) -> Self {
         Self {
-            upstream: UpstreamConfig::from_vars(vars),
             workflow_id: default_workflow(vars),
             workflow_version: workflow_version(vars),
             workflows: named_workflows(vars),
-            session_ttl_seconds: vars.number(
-                "CHATKIT_SESSION_TTL_SECONDS",
-                MAX_TTL_SECONDS,
-                1..=MAX_TTL_SECONDS,
-            ),
             requests_per_minute: vars.optional(
                 "CHATKIT_SESSION_REQUESTS_PER_MINUTE",
                 "a whole number of 1 or more",
                 at_least_one,
             ),
-            file_upload: vars.optional(
-                "CHATKIT_FILE_UPLOAD",
-                "`off`, `on`, or `on,max_file_size_mb=20,max_files=3` (1 to 512 MB, 1 file or more)",
-                parse_file_upload,
-            ),
-            history: vars.optional(
-                "CHATKIT_HISTORY",
-                "`on`, `off`, or `on,recent_threads=20` (1 thread or more)",
-                parse_history,
-            ),
-            thread_titles: vars.optional("CHATKIT_THREAD_TITLES", "`on` or `off`", parse_switch),
+            file_upload: file_upload(vars),
+            history: history(vars),
+            thread_titles: thread_titles(vars),
             state_claims: state_claims(vars),
             user_id_key: vars.key("CHATKIT_USER_ID_KEY"),
         }
@@ -195,68 +155,14 @@ fn is_workflow_id(text: &str) -> bool {
     })
 }
 
-fn parse_switch(text: &str) -> Option<bool> {
-    match text {
-        "on" => Some(true),
-        "off" => Some(false),
-        _ => None,
-    }
-}
-
-fn at_least_one(text: &str) -> Option<u32> {
-    text.parse().ok().filter(|number| *number >= 1)
-}
-
-/// Reads `on,name=value,…`: hands each setting to `set`, which says whether it liked it. `off` takes none.
-fn parse_settings(text: &str, mut set: impl FnMut(&str, &str) -> bool) -> Option<bool> {
-    let mut parts = text.split(',').map(str::trim);
-    let enabled = parse_switch(parts.next()?)?;
-    for part in parts {
-        let (name, value) = part.split_once('=')?;
-        if !enabled || !set(name.trim(), value.trim()) {
-            return None;
-        }
-    }
-    Some(enabled)
-}
-
-/// Fills a setting that may be given once.
-fn fill(slot: &mut Option<u32>, value: Option<u32>) -> bool {
-    value.is_some() && std::mem::replace(slot, value).is_none()
-}
-
-fn parse_file_upload(text: &str) -> Option<FileUpload> {
-    let mut upload = FileUpload::default();
-    upload.enabled = parse_settings(text, |name, value| match name {
-        "max_file_size_mb" => {
-            fill(&mut upload.max_file_size_mb, at_least_one(value).filter(|megabytes| *megabytes <= 512))
-        }
-        "max_files" => fill(&mut upload.max_files, at_least_one(value)),
-        _ => false,
-    })?;
-    Some(upload)
-}
-
-fn parse_history(text: &str) -> Option<History> {
-    let mut history = History::default();
-    history.enabled = parse_settings(text, |name, value| match name {
-        "recent_threads" => fill(&mut history.recent_threads, at_least_one(value)),
-        _ => false,
-    })?;
-    Some(history)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read(set: &[(&str, &str)]) -> (HostedConfig, Vec<String>) {
         let lookup = |name: &str| {
-            let defaults = [("OPENAI_API_KEY", "sk-test"), ("CHATKIT_WORKFLOW_ID", "wf_1")];
-            let found = set
-                .iter()
-                .find(|(key, _)| *key == name)
-                .or_else(|| defaults.iter().find(|(key, _)| *key == name));
+            let default = ("CHATKIT_WORKFLOW_ID", "wf_1");
+            let found = set.iter().chain([&default]).find(|(key, _)| *key == name);
             found.map(|(_, value)| (*value).to_owned())
         };
         let vars = Vars::new(&lookup);
@@ -272,11 +178,10 @@ mod tests {
     }
 
     #[test]
-    fn a_key_and_a_workflow_are_enough() {
+    fn a_workflow_is_enough() {
         let (config, problems) = read(&[]);
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(config.workflow_id, "wf_1");
-        assert_eq!(config.session_ttl_seconds, 600);
         assert_eq!(config.workflow_version, None);
         assert!(config.workflows.is_empty() && config.state_claims.is_empty());
         assert_eq!((config.file_upload, config.history, config.thread_titles), (None, None, None));
@@ -311,36 +216,6 @@ mod tests {
     }
 
     #[test]
-    fn uploads_and_history_are_switches_with_settings() {
-        let upload = |text| read(&[("CHATKIT_FILE_UPLOAD", text)]).0.file_upload;
-        let on = FileUpload { enabled: true, ..FileUpload::default() };
-        assert_eq!(upload("on"), Some(on));
-        assert_eq!(upload("off"), Some(FileUpload::default()));
-        let limited = FileUpload { max_file_size_mb: Some(20), max_files: Some(3), ..on };
-        assert_eq!(upload("on,max_file_size_mb=20,max_files=3"), Some(limited));
-        assert_eq!(upload("on, max_files=3, max_file_size_mb=20"), Some(limited));
-        for bad in [
-            "yes",
-            "on,",
-            "on,max_files",
-            "on,max_files=0",
-            "on,max_files=1,max_files=2",
-            "on,max_file_size_mb=513",
-            "on,max_file_size_mb=0",
-            "on,other=1",
-            "off,max_files=3",
-            "max_files=3",
-        ] {
-            one_problem("CHATKIT_FILE_UPLOAD", bad);
-        }
-        let history = read(&[("CHATKIT_HISTORY", "on,recent_threads=20")]).0.history;
-        assert_eq!(history, Some(History { enabled: true, recent_threads: Some(20) }));
-        for bad in ["on,recent_threads=0", "off,recent_threads=2", "on,max_files=1"] {
-            one_problem("CHATKIT_HISTORY", bad);
-        }
-    }
-
-    #[test]
     fn a_claim_may_have_another_name_as_a_variable() {
         let (config, _) = read(&[("CHATKIT_STATE_CLAIMS", "plan, tenant_id=org, url=https://a.example/b=c")]);
         let pairs: Vec<_> =
@@ -357,17 +232,11 @@ mod tests {
 
     #[test]
     fn numbers_have_bounds_and_every_problem_is_told_at_once() {
-        for bad in ["0", "601", "ten", "-1"] {
-            one_problem("CHATKIT_SESSION_TTL_SECONDS", bad);
-        }
         one_problem("CHATKIT_SESSION_REQUESTS_PER_MINUTE", "0");
         one_problem("CHATKIT_THREAD_TITLES", "maybe");
         one_problem("CHATKIT_USER_ID_KEY", "too short");
-        let (_, problems) = read(&[
-            ("CHATKIT_WORKFLOW_ID", "x"),
-            ("UPSTREAM_TIMEOUT_SECONDS", "0"),
-            ("CHATKIT_HISTORY", "?"),
-        ]);
+        let (_, problems) =
+            read(&[("CHATKIT_WORKFLOW_ID", "x"), ("CHATKIT_THREAD_TITLES", "?"), ("CHATKIT_HISTORY", "?")]);
         assert_eq!(problems.len(), 3, "{problems:?}");
     }
 }

@@ -1,12 +1,17 @@
 //! What may be set? [`Config::from_vars`] turns variables into a [`Config`] that cannot be wrong, or into every problem
 //! that it found. It is pure: it never touches the process environment.
 
+pub mod agents;
+mod agents_file;
 pub mod auth;
 pub mod env;
+pub mod features;
+mod fields;
 pub mod hosted;
 pub mod limits;
 pub mod origins;
 pub mod public_key;
+pub mod self_hosted;
 pub mod service;
 pub mod upstream;
 pub mod variables;
@@ -24,8 +29,21 @@ pub struct Config {
     pub auth: Arc<auth::AuthConfig>,
     /// How often, and how much at once.
     pub limits: limits::LimitsConfig,
-    /// What is asked of OpenAI.
-    pub hosted: hosted::HostedConfig,
+    /// How OpenAI, or a model's server, is reached.
+    pub upstream: upstream::UpstreamConfig,
+    /// `CHATKIT_SESSION_TTL_SECONDS`: a session's life, 1 to 600 in hosted mode and 60 to 3600 in self-hosted mode.
+    pub session_ttl_seconds: u64,
+    /// Who runs the chat, and what only that needs.
+    pub mode: Mode,
+}
+
+/// `CHATKIT_MODE`: who runs the chat. The variables of the other mode are not read.
+#[expect(missing_debug_implementations, reason = "it holds secrets")]
+pub enum Mode {
+    /// OpenAI runs a workflow.
+    Hosted(hosted::HostedConfig),
+    /// This service speaks the ChatKit protocol itself.
+    SelfHosted(Box<self_hosted::SelfHostedConfig>),
 }
 
 impl Config {
@@ -43,11 +61,49 @@ impl Config {
     /// Reads all variables; what is wrong with them is noted in `vars`, and then the result must not be used.
     #[must_use]
     pub fn read(vars: &Vars<'_>) -> Self {
+        let (upstream, session_ttl_seconds, mode) = if is_self_hosted(vars) {
+            let upstream = upstream::UpstreamConfig::of_self_hosted(vars);
+            let mode = Mode::SelfHosted(Box::new(self_hosted::SelfHostedConfig::from_vars(vars, &upstream)));
+            (upstream, session_ttl(vars, 60..=3600), mode)
+        } else {
+            let upstream = upstream::UpstreamConfig::of_hosted(vars);
+            // OpenAI's ceiling.
+            (upstream, session_ttl(vars, 1..=600), Mode::Hosted(hosted::HostedConfig::from_vars(vars)))
+        };
         Self {
             service: service::ServiceConfig::from_vars(vars),
             auth: Arc::new(auth::AuthConfig::from_vars(vars)),
             limits: limits::LimitsConfig::from_vars(vars),
-            hosted: hosted::HostedConfig::from_vars(vars),
+            upstream,
+            session_ttl_seconds,
+            mode,
         }
     }
+
+    /// What is allowed and yet probably not meant, a line each, for the log at the start.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.upstream.warnings.clone();
+        if let Mode::SelfHosted(own) = &self.mode {
+            for agent in
+                own.agents.by_name.values().filter(|agent| agent.endpoint.base_url != self.upstream.base)
+            {
+                let name = format!("base_url of the agent {}", agent.name);
+                warnings.extend(upstream::plain_http_warning(&name, &agent.endpoint.base_url));
+            }
+        }
+        warnings
+    }
+}
+
+fn is_self_hosted(vars: &Vars<'_>) -> bool {
+    vars.or("CHATKIT_MODE", false, "`hosted` or `self-hosted`", |mode| match mode {
+        "hosted" => Some(false),
+        "self-hosted" => Some(true),
+        _ => None,
+    })
+}
+
+fn session_ttl(vars: &Vars<'_>, bounds: std::ops::RangeInclusive<u64>) -> u64 {
+    vars.number("CHATKIT_SESSION_TTL_SECONDS", 600, bounds)
 }

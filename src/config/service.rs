@@ -66,9 +66,6 @@ pub enum Assets {
 impl ServiceConfig {
     /// Reads the subject's variables; what is wrong with them is noted in `vars`.
     pub fn from_vars(vars: &Vars<'_>) -> Self {
-        vars.or("CHATKIT_MODE", (), "`hosted` (self-hosted mode is not in this version)", |mode| {
-            (mode == "hosted").then_some(())
-        });
         Self {
             host: host(vars),
             port: port(vars),

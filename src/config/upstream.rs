@@ -8,13 +8,16 @@ use url::{Host, Url};
 
 use super::env::{Secret, Vars};
 
-/// The way to OpenAI's API, or to a server that stands in for it.
+const OPENAI_API_KEY: &str = "OPENAI_API_KEY";
+
+/// The way to OpenAI's API, or to a server that has it too.
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "it holds the API key")]
 pub struct UpstreamConfig {
-    /// `OPENAI_API_KEY`: the server-held key, of visible ASCII characters.
-    pub api_key: Secret,
-    /// `CHATKIT_API_BASE` without the final `/v1`; paths like `v1/chatkit/sessions` are added to its own.
+    /// `OPENAI_API_KEY`: the server-held key, of visible ASCII characters. Only a server that is not OpenAI's may need none.
+    pub api_key: Option<Secret>,
+    /// Paths are added to its own. In hosted mode `CHATKIT_API_BASE` without the final `/v1`: `v1/chatkit/sessions` is such
+    /// a path. In self-hosted mode `OPENAI_BASE_URL` whole: `responses` is one.
     pub base: Url,
     /// `OPENAI_ORG_ID`, sent as `OpenAI-Organization`.
     pub organization: Option<HeaderValue>,
@@ -31,17 +34,31 @@ pub struct UpstreamConfig {
 }
 
 impl UpstreamConfig {
-    pub(super) fn from_vars(vars: &Vars<'_>) -> Self {
-        let base = vars.or(
-            "CHATKIT_API_BASE",
-            None,
-            "an http or https address without credentials, query and fragment, like `https://api.openai.com`",
-            |text| parse_base(text).map(Some),
-        );
-        let base = base.unwrap_or_else(default_base);
+    /// The way to OpenAI's sessions.
+    pub(super) fn of_hosted(vars: &Vars<'_>) -> Self {
+        let base = base(vars, "CHATKIT_API_BASE", "https://api.openai.com", parse_base);
+        let (key, why) =
+            (api_key(vars, OPENAI_API_KEY), "a key of the project that holds the workflow (`sk-…`)");
+        if key.is_none() {
+            note_missing_key(vars, why);
+        }
+        Self::with(vars, "CHATKIT_API_BASE", base, key)
+    }
+
+    /// The way to a model.
+    pub(super) fn of_self_hosted(vars: &Vars<'_>) -> Self {
+        let base = base(vars, "OPENAI_BASE_URL", "https://api.openai.com/v1", model_url);
+        let key = api_key(vars, OPENAI_API_KEY);
+        if key.is_none() && is_openai(&base) {
+            note_missing_key(vars, "a key of the project that pays for the model (`sk-…`)");
+        }
+        Self::with(vars, "OPENAI_BASE_URL", base, key)
+    }
+
+    fn with(vars: &Vars<'_>, base_name: &'static str, base: Url, api_key: Option<Secret>) -> Self {
         Self {
-            api_key: api_key(vars),
-            warnings: plain_http_warning(&base).into_iter().collect(),
+            api_key,
+            warnings: plain_http_warning(base_name, &base).into_iter().collect(),
             base,
             organization: header_value(vars, "OPENAI_ORG_ID"),
             project: header_value(vars, "OPENAI_PROJECT_ID"),
@@ -52,16 +69,35 @@ impl UpstreamConfig {
     }
 }
 
-fn api_key(vars: &Vars<'_>) -> Secret {
-    const NAME: &str = "OPENAI_API_KEY";
-    match vars.secret(NAME) {
-        Some(key) if key.expose().bytes().all(|byte| byte.is_ascii_graphic()) => return key,
-        Some(_) => vars.problem(NAME, "must be visible ASCII characters without spaces or line ends"),
-        // A key that is set and can't be read has been complained about already.
-        None if vars.is_blamed(NAME) => {}
-        None => vars.problem(NAME, "is required: a key of the project that holds the workflow (`sk-…`)"),
+fn base(vars: &Vars<'_>, name: &str, default: &'static str, parse: impl FnOnce(&str) -> Option<Url>) -> Url {
+    let expected =
+        format!("an http or https address without credentials, query and fragment, like `{default}`");
+    #[expect(clippy::expect_used, reason = "a constant that parses")]
+    let default = || Url::parse(default).expect("the default is an address");
+    vars.optional(name, &expected, parse).unwrap_or_else(default)
+}
+
+/// A key for a server with OpenAI's API, from this variable. One that can't be sent in a header is a problem.
+pub(super) fn api_key(vars: &Vars<'_>, name: &str) -> Option<Secret> {
+    let key = vars.secret(name)?;
+    let fits = key.expose().bytes().all(|byte| byte.is_ascii_graphic());
+    if !fits {
+        vars.problem(name, "must be visible ASCII characters without spaces or line ends");
     }
-    Secret::new("")
+    fits.then_some(key)
+}
+
+/// A key that is set and can't be read has been complained about already.
+fn note_missing_key(vars: &Vars<'_>, what: &str) {
+    if !vars.is_blamed(OPENAI_API_KEY) {
+        vars.problem(OPENAI_API_KEY, format!("is required: {what}"));
+    }
+}
+
+/// Whether this is OpenAI itself, in whichever region.
+pub(super) fn is_openai(base: &Url) -> bool {
+    let host = base.host_str().unwrap_or_default();
+    host == "api.openai.com" || host.ends_with(".api.openai.com")
 }
 
 fn header_value(vars: &Vars<'_>, name: &str) -> Option<HeaderValue> {
@@ -71,12 +107,18 @@ fn header_value(vars: &Vars<'_>, name: &str) -> Option<HeaderValue> {
     })
 }
 
-#[expect(clippy::expect_used, reason = "the address is a constant")]
-fn default_base() -> Url {
-    Url::parse("https://api.openai.com").expect("the constant is an address")
+/// The base of all of OpenAI's API: a final `/v1` is dropped.
+fn parse_base(text: &str) -> Option<Url> {
+    let mut base = model_url(text)?;
+    let path = base.path();
+    let path = path.strip_suffix("/v1").unwrap_or(path).trim_end_matches('/').to_owned();
+    base.set_path(&path);
+    Some(base)
 }
 
-fn parse_base(text: &str) -> Option<Url> {
+/// The base of a model's API, usually with the final `/v1`: an address with nothing but a path. Slashes at its end are
+/// dropped.
+pub(super) fn model_url(text: &str) -> Option<Url> {
     let mut base = Url::parse(text).ok()?;
     let is_plain = matches!(base.scheme(), "http" | "https")
         && base.has_host()
@@ -84,13 +126,9 @@ fn parse_base(text: &str) -> Option<Url> {
         && base.password().is_none()
         && base.query().is_none()
         && base.fragment().is_none();
-    if !is_plain {
-        return None;
-    }
-    let path = base.path().trim_end_matches('/');
-    let path = path.strip_suffix("/v1").unwrap_or(path).trim_end_matches('/').to_owned();
+    let path = base.path().trim_end_matches('/').to_owned();
     base.set_path(&path);
-    Some(base)
+    is_plain.then_some(base)
 }
 
 /// `HTTPS_PROXY`. `proxy:3128` is read as `http://proxy:3128`, as curl does.
@@ -102,7 +140,8 @@ pub(super) fn https_proxy(vars: &Vars<'_>) -> Option<Url> {
     })
 }
 
-fn plain_http_warning(base: &Url) -> Option<String> {
+/// The warning for an address whose traffic others may read.
+pub(super) fn plain_http_warning(name: &str, base: &Url) -> Option<String> {
     let near = match base.host()? {
         Host::Ipv4(address) => is_near(IpAddr::V4(address)),
         Host::Ipv6(address) => is_near(IpAddr::V6(address)),
@@ -112,8 +151,9 @@ fn plain_http_warning(base: &Url) -> Option<String> {
         }
     };
     (base.scheme() == "http" && !near).then(|| {
-        "CHATKIT_API_BASE is plain http to a host that looks public: the API key and client secrets travel unencrypted"
-            .to_owned()
+        format!(
+            "{name} is plain http to a host that looks public: the API key and what is answered travel unencrypted"
+        )
     })
 }
 
@@ -134,7 +174,7 @@ mod tests {
             found.or_else(|| (name == "OPENAI_API_KEY").then(|| "sk-test".to_owned()))
         };
         let vars = Vars::new(&lookup);
-        let config = UpstreamConfig::from_vars(&vars);
+        let config = UpstreamConfig::of_hosted(&vars);
         (config, vars.into_problems().iter().map(ToString::to_string).collect())
     }
 
@@ -187,6 +227,44 @@ mod tests {
         assert!(read(&[]).0.warnings.is_empty(), "https needs no warning");
     }
 
+    fn read_self_hosted(set: &[(&str, &str)]) -> (UpstreamConfig, Vec<String>) {
+        let lookup =
+            |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let vars = Vars::new(&lookup);
+        let config = UpstreamConfig::of_self_hosted(&vars);
+        (config, vars.into_problems().iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn the_base_of_a_model_keeps_its_path_and_loses_its_trailing_slash() {
+        for (text, expected) in [
+            ("http://127.0.0.1:11434/v1", "http://127.0.0.1:11434/v1"),
+            ("http://127.0.0.1:11434/v1/", "http://127.0.0.1:11434/v1"),
+            ("https://a.example/openai/v1//", "https://a.example/openai/v1"),
+            ("https://a.example", "https://a.example/"),
+        ] {
+            let (config, problems) = read_self_hosted(&[("OPENAI_BASE_URL", text)]);
+            assert_eq!((config.base.as_str(), problems.len()), (expected, 0), "{text}");
+        }
+        let other = [("OPENAI_API_KEY", "sk-1"), ("CHATKIT_API_BASE", "no address")];
+        let (config, problems) = read_self_hosted(&other);
+        assert_eq!((config.base.as_str(), problems.len()), ("https://api.openai.com/v1", 0));
+        let (_, problems) =
+            read_self_hosted(&[("OPENAI_API_KEY", "sk-1"), ("OPENAI_BASE_URL", "localhost:1/v1")]);
+        assert!(problems[0].starts_with("OPENAI_BASE_URL: must be an http or https address"), "{problems:?}");
+    }
+
+    #[test]
+    fn only_openai_itself_needs_a_key_for_its_models() {
+        for openai in ["", "https://api.openai.com/v1", "https://eu.api.openai.com/v1"] {
+            let (_, problems) = read_self_hosted(&[("OPENAI_BASE_URL", openai)]);
+            assert_eq!(problems.len(), 1, "{openai}");
+            assert!(problems[0].starts_with("OPENAI_API_KEY: is required"), "{problems:?}");
+        }
+        let (config, problems) = read_self_hosted(&[("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1")]);
+        assert!(problems.is_empty() && config.api_key.is_none(), "{problems:?}");
+    }
+
     #[test]
     fn what_can_not_stand_in_a_header_is_a_problem() {
         for name in ["OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"] {
@@ -203,7 +281,7 @@ mod tests {
     fn a_missing_key_is_one_problem_and_so_is_a_key_given_twice() {
         let none = |_: &str| None;
         let vars = Vars::new(&none);
-        UpstreamConfig::from_vars(&vars);
+        UpstreamConfig::of_hosted(&vars);
         assert_eq!(vars.into_problems().len(), 1, "missing");
         let (_, problems) = read(&[("OPENAI_API_KEY", "sk-a"), ("OPENAI_API_KEY_FILE", "/nowhere")]);
         assert_eq!(problems.len(), 1, "twice: {problems:?}");

@@ -28,6 +28,18 @@ pub const VARIABLES: &[Variable] = &[
     plain("CHATKIT_API_BASE"),
     plain("OPENAI_ORG_ID"),
     plain("OPENAI_PROJECT_ID"),
+    secret("DATABASE_URL"),
+    secret("CHATKIT_SIGNING_KEY"),
+    plain("CHATKIT_AGENTS"),
+    plain("CHATKIT_MODEL"),
+    plain("CHATKIT_INSTRUCTIONS"),
+    plain("OPENAI_BASE_URL"),
+    plain("CHATKIT_MODEL_API"),
+    plain("CHATKIT_UPLOADS_DIR"),
+    plain("CHATKIT_UPLOAD_MAX_BYTES"),
+    plain("CHATKIT_RETENTION_DAYS"),
+    plain("CHATKIT_ON_DISCONNECT"),
+    plain("CHATKIT_DOMAIN_KEY"),
     plain("CHATKIT_SESSION_TTL_SECONDS"),
     plain("CHATKIT_SESSION_REQUESTS_PER_MINUTE"),
     plain("CHATKIT_FILE_UPLOAD"),
@@ -71,21 +83,6 @@ pub const VARIABLES: &[Variable] = &[
     plain("LOG_FORMAT"),
 ];
 
-/// Names that belong to self-hosted mode: known, so that a shared `.env` gets no warning, and not read in hosted mode.
-const SELF_HOSTED: &[&str] = &[
-    "CHATKIT_DOMAIN_KEY",
-    "CHATKIT_SIGNING_KEY",
-    "CHATKIT_SIGNING_KEY_FILE",
-    "CHATKIT_AGENTS",
-    "CHATKIT_MODEL",
-    "CHATKIT_INSTRUCTIONS",
-    "CHATKIT_MODEL_API",
-    "CHATKIT_UPLOADS_DIR",
-    "CHATKIT_UPLOAD_MAX_BYTES",
-    "CHATKIT_RETENTION_DAYS",
-    "CHATKIT_ON_DISCONNECT",
-];
-
 /// A warning for each name that starts like one of ours and is none, with the nearest one that is.
 #[must_use]
 pub fn unknown_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
@@ -102,13 +99,11 @@ pub fn unknown_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
 
 fn is_known(name: &str) -> bool {
     let of = |name: &str| VARIABLES.iter().find(|variable| variable.name == name);
-    of(name).is_some()
-        || name.strip_suffix("_FILE").and_then(of).is_some_and(|variable| variable.secret)
-        || SELF_HOSTED.contains(&name)
+    of(name).is_some() || name.strip_suffix("_FILE").and_then(of).is_some_and(|variable| variable.secret)
 }
 
 fn nearest(name: &str) -> &'static str {
-    let names = VARIABLES.iter().map(|variable| variable.name).chain(SELF_HOSTED.iter().copied());
+    let names = VARIABLES.iter().map(|variable| variable.name);
     names.min_by_key(|known| strsim::damerau_levenshtein(name, known)).unwrap_or_default()
 }
 

@@ -8,14 +8,15 @@ use data_encoding::HEXLOWER;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
-use super::mint::{ClientSecret, Mint, MintRequest, Minted};
+use super::mint::{ClientSecret, Error, Mint, MintRequest, Minted};
+use super::registry::Session;
 use crate::clock::Clock;
 use crate::config::hosted::{HostedConfig, StateClaim};
+use crate::upstream::Call;
 use crate::upstream::sessions::{
     ChatkitConfiguration, CreateSession, ExpiresAfter, FileUploadParam, HistoryParam, RateLimits,
     SessionsApi, Switch, WorkflowParam,
 };
-use crate::upstream::{Call, Error};
 
 /// Makes sessions at OpenAI.
 #[expect(missing_debug_implementations, reason = "it holds the API key and the key of user ids")]
@@ -30,16 +31,16 @@ pub struct HostedMint {
 }
 
 impl HostedMint {
-    /// A mint with the settings of a configuration.
+    /// A mint with the settings of a configuration, whose sessions live for `ttl_seconds`.
     #[must_use]
-    pub fn new(api: SessionsApi, config: &HostedConfig, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(api: SessionsApi, config: &HostedConfig, ttl_seconds: u64, clock: Arc<dyn Clock>) -> Self {
         let key = config.user_id_key.as_ref();
         Self {
             api,
             clock,
             user_id_key: key.map(|key| hmac::Key::new(hmac::HMAC_SHA256, key.expose().as_bytes())),
             state_claims: config.state_claims.clone(),
-            ttl_seconds: config.session_ttl_seconds,
+            ttl_seconds,
             rate_limits: config
                 .requests_per_minute
                 .map(|requests| RateLimits { max_requests_per_1_minute: requests }),
@@ -80,8 +81,19 @@ impl Mint for HostedMint {
     fn cancel<'a>(&'a self, id: &'a str, call: Call<'a>) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             // A session without an id can't be cancelled: it ends by itself.
-            if id.is_empty() { Ok(()) } else { self.api.cancel(id, call).await }
+            if !id.is_empty() {
+                self.api.cancel(id, call).await?;
+            }
+            Ok(())
         })
+    }
+
+    fn session_of(&self, _: &str) -> Option<Session> {
+        None
+    }
+
+    fn cancels_at_once(&self) -> bool {
+        false
     }
 }
 

@@ -26,7 +26,7 @@ use crate::user::UserId;
 #[expect(missing_debug_implementations, reason = "it holds the API key")]
 pub struct Desk {
     /// Who may come in.
-    pub door: Door,
+    pub door: Arc<Door>,
     /// How often a user may ask.
     pub limits: Arc<Limits>,
     /// Who mints and remembers.

@@ -4,9 +4,12 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::registry::Session;
 use super::workflows::Workflow;
-use crate::upstream::{Call, Error};
+use crate::clock::rfc3339;
+use crate::upstream::Call;
 use crate::user::UserId;
+use crate::{auth, error, upstream};
 
 /// Something that makes sessions and ends them.
 pub trait Mint: Send + Sync {
@@ -15,6 +18,32 @@ pub trait Mint: Send + Sync {
 
     /// Ends a session by the call's deadline. One that is not there counts as ended.
     fn cancel<'a>(&'a self, id: &'a str, call: Call<'a>) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// The live session of a secret that says itself whose it is. Of other secrets only the registry knows.
+    fn session_of(&self, secret: &str) -> Option<Session>;
+
+    /// Whether an end is so quick that an answer may wait for it.
+    fn cancels_at_once(&self) -> bool;
+}
+
+/// Why a session was not made, or not ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// OpenAI made or ended none.
+    #[error(transparent)]
+    Upstream(#[from] upstream::Error),
+    /// No client secret could be signed.
+    #[error(transparent)]
+    Unsigned(#[from] auth::Error),
+}
+
+impl From<Error> for error::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Upstream(error) => error.into(),
+            Error::Unsigned(error) => error.into(),
+        }
+    }
 }
 
 /// What a session is made for.
@@ -47,18 +76,27 @@ pub struct Minted {
     pub ends_at: u64,
 }
 
-/// The answer to a session request: the client secret, and nothing else.
+/// The answer to a session request: the client secret, and when it ends if it was signed here.
 #[derive(Clone, Serialize, utoipa::ToSchema)]
 pub struct ClientSecret {
-    /// What ChatKit's `getClientSecret` returns. It opens the chat for this user for ten minutes at most.
+    /// What ChatKit's `getClientSecret` returns. It opens the chat for this user until the session ends.
     #[schema(example = "ek_68f0…")]
     client_secret: Box<str>,
+    /// In self-hosted mode: when a new one is due, by RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "2027-01-15T08:00:00Z", format = DateTime)]
+    expires_at: Option<Box<str>>,
 }
 
 impl ClientSecret {
     /// Wraps a secret for its way to the browser.
     pub fn new(secret: impl Into<Box<str>>) -> Self {
-        Self { client_secret: secret.into() }
+        Self { client_secret: secret.into(), expires_at: None }
+    }
+
+    /// The same, and tells the browser when it ends, in seconds since the Unix epoch.
+    pub fn with_end(secret: impl Into<Box<str>>, ends_at: u64) -> Self {
+        Self { client_secret: secret.into(), expires_at: Some(rfc3339(ends_at).into()) }
     }
 
     /// The secret itself.

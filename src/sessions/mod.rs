@@ -8,6 +8,7 @@ mod packed_id;
 pub mod registry;
 pub mod registry_redis;
 mod shelf;
+pub mod signed;
 pub mod workflows;
 
 use std::sync::Arc;
@@ -24,7 +25,7 @@ pub use mint::ClientSecret;
 use crate::error::{Error, Kind};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request::RequestContext;
-use crate::upstream::{self, Call, Deadline};
+use crate::upstream::{Call, Deadline};
 use crate::user::{Fingerprint, UserId};
 use mint::{Mint, MintRequest};
 use registry::{Registry, Session};
@@ -80,8 +81,8 @@ pub async fn create_session(
     sessions.open(caller, workflow, request).await
 }
 
-/// `POST /api/chatkit/refresh`: makes a new session, and then ends the one whose secret the caller still holds. The end
-/// comes in the background, and the new session is good whether it succeeds or not.
+/// `POST /api/chatkit/refresh`: makes a new session, and then ends the one whose secret the caller still holds. An end that
+/// takes time comes in the background, and the new session is good whether it succeeds or not.
 ///
 /// # Errors
 /// As for [`create_session`], and 403 `session_mismatch` for a secret that is known to be another user's.
@@ -93,7 +94,7 @@ pub async fn refresh_session(
 ) -> Result<ClientSecret, Error> {
     let workflow = body.workflow(&sessions.workflows)?;
     let old = match body.current_secret()? {
-        Some(secret) => sessions.registry.find(secret).await.map(|session| (secret, session)),
+        Some(secret) => sessions.find(secret).await,
         None => None,
     };
     if old.as_ref().is_some_and(|(_, session)| session.user != caller.user.fingerprint()) {
@@ -104,7 +105,7 @@ pub async fn refresh_session(
     }
     let fresh = sessions.open(caller, workflow, request).await?;
     if let Some((secret, session)) = old {
-        sessions.close_in_background(secret, session.id);
+        sessions.close(secret, session.id).await;
     }
     Ok(fresh)
 }
@@ -124,7 +125,7 @@ pub async fn revoke_sessions(
     let ends = live.into_iter().map(|(secret, id)| async move {
         sessions.mint.cancel(&id, call).await?;
         sessions.registry.forget(secret).await;
-        Ok::<_, upstream::Error>(())
+        Ok::<_, mint::Error>(())
     });
     let mut ends = stream::iter(ends).buffer_unordered(CANCELS_AT_A_TIME);
     let mut failure = None;
@@ -145,7 +146,7 @@ impl Sessions {
     ) -> Result<ClientSecret, Error> {
         let call = Call { deadline: Deadline::after(self.timeout), request: Some(request) };
         let wanted = MintRequest { user: &caller.user, claims: caller.claims.as_deref(), workflow };
-        let minted = self.mint.mint(wanted, call).await;
+        let minted = self.mint.mint(wanted, call).await.map_err(Error::from);
         let outcome = minted.as_ref().map_or_else(|error| error.kind().parts().2, |_| "ok");
         self.metrics.mint(&workflow.name, outcome);
         let minted = minted?;
@@ -155,14 +156,31 @@ impl Sessions {
         Ok(minted.client_secret)
     }
 
-    fn close_in_background(&self, secret: Fingerprint, id: Box<str>) {
+    /// The live session of a secret, if the secret itself or the registry says whose it is.
+    async fn find(&self, secret: &str) -> Option<(Fingerprint, Session)> {
+        let print = Fingerprint::of(secret.as_bytes());
+        let session = match self.mint.session_of(secret) {
+            Some(session) => Some(session),
+            None => self.registry.find(print).await,
+        };
+        session.map(|session| (print, session))
+    }
+
+    /// Ends a session that another one has replaced.
+    async fn close(&self, secret: Fingerprint, id: Box<str>) {
         let (mint, registry, timeout) = (self.mint.clone(), self.registry.clone(), self.timeout);
-        self.tasks.spawn(async move {
+        let is_quick = mint.cancels_at_once();
+        let end = async move {
             let call = Call { deadline: Deadline::after(timeout), request: None };
             match mint.cancel(&id, call).await {
                 Ok(()) => registry.forget(secret).await,
                 Err(error) => tracing::warn!(%error, "an old session was not cancelled"),
             }
-        });
+        };
+        if is_quick {
+            end.await;
+        } else {
+            self.tasks.spawn(end);
+        }
     }
 }

@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
+use crate::config::agents::Agents;
 use crate::config::hosted::HostedConfig;
 use crate::error::{Error, Kind};
 
-/// The name under which the default workflow is counted. No other workflow can have it.
+/// The name under which the default workflow of hosted mode is counted. No other workflow can have it there.
 const DEFAULT: &str = "default";
 
 /// A workflow that sessions may run.
@@ -13,7 +14,7 @@ const DEFAULT: &str = "default";
 pub struct Workflow {
     /// The name that clients ask for and metrics count under.
     pub name: Box<str>,
-    /// `wf_…`; never told to a client.
+    /// `wf_…`, never told to a client; the name once more where an agent is the workflow.
     pub id: Box<str>,
     /// The pinned version, if one is.
     pub version: Option<Box<str>>,
@@ -47,8 +48,16 @@ impl Workflows {
         }
     }
 
+    /// The agents, which are the workflows of self-hosted mode. Asking for one by an id that is its name is as good: that is what a
+    /// page sends which asked for a workflow at OpenAI before.
+    #[must_use]
+    pub fn of_agents(agents: &Agents) -> Self {
+        let of = |name: &str| Workflow { name: name.into(), id: name.into(), version: None };
+        Self { default: of(&agents.default), named: agents.by_name.keys().map(|name| of(name)).collect() }
+    }
+
     /// Every workflow, the default one first.
-    pub fn all(&self) -> impl Iterator<Item = &Workflow> {
+    fn all(&self) -> impl Iterator<Item = &Workflow> {
         std::iter::once(&self.default).chain(&self.named)
     }
 
@@ -141,6 +150,26 @@ mod tests {
         match workflows.choose(Some(workflow), Some(workflow_id)) {
             Ok(workflow) => workflow.name.to_string(),
             Err(error) => error.kind().parts().2.to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_agent_is_asked_for_by_its_name_in_any_field() {
+        let named = |name: &str| Workflow { name: name.into(), id: name.into(), version: None };
+        let agents = Workflows { default: named("support"), named: vec![named("sales"), named("support")] };
+        for (workflow, workflow_id, expected) in [
+            (json!(null), json!(null), Some("support")),
+            (json!("support"), json!(null), Some("support")),
+            (json!("sales"), json!(null), Some("sales")),
+            (json!({"id": "sales"}), json!(null), Some("sales")),
+            (json!(null), json!("support"), Some("support")),
+            (json!("sales"), json!("sales"), Some("sales")),
+            (json!("sales"), json!("support"), None),
+            (json!({"id": "wf_1"}), json!(null), None),
+            (json!("default"), json!(null), None),
+        ] {
+            let chosen = agents.choose(Some(&workflow), Some(&workflow_id)).ok();
+            assert_eq!(chosen.map(|chosen| &*chosen.name), expected, "{workflow} {workflow_id}");
         }
     }
 

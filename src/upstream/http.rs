@@ -14,6 +14,7 @@ use super::error::{Defect, Detail, Error, Refusal};
 use super::redact::{looks_secret, sanitise};
 use super::retry::{Deadline, asked_wait, backoff, is_worth_retrying};
 use crate::clock::Clock;
+use crate::config::env::Secret;
 use crate::config::upstream::UpstreamConfig;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request::RequestContext;
@@ -170,7 +171,8 @@ impl Client {
             Ok(Ok(body)) => body,
             Ok(Err(_)) | Err(_) => Bytes::new(),
         };
-        let detail = Detail::read(&body, self.config.api_key.expose());
+        let key = self.config.api_key.as_ref().map_or("", Secret::expose);
+        let detail = Detail::read(&body, key);
         let is_quota = status == StatusCode::TOO_MANY_REQUESTS && detail.is_quota();
         let refusal = Refusal { status, request_id, retry_after, detail };
         Failure {
@@ -210,11 +212,13 @@ fn http_client(config: &UpstreamConfig) -> reqwest::Result<reqwest::Client> {
 }
 
 fn common_headers(config: &UpstreamConfig) -> Result<HeaderMap, BuildError> {
-    let mut key = HeaderValue::from_str(&format!("Bearer {}", config.api_key.expose()))
-        .map_err(|_| BuildError("the API key can't stand in a header".into()))?;
-    key.set_sensitive(true);
     let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(AUTHORIZATION, key);
+    if let Some(key) = &config.api_key {
+        let mut key = HeaderValue::from_str(&format!("Bearer {}", key.expose()))
+            .map_err(|_| BuildError("the API key can't stand in a header".into()))?;
+        key.set_sensitive(true);
+        headers.insert(AUTHORIZATION, key);
+    }
     headers
         .insert(USER_AGENT, HeaderValue::from_static(concat!("chatkit-server/", env!("CARGO_PKG_VERSION"))));
     for (name, value) in [("openai-organization", &config.organization), ("openai-project", &config.project)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::response::IntoResponse;
 use chatkit_server::clock::TestClock;
-use chatkit_server::config::Config;
+use chatkit_server::config::{Config, Mode};
 use chatkit_server::error::{Error, render};
 use chatkit_server::sessions::hosted::HostedMint;
 use chatkit_server::sessions::registry::LocalRegistry;
@@ -67,15 +67,21 @@ impl House {
         ];
         let vars: HashMap<&str, &str> = least.iter().chain(extra).copied().collect();
         let config = Config::from_vars(&|name| vars.get(name).map(|value| (*value).to_owned()));
-        let config = config.unwrap_or_else(|problems| panic!("{problems:?}")).hosted;
+        let config = config.unwrap_or_else(|problems| panic!("{problems:?}"));
+        let Mode::Hosted(hosted) = &config.mode else { panic!("hosted mode is the default") };
         let clock = Arc::new(TestClock::at(NOW));
         let (metrics, metrics_registry) = Metrics::new(false);
         let client = Client::new(&config.upstream, clock.clone(), metrics.clone());
         let client = client.expect("the client can be made");
         let sessions = Sessions {
             registry: Arc::new(LocalRegistry::new(1000, clock.clone(), &metrics)),
-            mint: Arc::new(HostedMint::new(SessionsApi::new(client), &config, clock)),
-            workflows: Workflows::new(&config),
+            mint: Arc::new(HostedMint::new(
+                SessionsApi::new(client),
+                hosted,
+                config.session_ttl_seconds,
+                clock,
+            )),
+            workflows: Workflows::new(hosted),
             tasks: TaskTracker::new(),
             metrics,
             timeout: config.upstream.timeout,

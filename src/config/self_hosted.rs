@@ -1,0 +1,372 @@
+//! What does self-hosted mode need? Where threads and files are kept, what signs client secrets, and who answers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use super::agents::{Agents, Defaults, Endpoint, ModelApi};
+use super::env::{Secret, Vars};
+use super::features::{History, file_upload, history, thread_titles};
+use super::upstream::UpstreamConfig;
+
+/// No key of ours is shorter.
+const LEAST_KEY_BYTES: usize = 32;
+const MEBIBYTE: u64 = 1024 * 1024;
+
+/// What self-hosted mode needs.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "it holds secrets")]
+pub struct SelfHostedConfig {
+    /// `DATABASE_URL`: starts with `sqlite:` or `postgres:` (`postgresql:`), and may hold a password.
+    pub database_url: Secret,
+    /// `CHATKIT_SIGNING_KEY`: one or more of 32 bytes or more each. The first signs, all verify.
+    pub signing_keys: Vec<Secret>,
+    /// `CHATKIT_AGENTS`, or the agent of `CHATKIT_MODEL`.
+    pub agents: Arc<Agents>,
+    /// What becomes of uploads.
+    pub uploads: UploadsConfig,
+    /// `CHATKIT_HISTORY`: on by default.
+    pub history: History,
+    /// `CHATKIT_RETENTION_DAYS`: threads untouched for longer are deleted; `None` keeps them.
+    pub retention: Option<Duration>,
+    /// `CHATKIT_ON_DISCONNECT`: what becomes of an answer whose reader has left.
+    pub on_disconnect: OnDisconnect,
+    /// `CHATKIT_DOMAIN_KEY`: handed to the page.
+    pub domain_key: String,
+}
+
+/// What becomes of uploads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadsConfig {
+    /// Whether there are any: on, unless `CHATKIT_FILE_UPLOAD` is `off`.
+    pub enabled: bool,
+    /// `CHATKIT_UPLOADS_DIR`: `data/uploads` by default. It need not exist yet.
+    pub dir: PathBuf,
+    /// The largest file in bytes: `CHATKIT_UPLOAD_MAX_BYTES` (20 MiB by default), or `max_file_size_mb` of
+    /// `CHATKIT_FILE_UPLOAD` if that is less.
+    pub max_bytes: u64,
+    /// Files in one message, 1 or more: `max_files` of `CHATKIT_FILE_UPLOAD`.
+    pub max_files: Option<u32>,
+}
+
+/// What becomes of an answer whose reader has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnDisconnect {
+    /// The model is stopped, and what it said is kept.
+    Cancel,
+    /// The answer runs to its end, and is there on the next load.
+    Finish,
+}
+
+impl SelfHostedConfig {
+    pub(super) fn from_vars(vars: &Vars<'_>, upstream: &UpstreamConfig) -> Self {
+        let api = vars.or("CHATKIT_MODEL_API", ModelApi::Responses, ModelApi::EXPECTED, ModelApi::parse);
+        let endpoint = Endpoint { base_url: upstream.base.clone(), api_key: upstream.api_key.clone(), api };
+        let defaults = Defaults { endpoint, titles: thread_titles(vars).unwrap_or(true) };
+        let days = vars.number("CHATKIT_RETENTION_DAYS", 0, 0..=36_500);
+        Self {
+            database_url: database_url(vars),
+            signing_keys: signing_keys(vars),
+            agents: Arc::new(Agents::from_vars(vars, &defaults)),
+            uploads: uploads(vars),
+            history: history(vars).unwrap_or(History { enabled: true, recent_threads: None }),
+            retention: (days > 0).then(|| Duration::from_secs(days * 24 * 60 * 60)),
+            on_disconnect: vars.or(
+                "CHATKIT_ON_DISCONNECT",
+                OnDisconnect::Cancel,
+                "`cancel` or `finish`",
+                |text| match text {
+                    "cancel" => Some(OnDisconnect::Cancel),
+                    "finish" => Some(OnDisconnect::Finish),
+                    _ => None,
+                },
+            ),
+            domain_key: vars.or(
+                "CHATKIT_DOMAIN_KEY",
+                "domain_pk_localhost_dev".to_owned(),
+                "visible ASCII characters without spaces, like `domain_pk_…`",
+                |key| key.bytes().all(|byte| byte.is_ascii_graphic()).then(|| key.to_owned()),
+            ),
+        }
+    }
+}
+
+fn database_url(vars: &Vars<'_>) -> Secret {
+    const NAME: &str = "DATABASE_URL";
+    let url = vars.secret(NAME).unwrap_or_else(|| Secret::new("sqlite://data/chatkit.db"));
+    if !is_database_url(url.expose()) {
+        let expected = "must look like sqlite://data/chatkit.db, sqlite::memory: or \
+                        postgres://user:password@host:5432/name";
+        vars.problem(NAME, expected);
+    }
+    url
+}
+
+fn is_database_url(text: &str) -> bool {
+    match text.split_once(':') {
+        Some(("sqlite", ":memory:")) => true,
+        Some(("sqlite", rest)) => rest.strip_prefix("//").is_some_and(|path| !path.is_empty()),
+        Some(("postgres" | "postgresql", rest)) => rest.starts_with("//") && Url::parse(text).is_ok(),
+        _ => false,
+    }
+}
+
+fn signing_keys(vars: &Vars<'_>) -> Vec<Secret> {
+    const NAME: &str = "CHATKIT_SIGNING_KEY";
+    let Some(list) = vars.secret(NAME) else {
+        if !vars.is_blamed(NAME) {
+            vars.problem(NAME, "is required: 32 bytes or more, `openssl rand -hex 32` makes one");
+        }
+        return Vec::new();
+    };
+    let keys: Vec<&str> = list.expose().split(',').map(str::trim).filter(|key| !key.is_empty()).collect();
+    if keys.is_empty() || keys.iter().any(|key| key.len() < LEAST_KEY_BYTES) {
+        let expected = "must be one key of 32 bytes or more, or several with commas between them: \
+                        `openssl rand -hex 32` makes one";
+        vars.problem(NAME, expected);
+    }
+    let of_users = vars.secret("JWT_SECRET");
+    if of_users.is_some_and(|secret| keys.contains(&secret.expose())) {
+        vars.problem(NAME, "must not be JWT_SECRET: whoever signs users in could sign client secrets too");
+    }
+    keys.into_iter().map(Secret::new).collect()
+}
+
+fn uploads(vars: &Vars<'_>) -> UploadsConfig {
+    let max_bytes = vars.number("CHATKIT_UPLOAD_MAX_BYTES", 20 * MEBIBYTE, 1..=512 * MEBIBYTE);
+    let asked = file_upload(vars);
+    let megabytes = asked.and_then(|upload| upload.max_file_size_mb);
+    UploadsConfig {
+        enabled: asked.is_none_or(|upload| upload.enabled),
+        dir: vars.text("CHATKIT_UPLOADS_DIR").map_or_else(|| PathBuf::from("data/uploads"), PathBuf::from),
+        max_bytes: megabytes.map_or(max_bytes, |megabytes| max_bytes.min(u64::from(megabytes) * MEBIBYTE)),
+        max_files: asked.and_then(|upload| upload.max_files),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::agents::AgentConfig;
+    use crate::config::{Config, Mode};
+
+    const KEY: &str = "0123456789abcdef0123456789abcdef";
+    const JWT_SECRET: &str = "the key of the site that signs its users in";
+
+    /// Reads a self-hosted configuration of these variables, over the least that is needed, and these files.
+    fn read(set: &[(&str, &str)], files: &[(&str, &str)]) -> Result<(Config, SelfHostedConfig), Vec<String>> {
+        let least = [
+            ("CHATKIT_MODE", "self-hosted"),
+            ("OPENAI_API_KEY", "sk-canary"),
+            ("CHATKIT_SIGNING_KEY", KEY),
+            ("CHATKIT_MODEL", "gpt-5.1"),
+            ("JWT_SECRET", JWT_SECRET),
+        ];
+        let lookup = |name: &str| {
+            let found = set.iter().chain(&least).find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        let file = |path: &Path| {
+            let found = files.iter().find(|(known, _)| Path::new(known) == path);
+            found.map(|(_, text)| (*text).to_owned()).ok_or_else(|| io::ErrorKind::NotFound.into())
+        };
+        let vars = Vars::new(&lookup).with_files(&file);
+        let config = Config::read(&vars);
+        let problems: Vec<_> = vars.into_problems().iter().map(ToString::to_string).collect();
+        let Mode::SelfHosted(own) = &config.mode else { panic!("the mode is self-hosted") };
+        let own = SelfHostedConfig::clone(own);
+        if problems.is_empty() { Ok((config, own)) } else { Err(problems) }
+    }
+
+    fn good(set: &[(&str, &str)]) -> (Config, SelfHostedConfig) {
+        read(set, &[]).unwrap_or_else(|problems| panic!("{set:?}: {problems:?}"))
+    }
+
+    fn one_problem(name: &str, value: &str) -> String {
+        let problems = read(&[(name, value)], &[]).err().unwrap_or_default();
+        assert_eq!(problems.len(), 1, "{name}={value}: {problems:?}");
+        assert!(problems[0].starts_with(name), "{problems:?}");
+        problems[0].clone()
+    }
+
+    fn agent(config: &SelfHostedConfig, name: &str) -> AgentConfig {
+        AgentConfig::clone(&config.agents.by_name[name])
+    }
+
+    #[test]
+    fn a_key_of_ours_and_a_model_are_enough() {
+        let (config, own) = good(&[]);
+        assert_eq!(config.session_ttl_seconds, 600);
+        assert_eq!(config.upstream.base.as_str(), "https://api.openai.com/v1");
+        assert_eq!(own.database_url.expose(), "sqlite://data/chatkit.db");
+        let dir = PathBuf::from("data/uploads");
+        let uploads = UploadsConfig { enabled: true, dir, max_bytes: 20_971_520, max_files: None };
+        assert_eq!(own.uploads, uploads);
+        assert_eq!(own.history, History { enabled: true, recent_threads: None });
+        assert_eq!((own.retention, own.on_disconnect), (None, OnDisconnect::Cancel));
+        assert_eq!(own.domain_key, "domain_pk_localhost_dev");
+        let agent = agent(&own, "default");
+        assert_eq!((own.agents.default.as_str(), agent.model.as_str()), ("default", "gpt-5.1"));
+        assert_eq!((agent.instructions, agent.max_input_tokens, agent.titles), (None, 100_000, true));
+        assert_eq!(agent.endpoint.api, ModelApi::Responses);
+        assert_eq!(agent.endpoint.api_key.as_ref().map(Secret::expose), Some("sk-canary"));
+    }
+
+    #[test]
+    fn every_variable_says_what_it_says() {
+        let (config, own) = good(&[
+            ("DATABASE_URL", "postgres://u:p@db/chat"),
+            ("CHATKIT_INSTRUCTIONS", "Be kind."),
+            ("CHATKIT_MODEL_API", "chat-completions"),
+            ("CHATKIT_SESSION_TTL_SECONDS", "3600"),
+            ("CHATKIT_UPLOADS_DIR", "/srv/uploads"),
+            ("CHATKIT_UPLOAD_MAX_BYTES", "5000000"),
+            ("CHATKIT_FILE_UPLOAD", "on,max_file_size_mb=2,max_files=3"),
+            ("CHATKIT_HISTORY", "off"),
+            ("CHATKIT_THREAD_TITLES", "off"),
+            ("CHATKIT_RETENTION_DAYS", "30"),
+            ("CHATKIT_ON_DISCONNECT", "finish"),
+            ("CHATKIT_DOMAIN_KEY", "domain_pk_1"),
+        ]);
+        assert_eq!((config.session_ttl_seconds, own.domain_key.as_str()), (3600, "domain_pk_1"));
+        assert_eq!(own.database_url.expose(), "postgres://u:p@db/chat");
+        let dir = PathBuf::from("/srv/uploads");
+        let uploads = UploadsConfig { enabled: true, dir, max_bytes: 2_097_152, max_files: Some(3) };
+        assert_eq!(own.uploads, uploads, "the smaller of two sizes counts");
+        assert!(!own.history.enabled);
+        assert_eq!(own.retention, Some(Duration::from_secs(30 * 86_400)));
+        assert_eq!(own.on_disconnect, OnDisconnect::Finish);
+        let agent = agent(&own, "default");
+        assert_eq!((agent.instructions.as_deref(), agent.titles), (Some("Be kind."), false));
+        assert_eq!(agent.endpoint.api, ModelApi::ChatCompletions);
+        assert!(!good(&[("CHATKIT_FILE_UPLOAD", "off")]).1.uploads.enabled);
+    }
+
+    #[test]
+    fn what_is_no_value_of_a_variable_is_a_problem() {
+        for (name, bad) in [
+            ("DATABASE_URL", "canary"),
+            ("DATABASE_URL", "mysql://canary/chat"),
+            ("DATABASE_URL", "sqlite://"),
+            ("DATABASE_URL", "sqlite:canary"),
+            ("CHATKIT_SIGNING_KEY", ""),
+            ("CHATKIT_SIGNING_KEY", "canary"),
+            ("CHATKIT_SIGNING_KEY", ","),
+            ("CHATKIT_SIGNING_KEY", JWT_SECRET),
+            ("CHATKIT_MODEL", ""),
+            ("CHATKIT_MODEL", " "),
+            ("CHATKIT_MODEL_API", "canary"),
+            ("OPENAI_BASE_URL", "canary"),
+            ("OPENAI_API_KEY", ""),
+            ("CHATKIT_SESSION_TTL_SECONDS", "59"),
+            ("CHATKIT_SESSION_TTL_SECONDS", "3601"),
+            ("CHATKIT_UPLOAD_MAX_BYTES", "20MiB"),
+            ("CHATKIT_UPLOAD_MAX_BYTES", "0"),
+            ("CHATKIT_FILE_UPLOAD", "canary"),
+            ("CHATKIT_HISTORY", "canary"),
+            ("CHATKIT_THREAD_TITLES", "canary"),
+            ("CHATKIT_RETENTION_DAYS", "-1"),
+            ("CHATKIT_ON_DISCONNECT", "canary"),
+            ("CHATKIT_DOMAIN_KEY", "a canary"),
+            ("CHATKIT_AGENTS", "canary.toml"),
+        ] {
+            assert!(!one_problem(name, bad).contains("canary"), "{name}: the value is not shown");
+        }
+        for fine in [
+            "sqlite::memory:",
+            "sqlite://:memory:",
+            "sqlite:///srv/chat.db",
+            "postgresql:///chat?host=/run/pg",
+        ] {
+            good(&[("DATABASE_URL", fine)]);
+        }
+    }
+
+    #[test]
+    fn several_signing_keys_are_each_long_enough_and_none_is_the_users() {
+        let two = format!("{}, {KEY},", "n".repeat(32));
+        let keys = good(&[("CHATKIT_SIGNING_KEY", &two)]).1.signing_keys;
+        assert_eq!(keys.iter().map(Secret::expose).collect::<Vec<_>>(), ["n".repeat(32).as_str(), KEY]);
+        one_problem("CHATKIT_SIGNING_KEY", &format!("{KEY},short"));
+        assert!(one_problem("CHATKIT_SIGNING_KEY", &format!("{KEY},{JWT_SECRET}")).contains("JWT_SECRET"));
+    }
+
+    #[test]
+    fn the_variables_of_the_other_mode_are_not_read() {
+        good(&[("CHATKIT_WORKFLOW_ID", "?"), ("CHATKIT_WORKFLOWS", "?"), ("CHATKIT_API_BASE", "?")]);
+        let hosted =
+            [("CHATKIT_MODE", "hosted"), ("CHATKIT_WORKFLOW_ID", "wf_1"), ("OPENAI_API_KEY", "sk-1")];
+        let others = [("DATABASE_URL", "?"), ("CHATKIT_SIGNING_KEY", "?"), ("CHATKIT_AGENTS", "/nowhere")];
+        let set = [&hosted[..], &others, &[("JWT_SECRET", JWT_SECRET)]].concat();
+        let lookup =
+            |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        assert!(Config::from_vars(&lookup).is_ok());
+    }
+
+    #[test]
+    fn an_agents_file_says_who_answers() {
+        let toml = r#"
+            default = "support"
+            [agents.support]
+            model = "gpt-5.1"
+            instructions_file = "there.md"
+            reasoning = { effort = "low", summary = "auto" }
+            temperature = 0.7
+            top_p = 1
+            max_output_tokens = 4000
+            max_input_tokens = 50000
+            titles = false
+            [[agents.support.tools]]
+            type = "file_search"
+            vector_store_ids = ["vs_1"]
+            filters = { score = 0.5, since = 2026-01-02 }
+            [[agents.support.tools]]
+            type = "client"
+            name = "get_selected_items"
+            description = "What the user has selected"
+            parameters = { type = "object", properties = { project = { type = "string" } }, required = ["project"] }
+            [[agents.support.tools]]
+            type = "client"
+            name = "reload"
+            [agents.local]
+            model = "llama"
+            instructions = "Be brief."
+            model_api = "chat-completions"
+            base_url = "http://127.0.0.1:11434/v1/"
+            api_key_env = "LOCAL_KEY"
+        "#;
+        let set = [("CHATKIT_AGENTS", "conf/agents.toml"), ("CHATKIT_MODEL", ""), ("LOCAL_KEY", "local")];
+        let files = [("conf/agents.toml", toml), ("conf/there.md", "Be kind.")];
+        let (_, own) = read(&set, &files).unwrap_or_else(|problems| panic!("{problems:?}"));
+        assert_eq!(own.agents.default, "support");
+        assert_eq!(own.agents.by_name.keys().collect::<Vec<_>>(), ["local", "support"]);
+        let support = agent(&own, "support");
+        assert_eq!(support.instructions.as_deref(), Some("Be kind."));
+        assert_eq!(support.reasoning, Some(json!({"effort": "low", "summary": "auto"})));
+        assert_eq!((support.temperature, support.top_p), (Some(0.7), Some(1.0)));
+        assert_eq!((support.max_output_tokens, support.max_input_tokens), (Some(4000), 50_000));
+        assert_eq!(
+            (support.titles, support.endpoint.base_url.as_str()),
+            (false, "https://api.openai.com/v1")
+        );
+        let filters = json!({"score": 0.5, "since": "2026-01-02"});
+        let search = json!({"type": "file_search", "vector_store_ids": ["vs_1"], "filters": filters});
+        assert_eq!(support.hosted_tools, [search]);
+        assert_eq!(support.client_tools[0].name, "get_selected_items");
+        let project = json!({"project": {"type": "string"}});
+        let parameters = json!({"type": "object", "properties": project, "required": ["project"]});
+        assert_eq!(support.client_tools[0].parameters, parameters);
+        assert_eq!(support.client_tools[1].parameters["type"], "object", "a tool without arguments");
+        let local = agent(&own, "local");
+        assert_eq!((local.endpoint.api, local.reasoning), (ModelApi::ChatCompletions, None));
+        assert_eq!(local.endpoint.base_url.as_str(), "http://127.0.0.1:11434/v1");
+        assert_eq!(local.endpoint.api_key.as_ref().map(Secret::expose), Some("local"));
+    }
+}
