@@ -3,7 +3,16 @@
 //! Every call names the owner first. What belongs to somebody else is not there: look-ups return `None`, and changes
 //! say that nothing was changed.
 
+mod attachments;
+mod connect;
+mod database;
 pub mod files;
+mod items;
+mod sql_store;
+mod threads;
+mod turns;
+
+pub use connect::connect;
 
 use futures_util::future::BoxFuture;
 

@@ -1,0 +1,146 @@
+//! How is a database reached? Its address is read, its connections are set up, and its schema is brought up to date.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqlitePool};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::database::Database;
+use super::{Store, StoreError, sql_store::SqlStore};
+use crate::clock::Clock;
+
+/// How long a start may wait for others that are migrating, and for its own migrations.
+const MIGRATION_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long a call waits for a connection, and a new connection for the server.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long SQLite waits for another process that writes to the same file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connections to PostgreSQL.
+const POSTGRES_CONNECTIONS: u32 = 20;
+
+/// Connections that read from a file.
+const SQLITE_READERS: u32 = 4;
+
+/// A connection that has rested for longer is tried before it is used: the server may have been restarted.
+const FRESH: Duration = Duration::from_secs(1);
+
+static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
+
+/// Connects to the database at an address, and migrates it: `sqlite://path` (the file and its folder are made, for the owner of the
+/// process alone), `sqlite::memory:` or `postgres://…` with libpq's parameters, `sslmode` among them. Several processes may do
+/// so at once.
+///
+/// # Errors
+/// When the address is none of these, or the database can't be reached or migrated. No error shows the password.
+pub async fn connect(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>, StoreError> {
+    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+    let database = match scheme {
+        "sqlite" => timeout(MIGRATION_DEADLINE, sqlite(url)).await,
+        "postgres" | "postgresql" => timeout(MIGRATION_DEADLINE, postgres(url)).await,
+        _ => return Err(StoreError("a database's address begins with sqlite:// or postgres://".to_owned())),
+    };
+    let late =
+        |_| StoreError(format!("the database was not ready within {} s", MIGRATION_DEADLINE.as_secs()));
+    Ok(Arc::new(SqlStore::new(database.map_err(late)??, clock)))
+}
+
+async fn sqlite(url: &str) -> Result<Database, StoreError> {
+    let options = SqliteConnectOptions::from_str(url)?
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(true)
+        .synchronous(SqliteSynchronous::Normal);
+    let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT);
+    // It lives as long as its one connection.
+    let alone = pool().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
+    if url.contains(":memory:") || url.contains("mode=memory") {
+        let writer = alone.connect_with(options).await?;
+        migrate_sqlite(&writer).await?;
+        return Ok(Database::Sqlite { readers: writer.clone(), writer });
+    }
+    let path = options.get_filename().to_owned();
+    let made = tokio::task::spawn_blocking(move || make_file(&path)).await;
+    made.map_err(io::Error::other)
+        .flatten()
+        .map_err(|error| StoreError(format!("the database's file can't be made: {error}")))?;
+    let writer = open_wal(&alone, &options).await?;
+    migrate_sqlite(&writer).await?;
+    let readers =
+        pool().max_connections(SQLITE_READERS).connect_lazy_with(options.pragma("query_only", "on"));
+    Ok(Database::Sqlite { writer, readers })
+}
+
+/// Makes the file and its folder, for nobody else to read. What is there stays as it is.
+fn make_file(path: &Path) -> io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    Ok(())
+}
+
+/// Opens the file with a write-ahead log. SQLite does not wait for its turn when it changes to one, so that is tried again.
+async fn open_wal(
+    pool: &SqlitePoolOptions,
+    options: &SqliteConnectOptions,
+) -> Result<SqlitePool, StoreError> {
+    let began = Instant::now();
+    loop {
+        match pool.clone().connect_with(options.clone().journal_mode(SqliteJournalMode::Wal)).await {
+            Err(error) if is_busy(&error) && began.elapsed() < BUSY_TIMEOUT => {
+                sleep(Duration::from_millis(10)).await;
+            }
+            answer => return Ok(answer?),
+        }
+    }
+}
+
+/// Whether another connection is in the way: `SQLITE_BUSY` or `SQLITE_LOCKED`, in the lowest byte of the extended code.
+fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 5 | 6))
+}
+
+/// All in one transaction that keeps others out: sqlx itself takes no lock here.
+async fn migrate_sqlite(writer: &SqlitePool) -> Result<(), StoreError> {
+    let mut tx = writer.begin_with("begin immediate").await?;
+    MIGRATIONS.run(&mut *tx).await.map_err(sqlx::Error::from)?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn postgres(url: &str) -> Result<Database, StoreError> {
+    let options = PgConnectOptions::from_str(url)?;
+    // A connection of its own, for migrations may take longer than statements. They go one by one, by an advisory lock.
+    let late = |_| StoreError("PostgreSQL did not answer".to_owned());
+    let mut connection = timeout(ACQUIRE_TIMEOUT, options.connect()).await.map_err(late)??;
+    MIGRATIONS.run(&mut connection).await.map_err(sqlx::Error::from)?;
+    connection.close().await?;
+    // The second frees the rows of a replica that has vanished in the middle of a transaction.
+    let limits = [("statement_timeout", "10s"), ("idle_in_transaction_session_timeout", "10s")];
+    let pool = PgPoolOptions::new()
+        .max_connections(POSTGRES_CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > FRESH {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_lazy_with(options.options(limits));
+    Ok(Database::Postgres(pool))
+}

@@ -1,0 +1,229 @@
+//! Who keeps threads in a database of SQL? [`SqlStore`]: each call has its statements in a file by its subject, and a deadline here.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use super::database::{Database, Row, values};
+use super::{
+    Answer, Audience, Claimed, Owner, PageQuery, Store, StoreError, StoredAttachment, ThreadChange, TurnClaim,
+};
+use crate::clock::Clock;
+use crate::protocol::{Feedback, FeedbackKind, Id, Item, Page, Thread, Timestamp};
+
+/// How long a call may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Threads in SQLite or PostgreSQL.
+#[derive(Debug)]
+pub(super) struct SqlStore {
+    pub(super) database: Database,
+    clock: Arc<dyn Clock>,
+}
+
+impl SqlStore {
+    /// Threads in this database, whose schema is up to date.
+    pub(super) fn new(database: Database, clock: Arc<dyn Clock>) -> Self {
+        Self { database, clock }
+    }
+
+    /// When something is written to a thread: now.
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::from_epoch(self.clock.now())
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.database.read("select 1", values![]).await.map(drop)
+    }
+}
+
+/// An answer within the deadline.
+fn soon<'a, T>(call: impl Future<Output = Result<T, StoreError>> + Send + 'a) -> Answer<'a, T> {
+    Box::pin(async move {
+        let late = |_| Err(StoreError(format!("no answer within {} s", DEADLINE.as_secs())));
+        tokio::time::timeout(DEADLINE, call).await.unwrap_or_else(late)
+    })
+}
+
+/// What a column of JSON says.
+pub(super) fn read_json<T: DeserializeOwned>(row: &Row, column: usize) -> Result<T, StoreError> {
+    Ok(serde_json::from_str(&row.text(column)?)?)
+}
+
+/// A page of JSON, from one row more than it holds: that one says whether something follows.
+pub(super) fn read_page<T: DeserializeOwned>(
+    rows: &[Row],
+    query: &PageQuery,
+    id: impl Fn(&T) -> &Id,
+) -> Result<Page<T>, StoreError> {
+    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
+    let data: Vec<T> = rows.iter().take(limit).map(|row| read_json(row, 0)).collect::<Result<_, _>>()?;
+    let has_more = rows.len() > limit;
+    let after = data.last().filter(|_| has_more).map(|last| id(last).clone());
+    Ok(Page { data, has_more, after })
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<serde_json::Error> for StoreError {
+    fn from(error: serde_json::Error) -> Self {
+        Self(format!("JSON: {error}"))
+    }
+}
+
+impl Store for SqlStore {
+    fn create_thread<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread: &'a Thread,
+        first: &'a Item,
+        claim: &'a TurnClaim,
+    ) -> Answer<'a, Claimed> {
+        soon(self.insert_thread(owner, thread, first, claim))
+    }
+
+    fn take_turn<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+        claim: &'a TurnClaim,
+    ) -> Answer<'a, Claimed> {
+        soon(self.claim_turn(owner, thread_id, claim))
+    }
+
+    fn keep_turn<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+        claim: &'a TurnClaim,
+    ) -> Answer<'a, bool> {
+        soon(self.renew_turn(owner, thread_id, claim))
+    }
+
+    fn end_turn<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+        claim: &'a TurnClaim,
+        got_through: bool,
+    ) -> Answer<'a, ()> {
+        soon(self.return_turn(owner, thread_id, claim, got_through))
+    }
+
+    fn thread<'a>(&'a self, owner: &'a Owner, thread_id: &'a str) -> Answer<'a, Option<Thread>> {
+        soon(self.find_thread(owner, thread_id))
+    }
+
+    fn threads<'a>(&'a self, owner: &'a Owner, page: &'a PageQuery) -> Answer<'a, Option<Page<Thread>>> {
+        soon(self.list_threads(owner, page))
+    }
+
+    fn change_thread<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+        change: &'a ThreadChange,
+    ) -> Answer<'a, Option<Thread>> {
+        soon(self.update_thread(owner, thread_id, change))
+    }
+
+    fn delete_thread<'a>(&'a self, owner: &'a Owner, thread_id: &'a str) -> Answer<'a, Option<Vec<Id>>> {
+        soon(self.erase_thread(owner, thread_id))
+    }
+
+    fn item<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+        item_id: &'a str,
+    ) -> Answer<'a, Option<Item>> {
+        soon(self.find_item(owner, thread_id, item_id))
+    }
+
+    fn items<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+        page: &'a PageQuery,
+        audience: Audience,
+    ) -> Answer<'a, Option<Page<Item>>> {
+        soon(self.list_items(owner, thread_id, page, audience))
+    }
+
+    fn save_item<'a>(&'a self, owner: &'a Owner, item: &'a Item) -> Answer<'a, bool> {
+        soon(self.put_item(owner, item))
+    }
+
+    fn remove_items<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+        item_ids: &'a [Id],
+    ) -> Answer<'a, ()> {
+        soon(self.erase_items(owner, thread_id, item_ids))
+    }
+
+    fn replace_after<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+        item_id: &'a str,
+        items: &'a [Item],
+    ) -> Answer<'a, bool> {
+        soon(self.replace_items(owner, thread_id, item_id, items))
+    }
+
+    fn save_feedback<'a>(
+        &'a self,
+        owner: &'a Owner,
+        feedback: &'a Feedback,
+        at: Timestamp,
+    ) -> Answer<'a, bool> {
+        soon(self.put_feedback(owner, feedback, at))
+    }
+
+    fn feedback<'a>(&'a self, owner: &'a Owner, thread_id: &'a str) -> Answer<'a, Vec<(Id, FeedbackKind)>> {
+        soon(self.list_feedback(owner, thread_id))
+    }
+
+    fn save_attachment<'a>(&'a self, owner: &'a Owner, attachment: &'a StoredAttachment) -> Answer<'a, ()> {
+        soon(self.put_attachment(owner, attachment))
+    }
+
+    fn attachment<'a>(
+        &'a self,
+        owner: &'a Owner,
+        attachment_id: &'a str,
+    ) -> Answer<'a, Option<StoredAttachment>> {
+        soon(self.find_attachment(owner, attachment_id))
+    }
+
+    fn linked_attachment<'a>(
+        &'a self,
+        attachment_id: &'a str,
+    ) -> Answer<'a, Option<(Owner, StoredAttachment)>> {
+        soon(self.find_linked_attachment(attachment_id))
+    }
+
+    fn delete_attachment<'a>(&'a self, owner: &'a Owner, attachment_id: &'a str) -> Answer<'a, bool> {
+        soon(self.erase_attachment(owner, attachment_id))
+    }
+
+    fn sweep_attachments(&self, before: Timestamp, limit: u32) -> Answer<'_, Vec<Id>> {
+        soon(self.erase_stray_attachments(before, limit))
+    }
+
+    fn sweep_threads(&self, before: Timestamp, limit: u32) -> Answer<'_, (u64, Vec<Id>)> {
+        soon(self.erase_old_threads(before, limit))
+    }
+
+    fn ping(&self) -> Answer<'_, ()> {
+        soon(self.check())
+    }
+}
