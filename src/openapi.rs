@@ -10,6 +10,7 @@ use utoipa::{Modify, OpenApi};
     info(title = "chatkit-server", description = "A site's ChatKit backend: sessions behind its own sign-in."),
     tags(
         (name = "sessions", description = "Client secrets for ChatKit"),
+        (name = "attachments", description = "The files of messages, in self-hosted mode"),
         (name = "page", description = "What an embedding page needs"),
         (name = "operations", description = "Health and readiness"),
     ),
@@ -39,18 +40,22 @@ impl Modify for Credentials {
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("user_cookie", SecurityScheme::ApiKey(ApiKey::Cookie(own)));
         components.add_security_scheme("user_token", bearer("JWT", "The JWT of the site's signed-in user"));
+        let secret = "The client secret of a session, in self-hosted mode";
+        components.add_security_scheme("client_secret", bearer("JWT", secret));
         components
             .add_security_scheme("service_token", bearer("cks_…", "A server that mints for a user it names"));
         components.add_security_scheme("visitor_cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
 }
 
-/// The whole document as JSON. Bodies are never required: an empty one counts as `{}`.
+/// The whole document as JSON. JSON bodies are never required: an empty one counts as `{}`.
 #[must_use]
 pub fn to_json(mut document: utoipa::openapi::OpenApi) -> String {
     for item in document.paths.paths.values_mut() {
         for operation in [&mut item.post, &mut item.delete].into_iter().flatten() {
-            if let Some(RefOr::T(body)) = &mut operation.request_body {
+            if let Some(RefOr::T(body)) = &mut operation.request_body
+                && body.content.contains_key("application/json")
+            {
                 body.required = Some(Required::False);
             }
         }
