@@ -31,6 +31,7 @@ pub mod app;
 pub mod server;
 pub mod service;
 
+pub mod chatkit;
 pub mod layers;
 pub mod sessions;
 
