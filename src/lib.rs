@@ -9,9 +9,10 @@
 //!    address, and the limit by address.
 //! 2. **Who.** [`auth`] turns a header or a cookie into a caller, or into an error. Then the limit by user ([`limits`]).
 //! 3. **What.** [`extract`] reads a small body whole; [`sessions`] makes sense of it.
-//! 4. **Do.** [`sessions`] asks a [`Mint`](sessions::mint::Mint), which calls OpenAI through [`upstream`], and a
-//!    [`Registry`](sessions::registry::Registry), which knows whose secret is whose: in this process, or in Redis
-//!    through [`redis_link`].
+//! 4. **Do.** [`sessions`] asks a [`Mint`](sessions::mint::Mint), which calls OpenAI through [`upstream`] in hosted mode
+//!    and signs the client secret itself in self-hosted mode, and a [`Registry`](sessions::registry::Registry), which
+//!    knows whose secret is whose: in this process, or in Redis through [`redis_link`]. Whoever then comes with a client
+//!    secret that was signed here passes the [`ChatDoor`](door::ChatDoor).
 //! 5. **Answer.** JSON, or [`error`]: one kind of failure, one status, one shape.
 //!
 //! # What is where

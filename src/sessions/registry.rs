@@ -32,7 +32,7 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 pub struct Session {
     /// The fingerprint of the user's id.
     pub user: Fingerprint,
-    /// OpenAI's id of the session, with which it is cancelled.
+    /// The mint's id of the session, with which it is cancelled.
     pub id: Box<str>,
     /// The end of its life in Unix seconds; from that second on it is forgotten.
     pub ends_at: u64,
@@ -46,7 +46,7 @@ pub trait Registry: Send + Sync + std::fmt::Debug {
     /// The live session of a secret, if it is known.
     fn find(&self, secret: Fingerprint) -> BoxFuture<'_, Option<Session>>;
 
-    /// The live sessions of a user: the fingerprint of each secret and OpenAI's id.
+    /// The live sessions of a user: the fingerprint of each secret and the mint's id.
     fn of_user(&self, user: Fingerprint) -> BoxFuture<'_, Vec<(Fingerprint, Box<str>)>>;
 
     /// Forgets a session that was cancelled.

@@ -54,6 +54,46 @@ fn every_problem_of_the_configuration_is_named_at_once_and_no_value_is_printed()
 }
 
 #[test]
+fn every_problem_of_self_hosted_mode_and_of_its_agents_is_named_at_once() {
+    let folder = TempFolder::new("agents");
+    let toml = "default = \"canary-1\"\n[agents.a]\nmodle = \"canary-2\"\ninstructions = \"x\"\ninstructions_file = \"y\"\n\
+                [[agents.a.tools]]\ntype = \"canary-3\"\n";
+    let path = folder.write("agents.toml", toml);
+    let vars = [
+        ("OPENAI_API_KEY", ""),
+        ("DATABASE_URL", "mysql://canary-4"),
+        ("CHATKIT_SIGNING_KEY", "canary-5"),
+        ("CHATKIT_SESSION_TTL_SECONDS", "59"),
+        ("CHATKIT_MODEL_API", "canary-6"),
+        ("CHATKIT_UPLOAD_MAX_BYTES", "canary-7"),
+        ("CHATKIT_FILE_UPLOAD", "canary-8"),
+        ("CHATKIT_HISTORY", "canary-9"),
+        ("CHATKIT_THREAD_TITLES", "canary-10"),
+        ("CHATKIT_RETENTION_DAYS", "canary-11"),
+        ("CHATKIT_ON_DISCONNECT", "canary-12"),
+        ("CHATKIT_DOMAIN_KEY", "canary 13"),
+        ("CHATKIT_AGENTS", &path),
+        ("JWT_SECRET", "canary-14"),
+    ];
+    let (code, out, err) = run(&["serve"], &[&vars[..], &[("CHATKIT_MODE", "self-hosted")]].concat());
+    assert_eq!((code, out.as_str()), (2, ""));
+    for (name, _) in vars {
+        assert!(err.lines().any(|line| line.contains(&format!("{name}:"))), "{name} is named in:\n{err}");
+    }
+    for place in [
+        "default",
+        "agents.a.model",
+        "agents.a.modle",
+        "agents.a.instructions_file",
+        "agents.a.tools[1].type",
+    ] {
+        assert!(err.contains(&format!("CHATKIT_AGENTS: `{place}`")), "{place} is named in:\n{err}");
+    }
+    assert!(!err.contains("canary") && !err.contains("warning"), "no value is printed:\n{err}");
+    assert_eq!(err.lines().count(), vars.len() + 4, "{err}");
+}
+
+#[test]
 fn a_variable_that_two_subjects_read_is_one_problem() {
     let (code, _, err) = run(&["serve"], &[HOSTED, &[("HTTPS_PROXY", "ftp://proxy.example")]].concat());
     assert_eq!((code, err.lines().count()), (2, 1), "{err}");
@@ -329,10 +369,11 @@ fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-struct TempFolder(std::path::PathBuf);
+/// A folder for one test, by a name that no other test has.
+pub(crate) struct TempFolder(std::path::PathBuf);
 
 impl TempFolder {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!(
             "chatkit-test-{name}-{}-{}",
             std::process::id(),
@@ -342,7 +383,7 @@ impl TempFolder {
         Self(path)
     }
 
-    fn write(&self, name: &str, text: &str) -> String {
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
         let path = self.0.join(name);
         std::fs::write(&path, text).expect("a file");
         path.to_str().expect("a UTF-8 path").to_owned()

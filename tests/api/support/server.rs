@@ -22,6 +22,20 @@ pub(crate) const API_KEY: &str = "sk-canary-key-3f9c2a";
 pub(crate) const HOSTED: &[(&str, &str)] =
     &[("OPENAI_API_KEY", API_KEY), ("CHATKIT_WORKFLOW_ID", "wf_default"), ("JWT_SECRET", JWT_SECRET)];
 
+/// The key that signs client secrets.
+pub(crate) const SIGNING_KEY: &str = "a-key-of-ours-that-signs-client-secrets-and-nothing-else";
+
+/// What a self-hosted server needs. Its model is nowhere.
+pub(crate) const SELF_HOSTED: &[(&str, &str)] = &[
+    ("CHATKIT_MODE", "self-hosted"),
+    ("OPENAI_API_KEY", API_KEY),
+    ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"),
+    ("CHATKIT_MODEL", "gpt-5.1"),
+    ("CHATKIT_SIGNING_KEY", SIGNING_KEY),
+    ("DATABASE_URL", "sqlite::memory:"),
+    ("JWT_SECRET", JWT_SECRET),
+];
+
 /// A command of the binary with no variables but these, in an empty folder.
 pub(crate) fn command(args: &[&str], vars: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatkit-server"));
@@ -55,8 +69,16 @@ struct Collected {
 impl TestServer {
     /// Starts `serve` with [`HOSTED`] and these variables, and waits until it listens.
     pub(crate) fn hosted(upstream: &str, vars: &[(&str, &str)]) -> Self {
-        let mut all = HOSTED.to_vec();
-        all.push(("CHATKIT_API_BASE", upstream));
+        Self::serve(&[HOSTED, &[("CHATKIT_API_BASE", upstream)]].concat(), vars)
+    }
+
+    /// Starts `serve` with [`SELF_HOSTED`] and these variables, and waits until it listens.
+    pub(crate) fn self_hosted(vars: &[(&str, &str)]) -> Self {
+        Self::serve(SELF_HOSTED, vars)
+    }
+
+    fn serve(least: &[(&str, &str)], vars: &[(&str, &str)]) -> Self {
+        let mut all = least.to_vec();
         all.retain(|(name, _)| !vars.iter().any(|(other, _)| other == name));
         all.extend_from_slice(vars);
         Self::start(&["serve"], &all)

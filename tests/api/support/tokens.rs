@@ -26,7 +26,11 @@ pub(crate) fn signed(claims: &Value) -> String {
 /// A token with this header and these claims, signed by HS256 with this key.
 pub(crate) fn signed_with(header: &Value, claims: &Value, key: &str) -> String {
     let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
-    let message = format!("{}.{}", part(header), part(claims));
+    signed_message(&format!("{}.{}", part(header), part(claims)), key)
+}
+
+/// Header and claims that are encoded already, and their signature by HS256 with this key.
+pub(crate) fn signed_message(message: &str, key: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
     let signature = hmac::sign(&key, message.as_bytes());
     format!("{message}.{}", BASE64URL_NOPAD.encode(signature.as_ref()))
