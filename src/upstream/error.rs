@@ -34,22 +34,39 @@ pub enum Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Defect {
     /// Redirects are not followed: they would carry the key to another host.
-    #[error("a redirect, which is not followed (is CHATKIT_API_BASE right?)")]
+    #[error("a redirect, which is not followed (is CHATKIT_API_BASE, or OPENAI_BASE_URL, right?)")]
     Redirect,
     /// The body is over 1 MiB.
     #[error("an answer of more than 1 MiB")]
     TooLarge,
     /// The body is no JSON, or no object.
-    #[error("an answer that is not a JSON object (is CHATKIT_API_BASE right?)")]
+    #[error("an answer that is not a JSON object (is CHATKIT_API_BASE, or OPENAI_BASE_URL, right?)")]
     NotJson,
     /// The body is a JSON object without a `client_secret`.
     #[error("an answer without a client secret")]
     NoClientSecret,
+    /// Nothing was sent: the key holds what a header can't.
+    #[error("the API key can't stand in a header")]
+    Key,
+    /// The answer to a recording is a JSON object without a `text`.
+    #[error("an answer without a text")]
+    NoText,
+}
+
+/// Which of the two sides of us an upstream is: what a status usually means depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Api {
+    /// OpenAI's ChatKit API, in hosted mode.
+    ChatKit,
+    /// A server that runs models: OpenAI's, or one that speaks like it.
+    Model,
 }
 
 /// What OpenAI said with an error status, cut short and with secrets taken out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
+    /// Who refused.
+    pub api: Api,
     /// The status of the answer.
     pub status: StatusCode,
     /// OpenAI's id of the request, from `x-request-id`.
@@ -76,9 +93,15 @@ impl Detail {
     /// out wherever it stands.
     #[must_use]
     pub fn read(body: &[u8], own_key: &str) -> Self {
-        let Ok(body) = serde_json::from_slice::<Value>(body) else { return Self::default() };
-        let error = match &body {
-            Value::Object(fields) => fields.get("error").filter(|error| !error.is_null()).unwrap_or(&body),
+        serde_json::from_slice::<Value>(body)
+            .map_or_else(|_| Self::default(), |body| Self::of(&body, own_key))
+    }
+
+    /// The same of a body that has been parsed, or of an event in a stream; `error_type` and `error_message`, which some
+    /// hosts of vLLM send, count too.
+    pub(super) fn of(body: &Value, own_key: &str) -> Self {
+        let error = match body {
+            Value::Object(fields) => fields.get("error").filter(|error| !error.is_null()).unwrap_or(body),
             other => other,
         };
         let field = |name: &str, cap| match error.get(name)? {
@@ -91,9 +114,9 @@ impl Detail {
                 Self { message: Some(sanitise(text, own_key, MESSAGE_CAP)), ..Self::default() }
             }
             _ => Self {
-                r#type: field("type", LABEL_CAP),
+                r#type: field("error_type", LABEL_CAP).or_else(|| field("type", LABEL_CAP)),
                 code: field("code", LABEL_CAP),
-                message: field("message", MESSAGE_CAP),
+                message: field("message", MESSAGE_CAP).or_else(|| field("error_message", MESSAGE_CAP)),
             },
         }
     }
@@ -127,6 +150,27 @@ impl Refusal {
 
     /// What the status usually means here, for whoever reads the log.
     fn usual_meaning(&self) -> Option<&'static str> {
+        match self.api {
+            Api::ChatKit => self.meaning_of_chatkit(),
+            Api::Model => self.meaning_of_a_model(),
+        }
+    }
+
+    fn meaning_of_a_model(&self) -> Option<&'static str> {
+        Some(match (self.status.as_u16(), self.kind()) {
+            (401, _) => "the key for this model is wrong, or has been revoked",
+            (403, _) => "the key may not use this model, or not from this address or country",
+            (404, _) => {
+                "the model's name is wrong, the key's project may not use it, \
+                 or the server has no such endpoint (OPENAI_BASE_URL, CHATKIT_MODEL_API)"
+            }
+            (413, _) => "the thread's attachments are more than the server takes",
+            (_, Kind::UpstreamQuotaExhausted) => "the credit or the spending limit of the account is used up",
+            _ => return None,
+        })
+    }
+
+    fn meaning_of_chatkit(&self) -> Option<&'static str> {
         Some(match (self.status.as_u16(), self.kind()) {
             (401, _) => "OPENAI_API_KEY is wrong, or has been revoked",
             (403, _) => "the key may not use ChatKit, or not from this address or country",
@@ -169,6 +213,7 @@ impl Error {
             Self::Timeout => Kind::UpstreamTimeout,
             Self::Unreachable(_) => Kind::UpstreamUnavailable,
             Self::Refused(refusal) => refusal.kind(),
+            Self::Invalid(Defect::Key) => Kind::UpstreamAuthFailed,
             Self::Invalid(_) => Kind::UpstreamInvalidResponse,
         }
     }
@@ -264,6 +309,7 @@ mod tests {
         let body =
             br#"{"error":{"message":"Workflow with id 'wf_1' not found.","type":"invalid_request_error"}}"#;
         let refusal = Refusal {
+            api: Api::ChatKit,
             status: StatusCode::NOT_FOUND,
             request_id: Some("req_1".into()),
             retry_after: None,

@@ -11,7 +11,8 @@ use serde_json::Value;
 use url::Url;
 
 use super::error::{Defect, Error};
-use super::http::{Call, Client, Post};
+use super::http::{Client, Post};
+use super::link::Call;
 use crate::config::env::Secret;
 
 /// The session endpoints of one upstream.

@@ -1,0 +1,188 @@
+//! How does an answer arrive? [`ModelStream`] is pulled: nothing is read from the model unless its next event is asked for,
+//! and dropping it closes the connection, which ends the generation there.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::error::{ModelError, ModelErrorKind, Trouble};
+use super::event::ModelEvent;
+use crate::config::env::Secret;
+use crate::upstream::link::text_of;
+use crate::upstream::sse::Parser;
+
+/// The largest single event: the ones that carry images reach megabytes.
+const EVENT_CAP: usize = 16 * 1024 * 1024;
+/// No answer is as large as this, so more is a server gone wild.
+const ANSWER_CAP: usize = 256 * 1024 * 1024;
+/// How long a server may take to say what an answer took, after the answer itself is whole.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// An adapter's half of a stream: what its frames mean.
+pub(in crate::upstream) trait Reader: Send {
+    /// Understands one frame and adds what it means to `events`. What was added before trouble still counts.
+    fn read(
+        &mut self,
+        name: &str,
+        data: &str,
+        events: &mut VecDeque<ModelEvent>,
+    ) -> Result<Progress, Trouble>;
+
+    /// The stream has ended. Whether the answer had ended before; if so, it adds what closes it.
+    fn end(&mut self, events: &mut VecDeque<ModelEvent>) -> bool;
+}
+
+/// How far an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::upstream) enum Progress {
+    /// In the middle.
+    Going,
+    /// Everything was said, and something may follow that is good to know.
+    Said,
+    /// Over: the last event is there.
+    Complete,
+}
+
+/// The answer of a model, event by event.
+#[expect(missing_debug_implementations, reason = "it holds the API key")]
+pub struct ModelStream {
+    /// None when the connection is given up.
+    response: Option<reqwest::Response>,
+    parser: Parser,
+    reader: Box<dyn Reader>,
+    progress: Progress,
+    ready: VecDeque<ModelEvent>,
+    /// What follows the events that are ready.
+    failure: Option<ModelError>,
+    received: usize,
+    idle: Duration,
+    own_key: Option<Secret>,
+    request_id: Option<Box<str>>,
+}
+
+impl ModelStream {
+    pub(super) fn new(
+        response: reqwest::Response,
+        reader: Box<dyn Reader>,
+        idle: Duration,
+        own_key: Option<Secret>,
+        request_id: Option<Box<str>>,
+    ) -> Self {
+        Self {
+            response: Some(response),
+            parser: Parser::new(EVENT_CAP),
+            reader,
+            progress: Progress::Going,
+            ready: VecDeque::new(),
+            failure: None,
+            received: 0,
+            idle,
+            own_key,
+            request_id,
+        }
+    }
+
+    /// The server's id of the request, if it gave one.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
+    /// The next event; none after [`ModelEvent::Completed`] or an error, one of which always comes. It may be cancelled:
+    /// nothing is lost.
+    pub async fn next(&mut self) -> Option<Result<ModelEvent, ModelError>> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(Ok(event));
+            }
+            if let Some(error) = self.failure.take() {
+                return Some(Err(error.with_request_id(self.request_id.clone())));
+            }
+            self.response.as_ref()?;
+            if !self.read_frame() {
+                self.receive().await;
+            }
+        }
+    }
+
+    /// Understands one frame of what has arrived. Whether there was one.
+    fn read_frame(&mut self) -> bool {
+        let frame = match self.parser.next() {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return false,
+            Err(too_large) => {
+                self.fail(ModelError::new(ModelErrorKind::BadFrame, too_large.to_string()));
+                return true;
+            }
+        };
+        let read = self.reader.read(frame.name, &frame.data, &mut self.ready);
+        self.went(read);
+        true
+    }
+
+    /// Waits for a piece of the stream, or for its end.
+    async fn receive(&mut self) {
+        let Some(response) = &mut self.response else { return };
+        let patience = if self.progress == Progress::Said { self.idle.min(GRACE) } else { self.idle };
+        let why = match timeout(patience, response.chunk()).await {
+            Ok(Ok(Some(piece))) => {
+                self.received = self.received.saturating_add(piece.len());
+                if self.received > ANSWER_CAP {
+                    let cause = format!("an answer of more than {ANSWER_CAP} bytes");
+                    return self.fail(ModelError::new(ModelErrorKind::BadFrame, cause));
+                }
+                return self.parser.push(piece);
+            }
+            Ok(Ok(None)) => {
+                let cause = "the stream ended before the answer did";
+                ModelError::new(ModelErrorKind::Cut, cause)
+            }
+            Ok(Err(error)) => {
+                let cause = format!("the connection broke before the answer ended: {}", text_of(error));
+                ModelError::new(ModelErrorKind::Cut, cause)
+            }
+            Err(_) => {
+                let cause = format!("nothing came from the model for {} s", patience.as_secs_f64());
+                ModelError::new(ModelErrorKind::Timeout, cause)
+            }
+        };
+        self.end(why);
+    }
+
+    /// The stream is over, for this reason, which is an error unless the answer was over before.
+    fn end(&mut self, why: ModelError) {
+        if let Some(frame) = self.parser.finish() {
+            let read = self.reader.read(frame.name, &frame.data, &mut self.ready);
+            self.went(read);
+        }
+        if self.response.is_some() {
+            if self.reader.end(&mut self.ready) {
+                self.response = None;
+            } else {
+                self.fail(why);
+            }
+        }
+    }
+
+    fn went(&mut self, read: Result<Progress, Trouble>) {
+        match read {
+            Ok(progress) => {
+                self.progress = progress;
+                if progress == Progress::Complete {
+                    self.response = None;
+                }
+            }
+            Err(trouble) => {
+                let own_key = self.own_key.as_ref().map_or("", Secret::expose);
+                let error = ModelError::in_stream(trouble, own_key);
+                self.fail(error);
+            }
+        }
+    }
+
+    fn fail(&mut self, error: ModelError) {
+        self.failure = Some(error);
+        self.response = None;
+    }
+}

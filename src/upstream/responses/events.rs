@@ -1,0 +1,210 @@
+//! What do the events of a Responses stream mean? The type of each is looked at first, and only what is needed of it is
+//! read. Types that are not known, of events and of items, are passed over: the list grows.
+
+use std::collections::VecDeque;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::items::{Item, annotation, message_part};
+use crate::upstream::model::{ItemId, Lenient, ModelEvent, Progress, Reader, Trouble, WireUsage, is_truthy};
+
+/// The reader of one stream.
+#[derive(Debug, Default)]
+pub(in crate::upstream) struct EventReader {
+    /// The last id that was met: nearly always the next one too.
+    last_id: Option<ItemId>,
+}
+
+/// What tells events apart.
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(default, borrow)]
+    r#type: Lenient<'a>,
+    #[serde(default)]
+    error: Value,
+    #[serde(default)]
+    error_type: Value,
+}
+
+/// An event that says more of a text.
+#[derive(Deserialize)]
+struct TextEvent<'a> {
+    #[serde(default, borrow)]
+    item_id: Lenient<'a>,
+    #[serde(default)]
+    content_index: usize,
+    #[serde(default)]
+    summary_index: usize,
+    #[serde(default, borrow)]
+    delta: Lenient<'a>,
+    #[serde(default, borrow)]
+    text: Lenient<'a>,
+}
+
+/// An event about a part of a message.
+#[derive(Deserialize)]
+struct PartEvent<'a> {
+    #[serde(default, borrow)]
+    item_id: Lenient<'a>,
+    #[serde(default)]
+    content_index: usize,
+    #[serde(default)]
+    part: Value,
+    #[serde(default)]
+    annotation: Value,
+}
+
+#[derive(Deserialize)]
+struct ItemEvent<'a> {
+    #[serde(borrow)]
+    item: Item<'a>,
+}
+
+#[derive(Deserialize)]
+struct SketchEvent<'a> {
+    #[serde(default, borrow)]
+    item_id: Lenient<'a>,
+    #[serde(default)]
+    partial_image_index: u64,
+    #[serde(default, borrow)]
+    partial_image_b64: Lenient<'a>,
+}
+
+#[derive(Deserialize)]
+struct CompletedEvent {
+    #[serde(default)]
+    response: Option<Completed>,
+}
+
+#[derive(Deserialize)]
+struct Completed {
+    #[serde(default)]
+    usage: Option<WireUsage>,
+}
+
+impl Reader for EventReader {
+    fn read(
+        &mut self,
+        name: &str,
+        data: &str,
+        events: &mut VecDeque<ModelEvent>,
+    ) -> Result<Progress, Trouble> {
+        if matches!(data.trim(), "" | "[DONE]") {
+            return Ok(Progress::Going);
+        }
+        let head: Head<'_> = parse(data)?;
+        if is_truthy(&head.error) || is_truthy(&head.error_type) {
+            return Err(Trouble::Said(parse(data)?));
+        }
+        let kind = head.r#type.some().unwrap_or(name);
+        match kind {
+            "response.completed" => {
+                let event: CompletedEvent = parse(data)?;
+                let usage = event.response.and_then(|response| response.usage).map(|usage| usage.0);
+                events.push_back(ModelEvent::Completed { usage });
+                return Ok(Progress::Complete);
+            }
+            "error" | "response.failed" | "response.incomplete" => return Err(failure(kind, data)?),
+            _ => {}
+        }
+        events.extend(self.event(kind, data)?);
+        Ok(Progress::Going)
+    }
+
+    fn end(&mut self, _events: &mut VecDeque<ModelEvent>) -> bool {
+        // `response.completed` ends the reading before the stream ends.
+        false
+    }
+}
+
+impl EventReader {
+    /// What an event of this kind means, if it means anything to us.
+    fn event(&mut self, kind: &str, data: &str) -> Result<Option<ModelEvent>, Trouble> {
+        Ok(match kind {
+            "response.output_text.delta"
+            | "response.refusal.delta"
+            | "response.reasoning_summary_text.delta" => self.delta(kind, parse(data)?),
+            "response.output_text.done" => {
+                let TextEvent { item_id, content_index, text, .. } = parse(data)?;
+                let item_id = self.id(&item_id);
+                Some(ModelEvent::TextDone { item_id, content_index, text: text.into_string() })
+            }
+            "response.reasoning_summary_text.done" => {
+                let TextEvent { item_id, summary_index, text, .. } = parse(data)?;
+                let item_id = self.id(&item_id);
+                Some(ModelEvent::ThoughtDone { item_id, summary_index, text: text.into_string() })
+            }
+            "response.content_part.added" => {
+                let PartEvent { item_id, content_index, part, .. } = parse(data)?;
+                let item_id = self.id(&item_id);
+                message_part(&part).map(|part| ModelEvent::PartAdded {
+                    item_id,
+                    content_index,
+                    kind: part.kind,
+                    text: part.text,
+                })
+            }
+            "response.output_text.annotation.added" => {
+                let PartEvent { item_id, content_index, annotation: found, .. } = parse(data)?;
+                let item_id = self.id(&item_id);
+                annotation(&found).map(|annotation| ModelEvent::Annotation {
+                    item_id,
+                    content_index,
+                    annotation,
+                })
+            }
+            "response.output_item.added" => {
+                let ItemEvent { item } = parse(data)?;
+                item.added(self.id(&item.id))
+            }
+            "response.output_item.done" => {
+                let ItemEvent { item } = parse(data)?;
+                let item_id = self.id(&item.id);
+                item.done(item_id)?
+            }
+            "response.image_generation_call.partial_image" => {
+                let SketchEvent { item_id, partial_image_index: index, partial_image_b64 } = parse(data)?;
+                let item_id = self.id(&item_id);
+                Some(ModelEvent::ImagePartial { item_id, index, b64: partial_image_b64.into_string() })
+            }
+            _ => None,
+        })
+    }
+
+    fn delta(&mut self, kind: &str, event: TextEvent<'_>) -> Option<ModelEvent> {
+        event.delta.some()?;
+        let item_id = self.id(&event.item_id);
+        let TextEvent { content_index, summary_index, delta, .. } = event;
+        let delta = delta.into_string();
+        Some(match kind {
+            "response.output_text.delta" => ModelEvent::TextDelta { item_id, content_index, delta },
+            "response.refusal.delta" => ModelEvent::RefusalDelta { item_id, content_index, delta },
+            _ => ModelEvent::ThoughtDelta { item_id, summary_index, delta },
+        })
+    }
+
+    fn id(&mut self, id: &Lenient<'_>) -> ItemId {
+        match &self.last_id {
+            Some(last) if **last == *id.0 => last.clone(),
+            _ => self.last_id.insert((&*id.0).into()).clone(),
+        }
+    }
+}
+
+/// What an event says that ends a stream before its time.
+fn failure(kind: &str, data: &str) -> Result<Trouble, Trouble> {
+    let mut event: Value = parse(data)?;
+    Ok(match kind {
+        "response.incomplete" => {
+            let reason = event.pointer("/response/incomplete_details/reason").and_then(Value::as_str);
+            Trouble::Incomplete(reason.unwrap_or("no reason given").to_owned())
+        }
+        "response.failed" => Trouble::Said(event.get_mut("response").map(Value::take).unwrap_or_default()),
+        _ => Trouble::Said(event),
+    })
+}
+
+fn parse<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, Trouble> {
+    serde_json::from_str(data).map_err(|error| Trouble::Unreadable(error.to_string()))
+}

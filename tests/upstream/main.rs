@@ -1,0 +1,11 @@
+//! Does the way to the model hold? The adapters as a library, against a scripted server of models on a real socket.
+#![cfg(test)]
+
+mod bodies;
+mod completions;
+mod failures;
+mod responses;
+mod server;
+mod streams;
+mod support;
+mod transcriptions;

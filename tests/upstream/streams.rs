@@ -1,0 +1,218 @@
+//! How does a stream behave that is slow, broken into pieces, cut, or not wanted any more?
+
+use std::time::{Duration, Instant};
+
+use chatkit_server::upstream::model::{ModelApi, ModelErrorKind, ModelEvent as E};
+use serde_json::json;
+
+use crate::server::{ModelServer, Reply, Step};
+use crate::support::{PATIENCE, ask, chunks, events_of, frames, read};
+
+const WORDS: &str = "Grüße 👩‍👩‍👧 \u{2028} 日本語";
+
+fn responses_stream() -> String {
+    frames(&[
+        json!({"type": "response.output_text.delta", "item_id": "m", "content_index": 0, "delta": WORDS}),
+        json!({"type": "response.completed", "response": {}}),
+    ])
+}
+
+fn completions_stream() -> String {
+    chunks(&[
+        json!({"choices": [{"index": 0, "delta": {"content": WORDS}}]}),
+        json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
+    ])
+}
+
+fn both() -> [(ModelApi, String); 2] {
+    [(ModelApi::Responses, responses_stream()), (ModelApi::ChatCompletions, completions_stream())]
+}
+
+fn text_of(events: &[E]) -> String {
+    let delta = |event: &E| if let E::TextDelta { delta, .. } = event { Some(delta.clone()) } else { None };
+    events.iter().filter_map(delta).collect()
+}
+
+#[tokio::test]
+async fn pieces_of_any_size_make_the_same_answer() {
+    for (api, stream) in both() {
+        for size in [1, 2, 3, 7, 64] {
+            let pieces = stream.as_bytes().chunks(size).map(|piece| Step::Send(piece.to_vec()));
+            let server = ModelServer::start([Reply::steps(pieces)]).await;
+            let (events, error) = read(ask(&server, api).await.expect("a stream")).await;
+            assert_eq!(error, None, "{api:?}, {size}");
+            assert_eq!(text_of(&events), WORDS, "{api:?}, {size}");
+            assert!(matches!(events.last(), Some(E::Completed { .. })), "{api:?}, {size}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn comments_and_carriage_returns_do_not_matter() {
+    for (api, stream) in both() {
+        let stream = format!("\u{FEFF}: hello\n\n{stream}").replace('\n', "\r\n");
+        let (events, error) = events_of(api, &stream).await;
+        assert_eq!((text_of(&events).as_str(), error), (WORDS, None), "{api:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_last_event_without_its_blank_line_counts() {
+    for (api, stream) in both() {
+        let (events, error) = events_of(api, stream.trim_end()).await;
+        assert_eq!(error, None, "{api:?}");
+        assert!(matches!(events.last(), Some(E::Completed { .. })), "{api:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_or_ends_early_is_an_error_wherever_it_happens() {
+    for (api, stream) in both() {
+        // In the middle of the first frame, of a character, and between the frames.
+        let character = stream.find('ü').expect("it is there") + 1;
+        let between = stream.find("\n\n").expect("two frames") + 2;
+        for end in [0, 10, character, between, between + 20] {
+            for is_cut in [true, false] {
+                let sent = Step::Send(stream.as_bytes()[..end].to_vec());
+                let steps = if is_cut { vec![sent, Step::Cut] } else { vec![sent] };
+                let server = ModelServer::start([Reply::steps(steps)]).await;
+                let (events, error) = read(ask(&server, api).await.expect("a stream")).await;
+                let error = error.unwrap_or_else(|| panic!("{api:?}, {end}: {events:?}"));
+                assert!(error.is_retryable(), "{error}");
+                assert_eq!(error.request_id(), Some("req_1"));
+                // A frame that the end broke off can't be read; the cut comes to the same.
+                assert!(matches!(error.kind(), ModelErrorKind::Cut | ModelErrorKind::BadFrame), "{error}");
+                assert!(!events.iter().any(|event| matches!(event, E::Completed { .. })));
+                let expected = if end < between { "" } else { WORDS };
+                assert_eq!(text_of(&events), expected, "{api:?}, {end}");
+                assert_eq!(server.requests().len(), 1, "nothing is asked again once a stream has begun");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn frames_that_are_no_json_end_the_answer() {
+    for api in [ModelApi::Responses, ModelApi::ChatCompletions] {
+        for frame in ["data: <html>\n\n", "data: {\"type\":\n\n", "data: 5\n\n"] {
+            let (events, error) = events_of(api, frame).await;
+            assert_eq!(events, [], "{frame}");
+            assert_eq!(error.expect("an error").kind(), ModelErrorKind::BadFrame, "{frame}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_without_an_end_is_given_up() {
+    let piece = Step::Send([b"data: ".as_slice(), &[b'x'; 1024 * 1024]].concat());
+    let more = std::iter::repeat_n(Step::Send(vec![b'x'; 1024 * 1024]), 20);
+    let server = ModelServer::start([Reply::steps(std::iter::once(piece).chain(more))]).await;
+    let (_, error) = read(ask(&server, ModelApi::Responses).await.expect("a stream")).await;
+    let error = error.expect("an error");
+    assert_eq!(error.kind(), ModelErrorKind::BadFrame);
+    assert_eq!(error.to_string(), "an event of more than 16777216 bytes, request id req_1");
+}
+
+#[tokio::test]
+async fn an_image_of_megabytes_comes_through() {
+    let image = "A".repeat(8 * 1024 * 1024);
+    let item = json!({"id": "ig_1", "type": "image_generation_call", "result": image});
+    let stream = frames(&[
+        json!({"type": "response.output_item.done", "item": item}),
+        json!({"type": "response.completed", "response": {"output": [item]}}),
+    ]);
+    let (events, error) = events_of(ModelApi::Responses, &stream).await;
+    assert_eq!(error, None);
+    assert!(matches!(&events[0], E::ImageDone { b64, .. } if b64.len() == image.len()));
+}
+
+#[tokio::test]
+async fn silence_is_a_timeout_and_signs_of_life_are_not() {
+    for (api, stream) in both() {
+        let (first, rest) = stream.split_at(stream.find("\n\n").expect("two frames") + 2);
+        let send = |text: &str| Step::Send(text.into());
+        let server = ModelServer::start([Reply::steps([send(first), Step::Hold])]).await;
+        let started = Instant::now();
+        let (events, error) = read(ask(&server, api).await.expect("a stream")).await;
+        assert_eq!(text_of(&events), WORDS, "{api:?}");
+        let error = error.expect("an error");
+        assert_eq!((error.kind(), error.is_retryable()), (ModelErrorKind::Timeout, true));
+        assert!(started.elapsed() >= PATIENCE);
+        server.client_left().await;
+
+        let pause = || Step::Pause(PATIENCE / 2);
+        let alive = std::iter::repeat_with(|| [pause(), send(": alive\n\n")]).take(4).flatten();
+        let steps = std::iter::once(send(first)).chain(alive).chain([pause(), send(rest)]);
+        let server = ModelServer::start([Reply::steps(steps)]).await;
+        let (events, error) = read(ask(&server, api).await.expect("a stream")).await;
+        assert_eq!(error, None, "{api:?}");
+        assert!(matches!(events.last(), Some(E::Completed { .. })), "{api:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_chat_completion_that_was_said_ends_well_though_the_connection_does_not() {
+    for end in [Step::Cut, Step::Hold] {
+        let sent = Step::Send(completions_stream().into());
+        let server = ModelServer::start([Reply::steps([sent, end])]).await;
+        let (events, error) = read(ask(&server, ModelApi::ChatCompletions).await.expect("a stream")).await;
+        assert_eq!(error, None);
+        assert_eq!(events.last(), Some(&E::Completed { usage: None }));
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_there_as_soon_as_it_is_sent() {
+    for (api, stream) in both() {
+        let first = &stream[..stream.find("\n\n").expect("two frames") + 2];
+        let server = ModelServer::start([Reply::steps([Step::Send(first.into()), Step::Hold])]).await;
+        let mut answer = ask(&server, api).await.expect("a stream");
+        let started = Instant::now();
+        loop {
+            let event = answer.next().await.expect("an event").expect("no error");
+            if matches!(event, E::TextDelta { .. }) {
+                break;
+            }
+        }
+        assert!(started.elapsed() < PATIENCE / 2, "{api:?}");
+        drop(answer);
+        server.client_left().await;
+    }
+}
+
+#[tokio::test]
+async fn a_wait_for_the_next_event_may_be_given_up_and_taken_up_again() {
+    for (api, stream) in both() {
+        let pieces = stream.as_bytes().chunks(9);
+        let steps =
+            pieces.flat_map(|piece| [Step::Send(piece.to_vec()), Step::Pause(Duration::from_millis(3))]);
+        let server = ModelServer::start([Reply::steps(steps)]).await;
+        let mut answer = ask(&server, api).await.expect("a stream");
+        let mut events = Vec::new();
+        loop {
+            match tokio::time::timeout(Duration::from_millis(2), answer.next()).await {
+                Ok(Some(event)) => events.push(event.expect("no error")),
+                Ok(None) => break,
+                Err(_) => {}
+            }
+        }
+        assert_eq!(text_of(&events), WORDS, "{api:?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_read_that_is_not_asked_for() {
+    let frame = frames(&[json!({"type": "keepalive", "padding": "x".repeat(64 * 1024)})]);
+    let all = 64 * 1024 * 1024;
+    let steps = std::iter::repeat_n(Step::Send(frame.clone().into()), all / frame.len());
+    let server = ModelServer::start([Reply::steps(steps)]).await;
+    let answer = ask(&server, ModelApi::Responses).await.expect("a stream");
+    // The server writes until the buffers of the sockets are full, and then waits.
+    let mut written = usize::MAX;
+    while written != server.written() {
+        written = server.written();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(written < all / 2, "{written} bytes were written to a client that reads nothing");
+    drop(answer);
+}
