@@ -1,8 +1,8 @@
 //! How do bytes come in? As `multipart/form-data` with one file, straight to disk, within a size and a patience.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_LENGTH, EXPECT};
 use axum::http::request::Parts;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::{Frame, SizeHint};
+use hyper::body::Frame;
 use tokio::time::timeout;
 
 use super::{kind, too_large};
@@ -30,7 +30,7 @@ const FRAME: u64 = 64 * 1024;
 const MOST_WAITING: u64 = 1024 * 1024;
 /// A client that sends too much goes on sending, and many see the answer only when they are done: so much more is read
 /// and thrown away, for so long.
-const MOST_THROWN_AWAY: u64 = 32 * 1024 * 1024;
+const MOST_THROWN_AWAY: usize = 32 * 1024 * 1024;
 const LONGEST_THROWN_AWAY: Duration = Duration::from_secs(10);
 
 /// A file that has come in.
@@ -55,24 +55,34 @@ pub(super) async fn receive(files: &Files, parts: Parts, body: Body, limit: u64)
         throw_away(&parts.headers, body).await;
         return Err(too_large(limit));
     }
+    let body = Shared(Arc::new(Mutex::new(body)));
     let waiting = Arc::new(AtomicU64::new(0));
-    let most = usize::try_from(limit.saturating_add(MOST_THROWN_AWAY)).unwrap_or(usize::MAX);
-    let paced = Paced { body: Limited::new(body, most), rested: true, waiting: Arc::clone(&waiting) };
+    let paced = Paced { body: body.clone(), rested: true, waiting: Arc::clone(&waiting) };
     let request = Request::from_parts(parts, Body::new(paced));
-    let multipart = Multipart::from_request(request, &()).await.map_err(|rejection| {
-        let message = "Send the file as `multipart/form-data`, in the field `file`.";
-        Error::new(Kind::UnsupportedMediaType, message).because(rejection)
-    })?;
-    let reading = Form { multipart, files, waiting: &waiting, limit }.read();
-    timeout(LONGEST, reading).await.map_err(|_| too_slow("The file took over an hour to arrive."))?
+    let reading = async {
+        let multipart = Multipart::from_request(request, &()).await.map_err(|rejection| {
+            let message = "Send the file as `multipart/form-data`, in the field `file`.";
+            Error::new(Kind::UnsupportedMediaType, message).because(rejection)
+        })?;
+        Form { multipart, files, waiting: &waiting, limit }.read().await
+    };
+    let late = |_| Err(too_slow("The file took over an hour to arrive."));
+    let outcome = timeout(LONGEST, reading).await.unwrap_or_else(late);
+    if outcome.as_ref().is_err_and(|refusal| refusal.kind() != Kind::RequestTimeout) {
+        read_on(body).await;
+    }
+    outcome
 }
 
 /// Reads what a refused client still sends, as far as it makes sense. One that waits for a `100 Continue` sends nothing.
 pub(super) async fn throw_away(headers: &HeaderMap, body: Body) {
-    if headers.contains_key(EXPECT) {
-        return;
+    if !headers.contains_key(EXPECT) {
+        read_on(body).await;
     }
-    let mut body = Limited::new(body, usize::try_from(MOST_THROWN_AWAY).unwrap_or(usize::MAX));
+}
+
+async fn read_on(body: impl HttpBody<Data = Bytes, Error = axum::Error> + Unpin) {
+    let mut body = Limited::new(body, MOST_THROWN_AWAY);
     let reading = async { while let Some(Ok(_)) = body.frame().await {} };
     // Whether it comes to an end does not matter.
     let _ = timeout(LONGEST_THROWN_AWAY, reading).await;
@@ -89,6 +99,7 @@ struct Form<'a> {
 impl Form<'_> {
     async fn read(mut self) -> Result<Received, Error> {
         let mut received = None;
+        let mut skipped = 0;
         while let Some(mut field) = patiently(self.multipart.next_field()).await? {
             let is_file = field.name() == Some("file");
             if is_file && received.is_some() {
@@ -97,7 +108,7 @@ impl Form<'_> {
             if is_file {
                 received = Some(save(&mut field, self.files, self.waiting, self.limit).await?);
             } else {
-                skip(&mut field, self.waiting).await?;
+                skip(&mut field, self.waiting, &mut skipped).await?;
             }
         }
         received.ok_or_else(|| Error::invalid("The form has no field `file`."))
@@ -120,9 +131,6 @@ async fn save(
     while let Some(chunk) = next_chunk(field, waiting).await? {
         received.size += chunk.len() as u64;
         if received.size > limit {
-            let rest = async { while let Ok(Some(_)) = next_chunk(field, waiting).await {} };
-            // Whether it comes to an end does not matter.
-            let _ = timeout(LONGEST_THROWN_AWAY, rest).await;
             return Err(too_large(limit));
         }
         let wanted = kind::HEAD - received.head.len();
@@ -133,12 +141,11 @@ async fn save(
 }
 
 /// Reads a field that is not asked for.
-async fn skip(field: &mut Field<'_>, waiting: &AtomicU64) -> Result<(), Error> {
-    let mut size = 0;
+async fn skip(field: &mut Field<'_>, waiting: &AtomicU64, skipped: &mut u64) -> Result<(), Error> {
     while let Some(chunk) = next_chunk(field, waiting).await? {
-        size += chunk.len() as u64;
-        if size > FRAME {
-            return Err(Error::invalid("The form has a field besides `file` that is over 64 KiB."));
+        *skipped += chunk.len() as u64;
+        if *skipped > FRAME {
+            return Err(Error::invalid("What the form has besides `file` is over 64 KiB."));
         }
     }
     Ok(())
@@ -170,14 +177,14 @@ fn too_slow(message: &'static str) -> Error {
 /// A body that gives one chunk at a time: the reader of forms takes all that it can get before it hands on anything. When
 /// too much waits there (a head of a field that never ends), the body fails.
 struct Paced {
-    body: Limited<Body>,
+    body: Shared,
     rested: bool,
     waiting: Arc<AtomicU64>,
 }
 
 impl HttpBody for Paced {
     type Data = Bytes;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Error = axum::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
@@ -192,17 +199,27 @@ impl HttpBody for Paced {
             self.rested = false;
             let added = frame.data_ref().map_or(0, Bytes::len) as u64;
             if self.waiting.fetch_add(added, Ordering::Relaxed) + added > MOST_WAITING {
-                return Poll::Ready(Some(Err("too much of the form can't be made sense of".into())));
+                let error = axum::Error::new("too much of the form can't be made sense of");
+                return Poll::Ready(Some(Err(error)));
             }
         }
         Poll::Ready(frame)
     }
+}
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
+/// A body that is still there when its reader is done with it.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<Body>>);
 
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+impl HttpBody for Shared {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Pin::new(&mut *body).poll_frame(cx)
     }
 }
