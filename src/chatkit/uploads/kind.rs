@@ -123,7 +123,9 @@ mod tests {
 
     #[test]
     fn what_is_said_to_be_an_image_and_is_none_is_refused() {
-        for head in [&b"<html><script>alert(1)</script>"[..], b"GIF is a format", b"%PDF-1.7", b"", b"RIFF"] {
+        for head in
+            [&b"<html><script>alert(1)</script>"[..], b"GIF is a format", b"%PDF-1.7", b"", b"abcdefghWEBP"]
+        {
             for declared in ["image/png", "image/gif", "image/bmp"] {
                 let refused = of_content(head, declared).unwrap_err();
                 assert_eq!(refused.kind(), Kind::UnsupportedMediaType, "{declared}");
