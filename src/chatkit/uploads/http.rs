@@ -281,3 +281,32 @@ fn missing() -> Error {
 fn already_there() -> Error {
     Error::new(Kind::Conflict, "This attachment has its bytes already. Create another one.")
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use utoipa::OpenApi;
+
+    use super::*;
+
+    #[derive(OpenApi)]
+    #[openapi(paths(upload, download), components(schemas(ErrorBody)))]
+    struct Endpoints;
+
+    #[test]
+    fn the_document_asks_for_a_form_with_a_file_and_lets_a_link_do_without_a_credential() {
+        let document = crate::openapi::to_json(Endpoints::openapi());
+        let document: Value = serde_json::from_str(&document).unwrap();
+        let upload = &document["paths"]["/api/chatkit/upload"]["post"];
+        assert_eq!(upload["requestBody"]["required"], true, "{upload}");
+        let form = &upload["requestBody"]["content"]["multipart/form-data"]["schema"]["$ref"];
+        let form = document.pointer(form.as_str().unwrap().trim_start_matches('#')).unwrap();
+        assert_eq!(form["required"], serde_json::json!(["file"]));
+        let answer = &upload["responses"]["200"]["content"]["application/json"]["schema"]["$ref"];
+        assert_eq!(answer, "#/components/schemas/Attachment");
+        let download = &document["paths"]["/api/chatkit/attachments/{id}"]["get"];
+        for operation in [upload, download] {
+            assert_eq!(operation["security"][0], serde_json::json!({}), "{operation}");
+        }
+    }
+}
