@@ -1,7 +1,8 @@
 //! The service as a part of another program: `cargo run --example embed`.
 
 use chatkit_server::config::Config;
-use chatkit_server::{lifecycle, service::Service};
+use chatkit_server::lifecycle;
+use chatkit_server::service::{Own, Service};
 
 #[tokio::main]
 #[expect(clippy::print_stderr, reason = "an example talks to the one who runs it")]
@@ -14,7 +15,7 @@ async fn main() -> anyhow::Result<()> {
         _ => None,
     })
     .map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
-    let service = Service::bind(config, None).await?;
+    let service = Service::bind(config, Own::default()).await?;
     eprintln!("http://{}", service.local_addr());
     service.run(lifecycle::signals()?).await;
     Ok(())

@@ -21,9 +21,9 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::chatkit::http::{self as chatkit, ChatDesk};
 use crate::chatkit::links::Base;
 use crate::dev::DevTokens;
-use crate::door::ChatDoor;
 use crate::error::{Error, ErrorBody, Kind};
 use crate::extract::Json;
 use crate::layers::cors::Cors;
@@ -44,8 +44,8 @@ use crate::telemetry::metrics::Metrics;
 pub struct App {
     /// Sessions, limits, and who may come in.
     pub desk: Arc<Desk>,
-    /// Who may chat, in self-hosted mode.
-    pub chat_door: Option<Arc<ChatDoor>>,
+    /// The chat, in self-hosted mode.
+    pub chat: Option<Arc<ChatDesk>>,
     /// How many may be in at once.
     pub shed: Shed,
     /// What is counted.
@@ -167,8 +167,10 @@ impl Service<Request> for Inside {
 
 /// Every route.
 fn routes(app: &Arc<App>) -> Router {
+    let chat = app.chat.clone().map(chatkit::router).unwrap_or_default();
     let (api, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .merge(sessions::router(Arc::clone(&app.desk)))
+        .merge(chat)
         .merge(
             OpenApiRouter::new()
                 .routes(routes!(public_config))
@@ -273,10 +275,15 @@ async fn readyz(State(app): State<Arc<App>>) -> Result<Json<Health>, Error> {
     if app.shed.lifecycle.is_draining() {
         return Err(Error::new(Kind::ShuttingDown, "The service is shutting down."));
     }
-    match app.desk.door.authenticator.not_ready() {
-        Some(missing) => Err(Error::new(Kind::NotReady, missing)),
-        None => Ok(Json(Health { status: "ready" })),
+    if let Some(missing) = app.desk.door.authenticator.not_ready() {
+        return Err(Error::new(Kind::NotReady, missing));
     }
+    if let Some(desk) = &app.chat
+        && let Err(error) = desk.chat.store.ping().await
+    {
+        return Err(Error::new(Kind::NotReady, "The database does not answer.").because(error));
+    }
+    Ok(Json(Health { status: "ready" }))
 }
 
 /// How the service is.

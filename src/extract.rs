@@ -8,7 +8,8 @@ use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::BytesMut;
+use http_body_util::BodyExt;
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -33,26 +34,64 @@ impl<S: Sync> FromRequest<S> for JsonBytes {
     }
 }
 
+/// How large a body may be.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimits {
+    /// At most so many bytes.
+    pub most: usize,
+    /// More, if the beginning of the body says that it may have them.
+    pub exception: Option<Exception>,
+}
+
+/// A larger limit, and what the beginning of a body must be like for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Exception {
+    /// At most so many bytes.
+    pub most: usize,
+    /// Whether a body that begins so may have them.
+    pub fits: fn(&[u8]) -> bool,
+}
+
+impl BodyLimits {
+    /// The refusal of a larger body.
+    #[must_use]
+    pub fn too_large(self) -> Error {
+        let kibibytes = self.most / 1024;
+        let message = format!("The body is over {kibibytes} KiB. Send only the fields that are documented.");
+        Error::new(Kind::BodyTooLarge, message)
+    }
+
+    /// Whether a body that is so long already may go on.
+    fn allow(self, beginning: &[u8], length: usize, is_excepted: &mut Option<bool>) -> bool {
+        let Some(Exception { most, fits }) = self.exception else { return length <= self.most };
+        length <= self.most || (length <= most && *is_excepted.get_or_insert_with(|| fits(beginning)))
+    }
+}
+
 /// Reads a body that must be empty or JSON: whole, up to 64 KiB, within 30 seconds.
 ///
 /// # Errors
 /// `body_too_large`, `unsupported_media_type`, `request_timeout`, and `invalid_request` for a body that breaks off.
 pub async fn read_json(headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
+    read_body(headers, body, BodyLimits { most: MAX_BODY, exception: None }).await
+}
+
+/// Like [`read_json`], with limits of the caller's.
+///
+/// # Errors
+/// As for [`read_json`].
+pub async fn read_body(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Bytes, Error> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|length: usize| length > MAX_BODY) {
-        return Err(too_large());
+    let most = limits.exception.map_or(limits.most, |exception| exception.most);
+    if announced.is_some_and(|length: usize| length > most) {
+        return Err(limits.too_large());
     }
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
-    let body = match timeout(BODY_DEADLINE, Limited::new(body, MAX_BODY).collect()).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if is_length_limit(&*error) => return Err(too_large()),
-        Ok(Err(error)) => {
-            return Err(Error::new(Kind::InvalidRequest, "The body broke off. Send it again.").because(error));
-        }
-        Err(_) => return Err(Error::new(Kind::RequestTimeout, "The body took over 30 seconds to arrive.")),
-    };
+    let body = timeout(BODY_DEADLINE, collect(body, limits)).await.unwrap_or_else(|_| {
+        Err(Error::new(Kind::RequestTimeout, "The body took over 30 seconds to arrive."))
+    })?;
     if !body.is_empty() && !is_json(headers) {
         let message = "Send the body as JSON, with `Content-Type: application/json`.";
         return Err(Error::new(Kind::UnsupportedMediaType, message));
@@ -60,12 +99,19 @@ pub async fn read_json(headers: &HeaderMap, body: Body) -> Result<Bytes, Error> 
     Ok(body)
 }
 
-fn too_large() -> Error {
-    Error::new(Kind::BodyTooLarge, "The body is over 64 KiB. Send only the fields that are documented.")
-}
-
-fn is_length_limit(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<LengthLimitError>())
+async fn collect(mut body: Body, limits: BodyLimits) -> Result<Bytes, Error> {
+    let mut collected = BytesMut::new();
+    let mut is_excepted = None;
+    while let Some(frame) = body.frame().await {
+        let broke_off = "The body broke off. Send it again.";
+        let frame = frame.map_err(|error| Error::new(Kind::InvalidRequest, broke_off).because(error))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if !limits.allow(&collected, collected.len() + data.len(), &mut is_excepted) {
+            return Err(limits.too_large());
+        }
+        collected.extend_from_slice(&data);
+    }
+    Ok(collected.freeze())
 }
 
 /// `application/json`, in any case and with any parameters.

@@ -6,11 +6,16 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// How long before the end of the grace what is still under way is told to end; a quarter of a short grace.
+const GOODBYE: Duration = Duration::from_secs(2);
+
 /// What is under way, and the signals that end it. Cloning shares it.
 #[derive(Debug, Clone, Default)]
 pub struct Lifecycle {
     /// Cancelled when a shutdown begins: new requests are refused.
     draining: CancellationToken,
+    /// Cancelled when the grace is nearly over: streams say goodbye while they can.
+    closing: CancellationToken,
     /// Cancelled when the last request is done: listeners, timers and idle connections end.
     stopping: CancellationToken,
     requests: TaskTracker,
@@ -43,6 +48,12 @@ impl Lifecycle {
         self.draining.is_cancelled()
     }
 
+    /// Cancelled when what is under way should come to an end of its own, because the grace is nearly over.
+    #[must_use]
+    pub fn closing(&self) -> &CancellationToken {
+        &self.closing
+    }
+
     /// Cancelled when listeners, timers and idle connections should end.
     #[must_use]
     pub fn stopping(&self) -> &CancellationToken {
@@ -59,8 +70,14 @@ impl Lifecycle {
         signal().await;
         self.draining.cancel();
         tracing::info!(open_requests = self.requests.len(), grace_seconds = grace.as_secs(), "shutting down");
+        let goodbye = async {
+            tokio::time::sleep(grace - GOODBYE.min(grace / 4)).await;
+            self.closing.cancel();
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
             () = self.finish() => true,
+            () = goodbye => false,
             () = tokio::time::sleep(grace) => {
                 tracing::warn!(open_requests = self.requests.len(), "the grace is over");
                 false

@@ -22,6 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 
 use crate::error::{self, Error, Kind};
@@ -30,6 +31,9 @@ use crate::lifecycle::Lifecycle;
 
 /// How long a request's head may take, and how long an idle connection is kept.
 const HEAD_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a client may take nothing of its answer.
+const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long the goodbye to a client whose head took too long may take.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
@@ -113,6 +117,9 @@ async fn connection<A, F>(
     // Answers are small and complete; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
     let head_began = Arc::new(AtomicBool::new(false));
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_DEADLINE));
+    let stream = Box::pin(stream);
     let mut io = TokioIo::new(Watched { stream, head_began: Arc::clone(&head_began) });
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
@@ -144,7 +151,7 @@ async fn connection<A, F>(
 }
 
 /// Answers a head that began and did not end in time: hyper says nothing then, it only closes.
-async fn refuse_slow_head(stream: &mut TcpStream) -> io::Result<()> {
+async fn refuse_slow_head(stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
     let id = new_request_id();
     let request_id = id.to_str().unwrap_or_default();
     tracing::info!(status = 408, request_id, error = "request_timeout", "request");
@@ -164,7 +171,7 @@ async fn refuse_slow_head(stream: &mut TcpStream) -> io::Result<()> {
 /// A stream that knows whether something was read since it was last written to: a head that began and was not answered.
 #[derive(Debug)]
 struct Watched {
-    stream: TcpStream,
+    stream: Pin<Box<TimeoutStream<TcpStream>>>,
     head_began: Arc<AtomicBool>,
 }
 
@@ -175,7 +182,7 @@ impl AsyncRead for Watched {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        let read = self.stream.as_mut().poll_read(cx, buf);
         if buf.filled().len() > before {
             self.head_began.store(true, Ordering::Relaxed);
         }
@@ -186,7 +193,7 @@ impl AsyncRead for Watched {
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.head_began.store(false, Ordering::Relaxed);
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        self.stream.as_mut().poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -195,7 +202,7 @@ impl AsyncWrite for Watched {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.head_began.store(false, Ordering::Relaxed);
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        self.stream.as_mut().poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -203,10 +210,10 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.stream.as_mut().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.stream.as_mut().poll_shutdown(cx)
     }
 }

@@ -1,7 +1,12 @@
 // @ts-check
 // The sample page: it signs you in, mints a session, loads the widget, and shows at each step how it went.
 
+import { chatkitFetch } from './chatkit-fetch.js';
+import { loadScript, tooLate } from './loader.js';
+import { chatClient } from './protocol.js';
+import { badAnswer, send, subjectOf } from './requests.js';
 import { Failure, announce, byId, countDown, step, stopCountdown } from './steps.js';
+import { startTextBox } from './textbox.js';
 
 // ── Copy from here ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -25,56 +30,87 @@ const LOOK = {
   composer: { placeholder: 'Write a message' },
 };
 
-/** Gives an <openai-chatkit> its look and its way to a session.
- * `post` sends JSON to this server with the user's token.
- * @type {(element: Widget, post: Post, colorScheme: Scheme) => void} */
-function wire(element, post, colorScheme) {
+/** What was last selected on this page. */
+let selected = '';
+document.addEventListener('selectionchange', () => (selected = String(getSelection()) || selected));
+
+/** What the agent may ask of this page: a name from the agent's client tools, and what answers it.
+ * @type {Record<string, (params: any) => Record<string, unknown>>} */
+const TOOLS = {
+  get_selection: () => ({ page: document.title, text: selected }),
+};
+
+/** @type {ClientTool} */
+const onClientTool = ({ name, params }) =>
+  Object.hasOwn(TOOLS, name) ? TOOLS[name](params) : { error: `This page has no tool ${name}.` };
+
+/** Hosted mode, the widget's way to a session at OpenAI. `post` sends JSON to this server with the user's token.
+ * @type {(post: Post) => Api} */
+const hosted = (post) => ({
+  async getClientSecret(current) {
+    return (await session(post, current)).client_secret;
+  },
+});
+
+/** Self-hosted mode, the widget's way to this server. `api` is what GET /api/chatkit/config says.
+ * @type {(post: Post, api: CustomApi) => CustomApi} */
+const selfHosted = (post, api) => ({
+  ...api,
+  fetch: chatkitFetch({ url: api.url, getSession: (current) => session(post, current) }),
+});
+
+/** @type {(post: Post, current: string | null) => Promise<Session>} */
+const session = (post, current) =>
+  current ? post('/api/chatkit/refresh', { currentClientSecret: current }) : post('/api/chatkit/session', {});
+
+/** Gives an <openai-chatkit> its look and its way to the chat.
+ * @type {(element: Widget, api: Api, colorScheme: Scheme) => void} */
+function wire(element, api, colorScheme) {
   element.setOptions({
     ...LOOK,
     theme: { ...LOOK.theme, colorScheme },
-    api: {
-      async getClientSecret(current) {
-        const session = current
-          ? await post('/api/chatkit/refresh', { currentClientSecret: current })
-          : await post('/api/chatkit/session', {});
-        return session.client_secret;
-      },
-    },
+    composer: { ...LOOK.composer, ...('uploadStrategy' in api && { attachments: { enabled: true } }) },
+    ...('url' in api && { onClientTool, history: { enabled: true, showDelete: true, showRename: true } }),
+    api,
   });
 }
 
 // ── to here ──────────────────────────────────────────────────────────────────────────────────────────────
 
 /** How long each thing may take, in milliseconds, before the page says that it failed. */
-const DEADLINE = { request: 20_000, script: 15_000, define: 5_000, ready: 15_000 };
+const DEADLINE = { define: 5_000, ready: 15_000 };
 
 /** @typedef {import('@openai/chatkit').OpenAIChatKit} Widget */
 /** @typedef {import('@openai/chatkit').ColorScheme} Scheme */
 /** @typedef {Omit<import('@openai/chatkit').ChatKitOptions, 'api' | 'theme'> & { theme: import('@openai/chatkit').ThemeOption }} Look */
-/** @typedef {{ client_secret: string }} Session */
+/** @typedef {import('@openai/chatkit').ChatKitOptions['api']} Api */
+/** @typedef {import('@openai/chatkit').CustomApiConfig} CustomApi */
+/** @typedef {NonNullable<import('@openai/chatkit').ChatKitOptions['onClientTool']>} ClientTool */
+/** @typedef {import('./chatkit-fetch.js').Session} Session */
 /** @typedef {(path: string, body: object) => Promise<Session>} Post */
-/** @typedef {{ scriptUrl: string, sessionTtlSeconds?: number, dev?: boolean, anonymous?: boolean }} Config */
-/** @typedef {{ token: string | null, name: string, first: Promise<Session> | null, minted: boolean, refreshes: number }} Visitor */
+/** @typedef {{ mode: string, scriptUrl: string, api?: CustomApi, sessionTtlSeconds?: number, dev?: boolean, anonymous?: boolean }} Config */
+/** @typedef {{ token: string | null, name: string, api: Api, first: Promise<Session> | null, minted: boolean, refreshes: number }} Visitor */
 
 /** @type {Config} */ let config;
 /** @type {Promise<unknown>} */ let script;
 /** The one signed in: their token lives here and nowhere else. @type {Visitor | null} */
 let visitor = null;
+/** Takes the text box down, where there is one. @type {(() => void) | null} */
+let endTextBox = null;
 
 const steps = { who: step('who'), session: step('session'), widget: step('widget') };
 const darkMode = matchMedia('(prefers-color-scheme: dark)');
-/** @type {SecurityPolicyViolationEvent[]} */ const violations = [];
 
 document.addEventListener('securitypolicyviolation', (event) => {
-  violations.push(event);
-  if (event.effectiveDirective === 'frame-src') steps.widget.failed(new Failure('frame_csp'), reloadWidget);
+  if (event.effectiveDirective === 'frame-src') widgetFailed(new Failure('frame_csp'));
 });
 darkMode.addEventListener('change', () => {
-  for (const element of document.querySelectorAll('openai-chatkit')) wire(element, post, colorScheme());
+  for (const element of document.querySelectorAll('openai-chatkit')) if (visitor) wire(element, visitor.api, colorScheme());
 });
 document.addEventListener('submit', (event) => {
   event.preventDefault();
   if (event.target === byId('dev-form')) return signIn(byId('dev-name').value, null);
+  if (event.target !== byId('jwt-form')) return;
   const pasted = byId('jwt').value.trim().replace(/^Bearer\s+/i, '');
   byId('jwt').value = '';
   signIn('', pasted || null);
@@ -102,15 +138,19 @@ async function begin() {
     return steps.who.failed(failure, begin);
   }
   steps.who.waiting(config.anonymous ? 'This server welcomes visitors without a token too.' : '');
+  byId('textbox-choice').hidden = !config.api;
+  byId('textbox').checked = !!config.api && location.hash === '#textbox';
   byId('dev-name').value = sessionStorage.getItem('chatkit-sample-name') ?? 'ada';
   showSignIn();
-  loadScript();
+  getScript();
 }
 
 /** @param {string} name @param {string | null} token */
 async function signIn(name, token) {
   leave();
-  const me = (visitor = { token, name, first: null, minted: false, refreshes: 0 });
+  /** @type {Post} */ const post = (path, body) => mintFor(me, path, body);
+  /** @type {Visitor} */ const me = { token, name, api: config.api ? selfHosted(post, config.api) : hosted(post), first: null, minted: false, refreshes: 0 };
+  visitor = me;
   steps.who.running('Signing in.');
   try {
     if (token && !/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) throw new Failure('not_a_jwt');
@@ -136,7 +176,7 @@ async function signIn(name, token) {
 async function mintFirst() {
   const me = visitor;
   if (!me) return;
-  me.first = mint('/api/chatkit/session', {});
+  me.first = mint(me, '/api/chatkit/session', {});
   try {
     await me.first;
     me.minted = true;
@@ -146,27 +186,26 @@ async function mintFirst() {
   }
 }
 
-/** Answers the widget's getClientSecret.
- * @param {string} path @param {object} body */
-async function post(path, body) {
-  const first = visitor?.first;
-  if (visitor) visitor.first = null;
-  return path.endsWith('/session') && first ? first : mint(path, body);
+/** Answers the chat when it asks for a session.
+ * @param {Visitor} me @param {string} path @param {object} body */
+async function mintFor(me, path, body) {
+  const { first } = me;
+  me.first = null;
+  return path.endsWith('/session') && first ? first : mint(me, path, body);
 }
 
-/** @param {string} path @param {object} body @returns {Promise<Session>} */
-async function mint(path, body) {
-  const me = visitor;
-  if (!me) throw new Failure('missing_token');
+/** @param {Visitor} me @param {string} path @param {object} body @returns {Promise<Session>} */
+async function mint(me, path, body) {
+  if (me !== visitor) throw new Failure('missing_token');
   const isRefresh = path.endsWith('/refresh');
-  steps.session.running(isRefresh ? 'The widget asked for a new one.' : 'Asking the server for one.');
+  steps.session.running(isRefresh ? 'The chat asked for a new one.' : 'Asking the server for one.');
   try {
     const session = await (await sendAs(me, 'POST', path, body)).json().catch(badAnswer);
     if (!session?.client_secret) throw new Failure('bad_answer');
     if (me !== visitor) return session;
     if (isRefresh) me.refreshes += 1;
     if (!me.name) steps.who.ok(me.token ? `The server accepts your token. ${subjectOf(me.token)}` : 'The server knows you by a cookie.');
-    steps.session.ok(me.refreshes ? `Refreshed ${me.refreshes === 1 ? 'once' : `${me.refreshes} times`} since you signed in.` : 'The server minted one at OpenAI.');
+    steps.session.ok(me.refreshes ? `Refreshed ${me.refreshes === 1 ? 'once' : `${me.refreshes} times`} since you signed in.` : config.api ? 'The server signed one.' : 'The server minted one at OpenAI.');
     countDown(config.sessionTtlSeconds);
     return session;
   } catch (failure) {
@@ -201,7 +240,7 @@ async function signOut() {
   steps.session.running('Ending your sessions.');
   try {
     await sendAs(me, 'DELETE', '/api/chatkit/session');
-    if (!visitor) steps.session.waiting('Your sessions have ended, at OpenAI too.');
+    if (!visitor) steps.session.waiting(config.api ? 'Your sessions have ended.' : 'Your sessions have ended, at OpenAI too.');
     announce('Signed out.');
   } catch (failure) {
     if (!visitor) steps.session.failed(failure, undefined, 'You are signed out here, but the server could not end your session: it lives on to its natural end. ');
@@ -213,6 +252,8 @@ function leave() {
   visitor = null;
   stopCountdown();
   closeBubble();
+  endTextBox?.();
+  endTextBox = null;
   for (const holder of [byId('inline-chat'), byId('bubble-chat')]) holder.replaceChildren();
   steps.session.waiting('Needs to know who you are.');
   if (byId('widget').dataset.state !== 'failed') steps.widget.waiting('Needs a session.');
@@ -230,38 +271,6 @@ function showSignIn(again = false) {
 
 const focusSignIn = () => byId(config.dev ? 'dev-name' : 'jwt').focus();
 
-/** Sends a request; what is not a success becomes a Failure.
- * @param {string} method @param {string} path @param {object} [body] @param {string | null} [token] */
-async function send(method, path, body, token) {
-  const abort = new AbortController();
-  const timer = setTimeout(() => abort.abort(), DEADLINE.request);
-  /** @type {Record<string, string>} */ const headers = {};
-  if (body) headers['Content-Type'] = 'application/json';
-  if (token) headers.Authorization = `Bearer ${token}`;
-  try {
-    const answer = await fetch(path, { method, headers, body: body && JSON.stringify(body), signal: abort.signal, cache: 'no-store' });
-    if (answer.ok) return answer;
-    throw await refusal(answer);
-  } catch (cause) {
-    throw cause instanceof Failure ? cause : new Failure(abort.signal.aborted ? 'no_answer' : 'unreachable');
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** @param {Response} answer */
-async function refusal(answer) {
-  const body = await answer.json().catch(() => null);
-  const code = body?.error?.code ?? `http_${answer.status}`;
-  return new Failure(code, {
-    status: answer.status,
-    answer: body?.error ? `${answer.status} ${code}` : String(answer.status),
-    says: body?.message ?? body?.error?.message,
-    requestId: answer.headers.get('x-request-id') ?? body?.error?.request_id,
-    wait: Number(answer.headers.get('retry-after')) || 0,
-  });
-}
-
 /** Sends with the visitor's token; under `dev` an expired one is renewed.
  * @param {Visitor} me @param {string} method @param {string} path @param {object} [body] */
 async function sendAs(me, method, path, body) {
@@ -277,76 +286,63 @@ async function sendAs(me, method, path, body) {
 /** @param {string} user @returns {Promise<string>} */
 const devToken = async (user) => (await (await send('POST', '/dev/token', { user })).json().catch(badAnswer)).token;
 
-/** What a token says of its user, for the eye alone: the server decides. @param {string} token */
-function subjectOf(token) {
-  try {
-    const bytes = Uint8Array.from(atob(token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/')), (char) => char.charCodeAt(0));
-    const { sub } = JSON.parse(new TextDecoder().decode(bytes));
-    return sub ? `Its subject is ${sub}.` : '';
-  } catch {
-    return '';
-  }
-}
-
-/** @returns {never} */
-function badAnswer() {
-  throw new Failure('bad_answer');
-}
-
-/** @param {number} ms @param {string} code @returns {Promise<never>} */
-const tooLate = (ms, code) => new Promise((_, reject) => setTimeout(reject, ms, new Failure(code)));
-
-/** Adds chatkit.js to the page; the sign-in does not wait for it. */
-function loadScript() {
-  const tag = Object.assign(document.createElement('script'), { async: true, src: config.scriptUrl });
-  const loaded = new Promise((resolve, reject) => {
-    tag.onload = resolve;
-    tag.onerror = () => setTimeout(async () => reject(await whyNoScript())); // after the CSP has reported
-  });
+/** Fetches chatkit.js; the sign-in does not wait for it. */
+function getScript() {
   steps.widget.running('Loading chatkit.js.');
-  script = Promise.race([loaded, tooLate(DEADLINE.script, 'script_timeout')]);
-  script.then(
-    () => steps.widget.waiting('The script is here. Needs a session.'),
-    (failure) => steps.widget.failed(failure, reloadWidget),
-  );
-  document.head.append(tag);
+  script = loadScript(config.scriptUrl);
+  script.then(() => steps.widget.waiting('The script is here. Needs a session.'), widgetFailed);
 }
 
-/** A script element does not say why it failed: the CSP's report and, where the script is ours, the server do. */
-async function whyNoScript() {
-  const { origin, href } = new URL(config.scriptUrl, location.href);
-  const isCsp = violations.some((seen) => seen.effectiveDirective.startsWith('script-src') && seen.blockedURI.startsWith(origin));
-  if (isCsp) return new Failure('script_csp');
-  const blocked = new Failure('script_blocked');
-  if (origin !== location.origin) return blocked;
-  return send('GET', href).then(() => blocked, (failure) => new Failure('script_proxy', failure.facts));
+/** Says why there is no widget. In self-hosted mode one can chat without it. @param {any} failure */
+function widgetFailed(failure) {
+  steps.widget.failed(failure, reloadWidget);
+  if (!config.api || failure.code === 'widget_error' || chosenPlace() !== 'inline') return;
+  byId('textbox').checked = true;
+  byId('text-instead').hidden = false;
+  showChat();
 }
+
+/** @returns {string} */
+const chosenPlace = () => /** @type {HTMLInputElement} */ (document.querySelector('[name=place]:checked')).value;
 
 /** Puts the chat where the switch says, once there is a session for it. */
 function showChat() {
-  const inBubble = /** @type {HTMLInputElement} */ (document.querySelector('[name=place]:checked')).value === 'bubble';
+  const place = chosenPlace();
   const minted = !!visitor?.minted;
-  byId('inline-chat').hidden = inBubble || !minted;
+  byId('inline-chat').hidden = place !== 'inline' || !minted;
+  byId('text-chat').hidden = place !== 'text' || !minted;
   byId('nothing-yet').textContent = !minted
     ? 'The chat appears here once you are signed in.'
-    : inBubble ? 'The chat waits in the bubble at the lower right.' : 'No chat yet: step 3 says why.';
-  byId('bubble').hidden = !inBubble || !minted;
-  if (!inBubble) closeBubble();
-  if (minted && !inBubble) placeWidget(byId('inline-chat'));
-  if (minted && inBubble && byId('widget').dataset.state === 'waiting') steps.widget.waiting('Open the bubble: it loads the widget.');
+    : place === 'bubble' ? 'The chat waits in the bubble at the lower right.' : 'No chat yet: step 3 says why.';
+  byId('bubble').hidden = place !== 'bubble' || !minted;
+  if (place !== 'bubble') closeBubble();
+  if (minted && place === 'inline') placeWidget(byId('inline-chat'));
+  if (minted && place === 'text') placeTextBox();
+  const isIdle = minted && byId('widget').dataset.state === 'waiting';
+  if (isIdle && place === 'bubble') steps.widget.waiting('Open the bubble: it loads the widget.');
+  if (isIdle && place === 'text') steps.widget.waiting('The text box needs none. “Inline” loads it.');
+}
+
+/** Starts the text box, which shares the session with the widget. */
+function placeTextBox() {
+  const api = visitor?.api;
+  if (endTextBox || !api || !('url' in api)) return;
+  const { url, fetch, uploadStrategy } = api;
+  const uploadUrl = uploadStrategy?.type === 'direct' ? uploadStrategy.uploadUrl : undefined;
+  endTextBox = startTextBox(chatClient({ url, fetch, uploadUrl }), onClientTool);
 }
 
 /** Creates the widget in its holder. It is never moved from there: a moved iframe loads anew and loses the chat.
  * @param {HTMLElement} holder */
 async function placeWidget(holder) {
   const me = visitor;
-  if (!(await script.then(() => true, () => false))) return; // loadScript has named it
-  if (me !== visitor || holder.firstElementChild) return;
+  if (!(await script.then(() => true, () => false))) return; // getScript has named it
+  if (!me || me !== visitor || holder.firstElementChild) return;
   steps.widget.running('Waiting for the widget’s frame.');
   try {
     await Promise.race([customElements.whenDefined('openai-chatkit'), tooLate(DEADLINE.define, 'not_defined')]);
   } catch (failure) {
-    return steps.widget.failed(failure, reloadWidget);
+    return widgetFailed(failure);
   }
   if (me !== visitor || holder.firstElementChild) return;
   const element = document.createElement('openai-chatkit');
@@ -354,19 +350,21 @@ async function placeWidget(holder) {
   element.addEventListener('chatkit.ready', isReady);
   element.addEventListener('chatkit.response.end', isReady); // it has recovered from an earlier error
   element.addEventListener('chatkit.error', ({ detail }) => {
-    if (element.isConnected) steps.widget.failed(new Failure('widget_error', { says: detail?.error?.message }), reloadWidget);
+    if (element.isConnected) widgetFailed(new Failure('widget_error', { says: detail?.error?.message }));
   });
   new MutationObserver(isReady).observe(element, { attributeFilter: ['data-loaded'] });
   tooLate(DEADLINE.ready, 'never_ready').catch((failure) => {
-    if (element.isConnected && byId('widget').dataset.state === 'running') steps.widget.failed(failure, reloadWidget);
+    if (element.isConnected && byId('widget').dataset.state === 'running') widgetFailed(failure);
   });
-  wire(element, post, colorScheme());
+  wire(element, me.api, colorScheme());
   holder.append(element);
 }
 
 function reloadWidget() {
+  if (!byId('text-instead').hidden) byId('inline').checked = true; // nobody chose the text box
+  byId('text-instead').hidden = true;
   for (const holder of [byId('inline-chat'), byId('bubble-chat')]) holder.replaceChildren();
-  if (!customElements.get('openai-chatkit')) loadScript();
+  if (!customElements.get('openai-chatkit')) getScript();
   if (byId('bubble-panel').open) placeWidget(byId('bubble-chat'));
   showChat();
 }

@@ -40,7 +40,7 @@ const WORDS = {
   script_timeout: ['chatkit.js is still loading, far too late.', 'A firewall may swallow the request. Allow cdn.platform.openai.com, or set CHATKIT_ASSETS=proxy.'],
   not_defined: ['The script loaded, but it defined no <openai-chatkit>.', 'Open its address in a new tab: if a log-in or error page shows up, a proxy answers in the CDN’s place. The browser’s console shows errors in the script.'],
   frame_csp: ['The page’s Content-Security-Policy blocks the widget’s frame.', 'Allow the CDN in frame-src.'],
-  never_ready: ['The widget is there, but its frame stays blank.', `Nearly always the domain is not on OpenAI’s allow-list: add ${location.hostname} at platform.openai.com under Settings, Security, Domain allowlist (localhost needs no entry). Else an ad blocker or firewall stops the frame.`],
+  never_ready: ['The widget is there, but its frame stays blank.', `Nearly always the domain is not on OpenAI’s allow-list: add ${location.hostname} at platform.openai.com under Settings, Security, Domain allowlist (localhost needs no entry), and in self-hosted mode set CHATKIT_DOMAIN_KEY to the key that it shows. Else an ad blocker or firewall stops the frame.`],
   widget_error: ['The widget reported an error.', 'If a step above failed too, mend that first. If the chat went blank, check that this domain is on OpenAI’s allow-list (Settings, Security, Domain allowlist).'],
   other: ['The request failed.', 'Read what the server says below; its log has a line with the same request id.'],
 };

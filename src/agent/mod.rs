@@ -1,6 +1,10 @@
 //! Who answers? An [`Agent`]: it is given a [`Turn`], reads the thread, and emits what it has to say as it comes.
 
+mod history;
+pub mod model;
+pub mod title;
 pub mod turn;
+pub mod widget;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;

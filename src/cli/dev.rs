@@ -1,48 +1,74 @@
 //! `dev` and `sandbox`: the service with nothing to configure, and the stand-in for OpenAI that it talks to.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use aws_lc_rs::rand;
 use data_encoding::HEXLOWER;
 
-use super::{Failure, Output, config, read, say, serve};
+use super::{Failure, Mode, Output, config, read, say, serve};
 use crate::clock::SystemClock;
 use crate::config::env::{Environment, Secret};
 use crate::config::origins::Origin;
 use crate::config::service::ServiceConfig;
 use crate::dev::DevTokens;
+use crate::ids::new_id;
 use crate::lifecycle::{Lifecycle, signals};
 use crate::sandbox;
 use crate::server::{Server, answer_with};
-use crate::service::{Service, bound};
+use crate::service::{Own, Service, bound};
 use crate::user::UserId;
 
 /// More connections than one developer's tools open.
-const SANDBOX_CONNECTIONS: usize = 4096;
+const SANDBOX_CONNECTIONS: usize = 16_384;
+
+/// The agent of `dev`: with it, each word that the sandbox's model knows shows something.
+const AGENTS: &str = r#"
+[agents.default]
+model = "sandbox"
+instructions = "You are the assistant of a sample page."
+reasoning = { summary = "auto" }
+
+[[agents.default.tools]]
+type = "web_search"
+
+[[agents.default.tools]]
+type = "image_generation"
+
+[[agents.default.tools]]
+type = "client"
+name = "get_selection"
+description = "What the user has selected on the page"
+parameters = { type = "object", properties = {}, additionalProperties = false }
+"#;
 
 /// Runs the service against a sandbox in this process. What is set in the environment still counts.
-pub(super) async fn dev(mut vars: Environment, output: Output) -> Result<(), Failure> {
-    let mut default = |name: &str, value: &str| {
-        let is_missing = !vars.has(name);
-        if is_missing {
-            vars.set(name, value);
-        }
-        is_missing
-    };
+pub(super) async fn dev(mut vars: Environment, mode: Option<Mode>, output: Output) -> Result<(), Failure> {
     let lifecycle = Lifecycle::default();
-    let sandboxed = default("CHATKIT_API_BASE", "http://127.0.0.1:1");
-    let own_key = !(sandboxed && default("OPENAI_API_KEY", "sk-sandbox"));
-    default("CHATKIT_WORKFLOW_ID", "wf_sandbox");
-    default("JWT_SECRET", &random_key()?);
-    default("CHATKIT_COOKIE_KEY", &random_key()?);
-    default("HOST", "127.0.0.1");
-    if sandboxed {
-        let server = Server::bind("127.0.0.1", 0).await.context("the sandbox can't listen")?;
-        vars.set("CHATKIT_API_BASE", format!("http://{}", server.local_addr()));
-        let router = sandbox::router(Arc::new(SystemClock));
-        lifecycle.tasks().spawn(server.serve(answer_with(router), SANDBOX_CONNECTIONS, lifecycle.clone()));
+    match mode {
+        Some(Mode::Hosted) => vars.set("CHATKIT_MODE", "hosted"),
+        Some(Mode::SelfHosted) => vars.set("CHATKIT_MODE", "self-hosted"),
+        None => vars.set_default("CHATKIT_MODE", "self-hosted"),
     }
+    let is_hosted = vars.get("CHATKIT_MODE").is_some_and(|mode| mode.trim() == "hosted");
+    let base = if is_hosted { "CHATKIT_API_BASE" } else { "OPENAI_BASE_URL" };
+    let sandboxed = !vars.has(base);
+    let own_key = vars.has("OPENAI_API_KEY") || !sandboxed;
+    if sandboxed {
+        let address = start_sandbox(&lifecycle).await?;
+        vars.set(base, format!("http://{address}{}", if is_hosted { "" } else { "/v1" }));
+        vars.set_default("OPENAI_API_KEY", "sk-sandbox");
+    }
+    let folder = if is_hosted { None } else { Some(TempFolder::new()?) };
+    if let Some(folder) = &folder {
+        set_self_hosted_defaults(&mut vars, folder, sandboxed)?;
+    }
+    vars.set_default("CHATKIT_WORKFLOW_ID", "wf_sandbox");
+    vars.set_default("JWT_SECRET", random_key()?);
+    vars.set_default("CHATKIT_COOKIE_KEY", random_key()?);
+    vars.set_default("HOST", "127.0.0.1");
 
     let mut config = config(&vars)?;
     serve::start_logs(&config.service)?;
@@ -58,19 +84,68 @@ pub(super) async fn dev(mut vars: Environment, output: Output) -> Result<(), Fai
 
     let upstream = if sandboxed {
         let key = config.upstream.api_key.as_ref().map_or("", Secret::expose);
-        about_sandbox(own_key.then_some(key))
+        about_sandbox(is_hosted, own_key.then_some(key))
     } else {
-        "OpenAI is the one that CHATKIT_API_BASE names.".to_owned()
+        format!("OpenAI is the one that {base} names.")
     };
-    let service = Service::on(server, config, Some(tokens)).await?;
+    let own = Own { dev: Some(tokens), ..Own::default() };
+    let service = Service::on(server, config, own).await?;
     if !output.print_addr {
-        say(welcome(port, &token, &upstream))?;
+        let chat = if is_hosted { String::new() } else { chat_line(port, &token) };
+        say(welcome(port, &token, &chat, &upstream))?;
     }
     serve::run(service, output).await
 }
 
+async fn start_sandbox(lifecycle: &Lifecycle) -> Result<SocketAddr, Failure> {
+    let server = Server::bind("127.0.0.1", 0).await.context("the sandbox can't listen")?;
+    let address = server.local_addr();
+    let router = sandbox::router(Arc::new(SystemClock));
+    lifecycle.tasks().spawn(server.serve(answer_with(router), SANDBOX_CONNECTIONS, lifecycle.clone()));
+    Ok(address)
+}
+
+/// Threads are kept in memory and files in a folder that goes away: `dev` leaves nothing behind.
+fn set_self_hosted_defaults(
+    vars: &mut Environment,
+    folder: &TempFolder,
+    sandboxed: bool,
+) -> Result<(), Failure> {
+    vars.set_default("CHATKIT_SIGNING_KEY", random_key()?);
+    vars.set_default("DATABASE_URL", "sqlite::memory:");
+    vars.set_default("CHATKIT_UPLOADS_DIR", folder.path("uploads"));
+    if sandboxed && !vars.has("CHATKIT_AGENTS") && !vars.has("CHATKIT_MODEL") {
+        let agents = folder.path("agents.toml");
+        std::fs::write(&agents, AGENTS).context("a temporary file can't be written")?;
+        vars.set("CHATKIT_AGENTS", agents);
+    }
+    Ok(())
+}
+
+/// A folder below the system's own for temporary files, removed at the end.
+struct TempFolder(PathBuf);
+
+impl TempFolder {
+    fn new() -> Result<Self, Failure> {
+        let folder = std::env::temp_dir().join(format!("chatkit-server-dev-{}", new_id("")));
+        std::fs::create_dir(&folder).context("a temporary folder can't be made")?;
+        Ok(Self(folder))
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_string_lossy().into_owned()
+    }
+}
+
+impl Drop for TempFolder {
+    fn drop(&mut self) {
+        // What is left lies among the system's temporary files.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// What the sandbox can't do, and what it does with a key that was set.
-fn about_sandbox(own_key: Option<&str>) -> String {
+fn about_sandbox(is_hosted: bool, own_key: Option<&str>) -> String {
     let about_key = match own_key {
         None => "",
         Some(key) if key.starts_with("sk-") => {
@@ -81,18 +156,33 @@ fn about_sandbox(own_key: Option<&str>) -> String {
              unset it, or set another."
         }
     };
+    if is_hosted {
+        return format!(
+            "OpenAI is played by a sandbox in this process: sessions are made, the chat itself does not run.\n\
+             For the real one set CHATKIT_API_BASE=https://api.openai.com, OPENAI_API_KEY and CHATKIT_WORKFLOW_ID.\
+             {about_key}"
+        );
+    }
     format!(
-        "OpenAI is played by a sandbox in this process: sessions are made, the chat itself does not run.\n\
-         For the real one set CHATKIT_API_BASE=https://api.openai.com, OPENAI_API_KEY and CHATKIT_WORKFLOW_ID.\
-         {about_key}"
+        "The model is a script in this process. Words that it knows: long, think, search, cite, tool, image, fail.\n\
+         For a real one set OPENAI_BASE_URL=https://api.openai.com/v1, OPENAI_API_KEY and CHATKIT_MODEL.\n\
+         Threads are kept in memory; DATABASE_URL=sqlite://data/chatkit.db keeps them.{about_key}"
     )
 }
 
-fn welcome(port: u16, token: &str, upstream: &str) -> String {
+fn welcome(port: u16, token: &str, chat: &str, upstream: &str) -> String {
     format!(
         "Open http://localhost:{port}/ or ask for a session:\n\n  \
          curl -sS -X POST http://localhost:{port}/api/chatkit/session -H 'Authorization: Bearer {token}'\n\n\
-         {upstream}\nThe keys are made up for this run. Ctrl-C ends it."
+         {chat}{upstream}\nThe keys are made up for this run. Ctrl-C ends it."
+    )
+}
+
+fn chat_line(port: u16, token: &str) -> String {
+    let body = r#"{"type":"threads.create","params":{"input":{"content":[{"type":"input_text","text":"Hello"}],"attachments":[],"inference_options":{}}}}"#;
+    format!(
+        "Or chat:\n\n  curl -sSN http://localhost:{port}/api/chatkit -H 'Authorization: Bearer {token}' \
+         -H 'Content-Type: application/json' -d '{body}'\n\n"
     )
 }
 
@@ -117,7 +207,7 @@ pub(super) async fn sandbox(mut vars: Environment, port: u16, output: Output) ->
     } else {
         say(format_args!(
             "A stand-in for OpenAI's API listens on http://{address}\n\
-             Set CHATKIT_API_BASE=http://{address} and OPENAI_API_KEY=sk-anything to use it."
+             Set CHATKIT_API_BASE=http://{address} (in self-hosted mode OPENAI_BASE_URL=http://{address}/v1) and OPENAI_API_KEY=sk-anything to use it."
         ))?;
     }
     let lifecycle = Lifecycle::default();

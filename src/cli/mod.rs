@@ -41,8 +41,8 @@ enum Command {
     /// Run the service with nothing to configure, against a stand-in for OpenAI in the same process
     Dev {
         /// Who runs the chat
-        #[arg(long, value_enum, default_value_t = Mode::Hosted)]
-        mode: Mode,
+        #[arg(long, value_enum, help = "Who runs the chat [default: CHATKIT_MODE, else self-hosted]")]
+        mode: Option<Mode>,
     },
     /// Run a local stand-in for the parts of OpenAI's API that this service calls
     Sandbox {
@@ -75,6 +75,8 @@ enum Command {
 enum Mode {
     /// OpenAI runs a workflow
     Hosted,
+    /// This server speaks the ChatKit protocol, and a model answers
+    SelfHosted,
 }
 
 /// Why a command failed.
@@ -131,7 +133,7 @@ pub fn run() -> ExitCode {
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::serve(&Environment::of_process()?, cli.output).await,
-        Command::Dev { mode: Mode::Hosted } => dev::dev(Environment::of_process()?, cli.output).await,
+        Command::Dev { mode } => dev::dev(Environment::of_process()?, mode, cli.output).await,
         Command::Sandbox { port } => dev::sandbox(Environment::of_process()?, port, cli.output).await,
         Command::Token { user, ttl } => tokens::user_token(&Environment::of_process()?, &user, ttl),
         // It needs no configuration, so none can be in its way.

@@ -10,7 +10,7 @@ use crate::config::env::Environment;
 use crate::config::service::ServiceConfig;
 use crate::config::{Config, Mode};
 use crate::lifecycle::signals;
-use crate::service::Service;
+use crate::service::{Own, Service};
 use crate::telemetry::logs::{self, LogFormat};
 
 /// What hosted mode says at its start, ten days before the end and after it.
@@ -23,7 +23,7 @@ pub(super) async fn serve(vars: &Environment, output: Output) -> Result<(), Fail
     let config = config(vars)?;
     start_logs(&config.service)?;
     log_warnings(vars, &config);
-    let service = Service::bind(config, None).await?;
+    let service = Service::bind(config, Own::default()).await?;
     run(service, output).await
 }
 

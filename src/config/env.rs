@@ -253,6 +253,19 @@ impl Environment {
         self.values.insert(name.to_owned(), value.into());
     }
 
+    /// Sets a variable that is not set.
+    pub fn set_default(&mut self, name: &str, value: impl Into<String>) {
+        if !self.has(name) {
+            self.set(name, value);
+        }
+    }
+
+    /// What a variable is set to.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
     /// Whether the variable, or the one that names its file, is set to more than nothing.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {

@@ -24,6 +24,8 @@ const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
 /// The paths of the routes: with those of files and `other`, the values of the metrics' `route` label.
 const ROUTES: &[&str] = &[
+    "/api/chatkit",
+    "/api/chatkit/upload",
     "/api/chatkit/session",
     "/api/chatkit/start",
     "/api/chatkit/refresh",
@@ -38,6 +40,12 @@ const ROUTES: &[&str] = &[
     "/sample.js",
     "/sample.json",
     "/steps.js",
+    "/loader.js",
+    "/requests.js",
+    "/chatkit-fetch.js",
+    "/protocol.js",
+    "/items.js",
+    "/textbox.js",
 ];
 
 /// What is logged and counted for a request whose client left before the answer. No client sees it; nginx uses it too.
@@ -58,11 +66,12 @@ pub struct Observed<'a> {
 impl<'a> Observed<'a> {
     /// Begins to watch, and puts a [`RequestContext`] into the request for those who learn something on the way.
     pub fn begin(request: &mut Request, metrics: &'a Metrics) -> Self {
-        let context = RequestContext::shared();
+        let id = request_id(request.headers().get(X_REQUEST_ID));
+        let context = RequestContext::shared(id.to_str().unwrap_or_default());
         request.extensions_mut().insert(Arc::clone(&context));
         Self {
             started: Instant::now(),
-            id: request_id(request.headers().get(X_REQUEST_ID)),
+            id,
             method: request.method().clone(),
             uri: request.uri().clone(),
             context,

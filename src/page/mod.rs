@@ -26,6 +26,12 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/sample.css", "text/css; charset=utf-8", include_str!("../../static/sample.css")),
     ("/sample.js", "text/javascript; charset=utf-8", include_str!("../../static/sample.js")),
     ("/steps.js", "text/javascript; charset=utf-8", include_str!("../../static/steps.js")),
+    ("/loader.js", "text/javascript; charset=utf-8", include_str!("../../static/loader.js")),
+    ("/requests.js", "text/javascript; charset=utf-8", include_str!("../../static/requests.js")),
+    ("/chatkit-fetch.js", "text/javascript; charset=utf-8", include_str!("../../static/chatkit-fetch.js")),
+    ("/protocol.js", "text/javascript; charset=utf-8", include_str!("../../static/protocol.js")),
+    ("/items.js", "text/javascript; charset=utf-8", include_str!("../../static/items.js")),
+    ("/textbox.js", "text/javascript; charset=utf-8", include_str!("../../static/textbox.js")),
 ];
 
 /// What the sample page wants to know of this service besides the public configuration.
@@ -50,17 +56,59 @@ pub struct PublicConfig {
     /// Where the page loads chatkit.js from.
     #[schema(example = "https://cdn.platform.openai.com/deployments/chatkit/chatkit.js")]
     pub script_url: String,
+    /// In self-hosted mode: what a page passes to ChatKit as `api`, but for its `fetch`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api: Option<ApiConfig>,
+}
+
+/// ChatKit's `CustomApiConfig`, as far as a server can know it. Paths are of this service.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiConfig {
+    /// Where the ChatKit protocol is spoken.
+    #[schema(example = "/api/chatkit")]
+    pub url: &'static str,
+    /// With it the widget has OpenAI verify the domain of the page.
+    #[schema(example = "domain_pk_localhost_dev")]
+    pub domain_key: String,
+    /// How files are sent; absent where they are not accepted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upload_strategy: Option<UploadStrategy>,
+}
+
+/// ChatKit's `FileUploadStrategy`.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum UploadStrategy {
+    /// A form with the file goes to one address, which answers with the attachment.
+    Direct {
+        /// That address.
+        #[serde(rename = "uploadUrl")]
+        #[schema(example = "/api/chatkit/upload")]
+        upload_url: &'static str,
+    },
 }
 
 impl PublicConfig {
     /// The public configuration of hosted mode.
     #[must_use]
     pub fn new(page: &PageConfig) -> Self {
-        let script_url = match page.assets {
-            Assets::Cdn => format!("{}/{LOADER_PATH}", page.cdn_base.as_str().trim_end_matches('/')),
-            Assets::Proxy => format!("{}chatkit.js", assets::PREFIX),
-        };
-        Self { mode: "hosted", script_url }
+        Self { mode: "hosted", script_url: script_url(page), api: None }
+    }
+
+    /// The public configuration of self-hosted mode; `uploads` says whether files are accepted.
+    #[must_use]
+    pub fn self_hosted(page: &PageConfig, domain_key: String, uploads: bool) -> Self {
+        let upload_strategy = uploads.then_some(UploadStrategy::Direct { upload_url: "/api/chatkit/upload" });
+        let api = ApiConfig { url: "/api/chatkit", domain_key, upload_strategy };
+        Self { mode: "self-hosted", script_url: script_url(page), api: Some(api) }
+    }
+}
+
+fn script_url(page: &PageConfig) -> String {
+    match page.assets {
+        Assets::Cdn => format!("{}/{LOADER_PATH}", page.cdn_base.as_str().trim_end_matches('/')),
+        Assets::Proxy => format!("{}chatkit.js", assets::PREFIX),
     }
 }
 
@@ -141,4 +189,34 @@ fn content_security_policy(page: &PageConfig) -> String {
 
 fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{Assets, PageConfig, PublicConfig, Url};
+    use crate::config::service::PageSource;
+
+    #[test]
+    fn self_hosted_pages_learn_where_to_chat_and_whether_to_send_files() {
+        let cdn_base = Url::parse("https://cdn.example").expect("an address");
+        let page = PageConfig { source: PageSource::BuiltIn, assets: Assets::Cdn, cdn_base };
+        let config = |uploads| {
+            serde_json::to_value(PublicConfig::self_hosted(&page, "domain_pk_1".to_owned(), uploads))
+                .expect("JSON")
+        };
+        let mut expected = json!({
+            "mode": "self-hosted",
+            "scriptUrl": "https://cdn.example/deployments/chatkit/chatkit.js",
+            "api": {
+                "url": "/api/chatkit",
+                "domainKey": "domain_pk_1",
+                "uploadStrategy": {"type": "direct", "uploadUrl": "/api/chatkit/upload"},
+            },
+        });
+        assert_eq!(config(true), expected);
+        expected["api"].as_object_mut().expect("an object").remove("uploadStrategy");
+        assert_eq!(config(false), expected);
+    }
 }

@@ -35,7 +35,12 @@ impl ApiError {
 
     /// A 400 that is about one field of the body.
     pub(super) fn field(param: impl Into<Cow<'static, str>>, code: &'static str, message: String) -> Self {
-        Self { param: Some(param.into()), ..Self::invalid(StatusCode::BAD_REQUEST, message).code(code) }
+        Self::invalid(StatusCode::BAD_REQUEST, message).about(param).code(code)
+    }
+
+    /// The same about this field.
+    pub(super) fn about(self, param: impl Into<Cow<'static, str>>) -> Self {
+        Self { param: Some(param.into()), ..self }
     }
 
     /// The same with this machine-readable `code`.
@@ -62,6 +67,33 @@ impl ApiError {
              have trouble figuring out how to fix this, please contact us through our help center at \
              help.openai.com.)",
         )
+    }
+
+    /// The body is larger than this many bytes.
+    pub(super) fn too_large(limit: usize) -> Self {
+        Self::invalid(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("Maximum content size limit ({limit}) exceeded."),
+        )
+    }
+
+    /// The body did not arrive in time.
+    pub(super) fn too_slow() -> Self {
+        Self::invalid(StatusCode::REQUEST_TIMEOUT, "Timed out reading the request body.")
+            .code("request_timeout")
+    }
+
+    /// The error that a user asked the scripted model for.
+    pub(super) fn as_asked(status: StatusCode) -> Self {
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => Self::rate_limited(),
+            StatusCode::INTERNAL_SERVER_ERROR => Self::server_error(),
+            StatusCode::SERVICE_UNAVAILABLE => Self::overloaded(),
+            other => {
+                let error = Self::invalid(other, "The scripted model was asked for this error.");
+                if other.is_server_error() { error.kind("server_error").code("server_error") } else { error }
+            }
+        }
     }
 
     /// The workflow is unknown, or belongs to another project than the key: OpenAI does not tell which.

@@ -17,8 +17,7 @@ impl<'a> Fields<'a> {
             None => Ok(Self(entries)),
             Some((name, _)) => {
                 let param = if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
-                let message = format!("Unknown parameter: '{param}'.");
-                Err(ApiError::field(param, "unknown_parameter", message))
+                Err(unknown(param))
             }
         }
     }
@@ -47,13 +46,7 @@ impl<'a> Fields<'a> {
     /// The string at this path, when it is there; OpenAI takes no empty one.
     pub(super) fn text(&mut self, path: &'static str) -> Result<Option<Box<str>>, ApiError> {
         match self.take(path) {
-            Some(Json::Text(text)) if text.is_empty() => {
-                let message = format!(
-                    "Invalid '{path}': empty string. Expected a string with minimum length 1, but got an empty \
-                     string instead."
-                );
-                Err(ApiError::field(path, "empty_string", message))
-            }
+            Some(Json::Text(text)) if text.is_empty() => Err(empty_string(path)),
             Some(Json::Text(text)) => Ok(Some(text.into())),
             Some(other) => Err(wrong_type(path, "a string", &other)),
             None => Ok(None),
@@ -75,31 +68,68 @@ impl<'a> Fields<'a> {
         path: &'static str,
         range: RangeInclusive<u64>,
     ) -> Result<Option<u64>, ApiError> {
-        let found = match self.take(path) {
-            Some(Json::Number(number)) if !number.is_f64() => number,
-            Some(other) => return Err(wrong_type(path, "an integer", &other)),
-            None => return Ok(None),
-        };
-        let (fault, sign, bound, code) = match found.as_u64() {
-            Some(value) if range.contains(&value) => return Ok(Some(value)),
-            Some(value) if value > *range.end() => {
-                ("above maximum", "<=", range.end(), "integer_above_max_value")
-            }
-            _ => ("below minimum", ">=", range.start(), "integer_below_min_value"),
-        };
-        let message = format!(
-            "Invalid '{path}': integer {fault} value. Expected a value {sign} {bound}, but got {found} instead."
-        );
-        Err(ApiError::field(path, code, message))
+        self.take(path).map(|found| integer(|| path.into(), &found, range)).transpose()
     }
+}
+
+/// The whole number that was found at a path, within a range.
+pub(super) fn integer(
+    path: impl FnOnce() -> Cow<'static, str>,
+    found: &Json<'_>,
+    range: RangeInclusive<u64>,
+) -> Result<u64, ApiError> {
+    let number = match found {
+        Json::Number(number) if !number.is_f64() => number,
+        other => return Err(wrong_type(path(), "an integer", other)),
+    };
+    let (fault, sign, bound, code) = match number.as_u64() {
+        Some(value) if range.contains(&value) => return Ok(value),
+        Some(value) if value > *range.end() => {
+            ("above maximum", "<=", range.end(), "integer_above_max_value")
+        }
+        _ => ("below minimum", ">=", range.start(), "integer_below_min_value"),
+    };
+    let path = path();
+    let message = format!(
+        "Invalid '{path}': integer {fault} value. Expected a value {sign} {bound}, but got {number} instead."
+    );
+    Err(ApiError::field(path, code, message))
 }
 
 /// What OpenAI says when a field that it needs is left out.
 pub(super) fn required<T>(value: Option<T>, param: &'static str) -> Result<T, ApiError> {
-    value.ok_or_else(|| {
-        let message = format!("Missing required parameter: '{param}'.");
-        ApiError::field(param, "missing_required_parameter", message)
-    })
+    value.ok_or_else(|| missing(param))
+}
+
+/// The same, for a field that is known to be left out.
+pub(super) fn missing(param: impl Into<Cow<'static, str>>) -> ApiError {
+    let param = param.into();
+    let message = format!("Missing required parameter: '{param}'.");
+    ApiError::field(param, "missing_required_parameter", message)
+}
+
+/// What OpenAI says about a name that it does not know.
+pub(super) fn unknown(param: String) -> ApiError {
+    let message = format!("Unknown parameter: '{param}'.");
+    ApiError::field(param, "unknown_parameter", message)
+}
+
+/// What OpenAI says when a string that it needs holds nothing.
+pub(super) fn empty_string(param: impl Into<Cow<'static, str>>) -> ApiError {
+    let param = param.into();
+    let message = format!(
+        "Invalid '{param}': empty string. Expected a string with minimum length 1, but got an empty string instead."
+    );
+    ApiError::field(param, "empty_string", message)
+}
+
+/// What OpenAI says when a string has more characters than it takes.
+pub(super) fn too_long(param: String, limit: usize, length: usize) -> ApiError {
+    let message = format!(
+        "Invalid '{param}': string too long. Expected a string with maximum length {limit}, but got a string with \
+         length {length} instead."
+    );
+    ApiError::field(param, "string_above_max_length", message)
 }
 
 /// What OpenAI says when something else stands where it expects, for example, `a string`.

@@ -21,8 +21,11 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const VERSION: HeaderName = HeaderName::from_static("openai-version");
 
 /// The largest body that is read, in bytes; OpenAI's general limit.
-const MAX_BODY: usize = 26_214_400;
-const BODY_DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const MAX_BODY: usize = 26_214_400;
+/// The largest body that a model gets, with images and files in it, in bytes.
+pub(super) const MAX_MODEL_BODY: usize = 64 * 1024 * 1024;
+/// How long a body may take to arrive.
+pub(super) const BODY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Marks a response that something before OpenAI gave: it gets none of OpenAI's headers.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +36,7 @@ pub(super) struct NotFromOpenAi;
 pub(super) async fn pass(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let organization = request.headers().get(ORGANIZATION).cloned();
-    let mut response = match check_key(request.headers()) {
+    let mut response = match check_key(request.headers(), request.uri().path()) {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     };
@@ -79,18 +82,21 @@ pub(super) fn check_beta(headers: &HeaderMap) -> Result<(), ApiError> {
     Err(ApiError::invalid(StatusCode::BAD_REQUEST, message).code("invalid_beta"))
 }
 
-/// The whole body of a request that says it is JSON.
-pub(super) async fn read_json(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
-    check_content_type(headers)?;
-    match tokio::time::timeout(BODY_DEADLINE, body::to_bytes(body, MAX_BODY)).await {
+/// The whole body of a request that says it is JSON, up to so many bytes.
+pub(super) async fn read_json(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    check_content_type(headers, "application/json")?;
+    match tokio::time::timeout(BODY_DEADLINE, body::to_bytes(body, limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_)) => Err(ApiError::invalid(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("Maximum content size limit ({MAX_BODY}) exceeded."),
-        )),
-        Err(_) => Err(ApiError::invalid(StatusCode::REQUEST_TIMEOUT, "Timed out reading the request body.")
-            .code("request_timeout")),
+        Ok(Err(_)) => Err(ApiError::too_large(limit)),
+        Err(_) => Err(ApiError::too_slow()),
     }
+}
+
+/// A new id: the prefix, and more random digits than can be guessed.
+pub(super) fn new_id(prefix: &str) -> String {
+    let mut id = prefix.to_owned();
+    HEXLOWER.encode_append(&random::<16>(), &mut id);
+    id
 }
 
 /// Fills a buffer from the system's generator.
@@ -101,7 +107,7 @@ pub(super) fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-fn check_key(headers: &HeaderMap) -> Result<(), ApiError> {
+fn check_key(headers: &HeaderMap, path: &str) -> Result<(), ApiError> {
     let Some(key) = headers.get(header::AUTHORIZATION).and_then(bearer) else {
         return Err(ApiError::invalid(
             StatusCode::UNAUTHORIZED,
@@ -111,13 +117,13 @@ fn check_key(headers: &HeaderMap) -> Result<(), ApiError> {
         ));
     };
     if key == "sk-forbidden" {
-        return Err(ApiError::invalid(
-            StatusCode::FORBIDDEN,
-            "You have insufficient permissions for this operation. Missing scopes: api.chatkit.write. Check that \
-             you have the correct role in your organization (Reader, Writer, Owner) and project (Member, Owner), \
-             and if you're using a restricted API key, that it has the necessary scopes.",
-        )
-        .code("missing_scope"));
+        let scope = if path.starts_with("/v1/chatkit") { "api.chatkit.write" } else { "model.request" };
+        let message = format!(
+            "You have insufficient permissions for this operation. Missing scopes: {scope}. Check that you have the \
+             correct role in your organization (Reader, Writer, Owner) and project (Member, Owner), and if you're \
+             using a restricted API key, that it has the necessary scopes."
+        );
+        return Err(ApiError::invalid(StatusCode::FORBIDDEN, message).code("missing_scope"));
     }
     if key == "sk-revoked" || key.len() <= 3 || !key.starts_with("sk-") {
         let message = format!(
@@ -145,17 +151,18 @@ fn masked(key: &str) -> String {
     format!("{}{}{}", &key[..head], "*".repeat(hidden), &key[key.len() - tail..])
 }
 
-fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
+/// The body must be said to be of this type.
+pub(super) fn check_content_type(headers: &HeaderMap, expected: &str) -> Result<(), ApiError> {
     let given = headers
         .get(header::CONTENT_TYPE)
         .map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()));
     let essence = given.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
+    if essence.eq_ignore_ascii_case(expected) {
         return Ok(());
     }
     let message = format!(
-        "Unsupported content type: '{given}'. This API method only accepts 'application/json' requests, but you \
-         specified the header 'Content-Type: {given}'. Please try again with a supported content type."
+        "Unsupported content type: '{given}'. This API method only accepts '{expected}' requests, but you specified \
+         the header 'Content-Type: {given}'. Please try again with a supported content type."
     );
     Err(ApiError::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, message).code("unsupported_content_type"))
 }

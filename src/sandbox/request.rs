@@ -5,12 +5,11 @@
 
 use std::ops::RangeInclusive;
 
-use axum::http::StatusCode;
 use serde::Serialize;
 
 use super::error::ApiError;
 use super::fields::{Fields, required, wrong_type};
-use super::json::Json;
+use super::json::{self, Json};
 use super::variables::StateVariables;
 
 /// What was asked for. Nothing in it needs another check.
@@ -71,13 +70,7 @@ const ANY_COUNT: RangeInclusive<u64> = 1..=u64::MAX;
 
 /// Reads the body of `POST /v1/chatkit/sessions`.
 pub(super) fn parse(body: &[u8]) -> Result<SessionRequest, ApiError> {
-    let entries = match serde_json::from_slice(body).map_err(|_| ApiError::unparsable())? {
-        Json::Object(entries) => entries,
-        other => {
-            let message = format!("Invalid type: expected an object, but got {} instead.", other.noun());
-            return Err(ApiError::invalid(StatusCode::BAD_REQUEST, message).code("invalid_type"));
-        }
-    };
+    let entries = json::parse_object(body)?;
     let names = ["user", "workflow", "expires_after", "rate_limits", "chatkit_configuration"];
     let mut body = Fields::new("", entries, &names)?;
     let user = required(body.text("user")?, "user")?;

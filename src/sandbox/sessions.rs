@@ -25,7 +25,7 @@ pub(super) async fn create_session(
 ) -> Result<Response, ApiError> {
     let (head, body) = request.into_parts();
     gate::check_beta(&head.headers)?;
-    let wanted = request::parse(&gate::read_json(&head.headers, body).await?)?;
+    let wanted = request::parse(&gate::read_json(&head.headers, body, gate::MAX_BODY).await?)?;
     match Scenario::of(&wanted.workflow.id, &head.uri) {
         Scenario::Mint => {}
         Scenario::MintAfter(wait) => tokio::time::sleep(wait).await,
@@ -71,7 +71,7 @@ fn mint(sandbox: &Sandbox, request: SessionRequest) -> Arc<Session> {
 }
 
 /// What is behind these locks is whole between any two statements, so that a panic elsewhere spoils nothing.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -4,7 +4,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Number;
 
 use super::error::ApiError;
-use super::fields::wrong_type;
+use super::fields::{too_long, wrong_type};
 use super::json::{Entries, Json};
 
 const MAX_COUNT: usize = 64;
@@ -52,7 +52,7 @@ impl StateVariables {
                     None => Scalar::Text(value.into()),
                     Some(length) => return Err(too_long(param(), MAX_TEXT, length)),
                 },
-                other @ (Json::Null | Json::Array | Json::Object(_)) => {
+                other @ (Json::Null | Json::Array(_) | Json::Object(_)) => {
                     return Err(wrong_type(param(), "one of a string, integer, number, or boolean", &other));
                 }
             };
@@ -63,14 +63,6 @@ impl StateVariables {
         }
         Ok(Self(variables))
     }
-}
-
-fn too_long(param: String, limit: usize, length: usize) -> ApiError {
-    let message = format!(
-        "Invalid '{param}': string too long. Expected a string with maximum length {limit}, but got a string with \
-         length {length} instead."
-    );
-    ApiError::field(param, "string_above_max_length", message)
 }
 
 /// The length in characters of a text that has more of them than this.

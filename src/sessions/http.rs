@@ -16,9 +16,10 @@ use utoipa_axum::routes;
 use super::{ClientSecret, SessionBody, Sessions, Subject};
 use crate::auth::Caller;
 use crate::door::Door;
-use crate::error::{Error, ErrorBody};
+use crate::error::Error;
 use crate::extract::{Json, read_json};
 use crate::limits::Limits;
+use crate::openapi::Refusals;
 use crate::telemetry::request::RequestContext;
 use crate::user::UserId;
 
@@ -80,36 +81,6 @@ struct RefreshRequest {
     /// The client secret that the page holds. If it is the caller's own, its session is cancelled once the new one exists.
     #[schema(rename = "currentClientSecret")]
     current_client_secret: Option<String>,
-}
-
-/// How a session request may fail.
-#[derive(utoipa::IntoResponses)]
-#[expect(dead_code, reason = "it documents the answers, which `Error` makes")]
-enum Refusals {
-    /// The body is not as documented; the message names the field.
-    #[response(status = 400)]
-    Invalid(ErrorBody<'static>),
-    /// No credential, or one that is not good.
-    #[response(status = 401)]
-    Unknown(ErrorBody<'static>),
-    /// The caller may not do that.
-    #[response(status = 403)]
-    Forbidden(ErrorBody<'static>),
-    /// Too many requests: wait for `Retry-After` seconds.
-    #[response(status = 429)]
-    Limited(ErrorBody<'static>),
-    /// OpenAI refused what this service sent.
-    #[response(status = 502)]
-    Refused(ErrorBody<'static>),
-    /// OpenAI or this service is away or busy: try again after `Retry-After` seconds.
-    #[response(status = 503)]
-    Away(ErrorBody<'static>),
-    /// OpenAI took too long.
-    #[response(status = 504)]
-    Late(ErrorBody<'static>),
-    /// Any other error, in the same shape.
-    #[response(status = "default")]
-    Other(ErrorBody<'static>),
 }
 
 /// Mints a session for the caller.

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{Migrate, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqlitePool};
@@ -112,20 +112,28 @@ fn is_busy(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| matches!(code & 0xff, 5 | 6))
 }
 
+/// The part of [`Migrator::run`] that every future can await: what comes before it is not general enough over lifetimes.
+async fn run_migrations<C: Migrate>(connection: &mut C) -> Result<(), sqlx::Error> {
+    Ok(MIGRATIONS.run_direct(None, connection, false).await?)
+}
+
 /// All in one transaction that keeps others out: sqlx itself takes no lock here.
 async fn migrate_sqlite(writer: &SqlitePool) -> Result<(), StoreError> {
     let mut tx = writer.begin_with("begin immediate").await?;
-    MIGRATIONS.run(&mut *tx).await.map_err(sqlx::Error::from)?;
+    run_migrations(&mut *tx).await?;
     tx.commit().await?;
     Ok(())
 }
 
 async fn postgres(url: &str) -> Result<Database, StoreError> {
-    let options = PgConnectOptions::from_str(url)?;
+    // What is wrong with an address is not said: a part of it may be the password, where it was not meant to be.
+    let unread =
+        |_| StoreError("the database's address can't be read: look at its port and parameters".to_owned());
+    let options = PgConnectOptions::from_str(url).map_err(unread)?;
     // A connection of its own, for migrations may take longer than statements. They go one by one, by an advisory lock.
     let late = |_| StoreError("PostgreSQL did not answer".to_owned());
     let mut connection = timeout(ACQUIRE_TIMEOUT, options.connect()).await.map_err(late)??;
-    MIGRATIONS.run(&mut connection).await.map_err(sqlx::Error::from)?;
+    run_migrations(&mut connection).await?;
     connection.close().await?;
     // The second frees the rows of a replica that has vanished in the middle of a transaction.
     let limits = [("statement_timeout", "10s"), ("idle_in_transaction_session_timeout", "10s")];

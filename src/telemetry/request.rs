@@ -11,6 +11,7 @@ use crate::user::UserId;
 /// What the log line and the answer's headers will say of this request.
 #[derive(Debug, Default)]
 pub struct RequestContext {
+    id: String,
     user: OnceLock<UserId>,
     upstream_request_id: OnceLock<String>,
     rate_limit: Mutex<Option<RateLimit>>,
@@ -31,8 +32,14 @@ pub struct RateLimit {
 impl RequestContext {
     /// A context for one request, shared with all who handle it.
     #[must_use]
-    pub fn shared() -> Arc<Self> {
-        Arc::default()
+    pub fn shared(id: &str) -> Arc<Self> {
+        Arc::new(Self { id: id.to_owned(), ..Self::default() })
+    }
+
+    /// The request's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// Notes who asks; the first to say so is right.

@@ -54,7 +54,7 @@ fn config(address: Option<Rate>, user: Option<Rate>, proxies: &[&str]) -> Limits
 
 /// What the service does around the limit: find the client and the service, and write down where the caller stands.
 async fn around(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let context = RequestContext::shared();
+    let context = RequestContext::shared("limits");
     if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied() {
         let client = Client::find(peer.ip(), request.headers(), &app.config);
         if !request.headers().contains_key("x-test-no-client") {

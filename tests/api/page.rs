@@ -79,6 +79,12 @@ async fn the_files_of_the_page_have_their_types_and_are_not_sent_twice() {
         ("/sample.css", "text/css; charset=utf-8"),
         ("/sample.js", "text/javascript; charset=utf-8"),
         ("/steps.js", "text/javascript; charset=utf-8"),
+        ("/loader.js", "text/javascript; charset=utf-8"),
+        ("/requests.js", "text/javascript; charset=utf-8"),
+        ("/chatkit-fetch.js", "text/javascript; charset=utf-8"),
+        ("/protocol.js", "text/javascript; charset=utf-8"),
+        ("/items.js", "text/javascript; charset=utf-8"),
+        ("/textbox.js", "text/javascript; charset=utf-8"),
     ] {
         let file = get(&server, path).await;
         assert_eq!((file.status().as_u16(), header(&file, "content-type")), (200, content_type), "{path}");

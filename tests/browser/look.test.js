@@ -3,7 +3,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { chatFrame, failureOf, signIn, stepIs } from './support/browser.js';
+import { words } from './support/backend.js';
 import { calls, openDev } from './support/dev.js';
+import { answer, openScripted, say } from './support/selfhosted.js';
 
 const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
 
@@ -149,6 +151,56 @@ for (const colorScheme of ['light', 'dark']) {
     assert.deepEqual(await faint(page), []);
   });
 }
+
+/** The text box with all that it can show at once. */
+async function fullTextBox(t, settings) {
+  const source = { type: 'url', title: 'A source', url: 'https://a.example/' };
+  const page = await openScripted(t, {
+    ...settings,
+    script: {
+      cite: ({ backend, thread }) => words(backend, thread, [`An answer with a word like ${'x'.repeat(120)}.`], [{ type: 'annotation', source }]),
+      fail: async function* () {
+        yield { type: 'notice', level: 'info', message: 'A notice.' };
+        yield { type: 'error', code: 'stream.error', allow_retry: true };
+      },
+    },
+  });
+  await say(page, 'cite');
+  await answer(page);
+  await say(page, `fail ${'y'.repeat(120)}`);
+  await page.getByRole('button', { name: 'Retry' }).waitFor();
+  await page.locator('#file').setInputFiles({ name: `${'z'.repeat(80)}.txt`, mimeType: 'text/plain', buffer: Buffer.from('some words') });
+  await page.getByRole('button', { name: /^Remove z/ }).waitFor();
+  await page.getByText('Earlier chats').click();
+  return page;
+}
+
+test('the text box fits a phone', async (t) => {
+  assert.deepEqual(await tooWide(await fullTextBox(t, PHONE)), []);
+});
+
+for (const colorScheme of ['light', 'dark']) {
+  test(`the text box can be read in the ${colorScheme}`, async (t) => {
+    assert.deepEqual(await faint(await fullTextBox(t, { colorScheme })), []);
+  });
+}
+
+test('in the text box everything has a name, shows its focus, and is told politely', async (t) => {
+  const page = await fullTextBox(t);
+  const controls = await page.locator('#text-chat').ariaSnapshot();
+  for (const named of ['button "New chat"', 'button "Delete"', 'log "Conversation"', 'textbox "Message"', 'button "Attach a file"', 'button "Send"', 'button "Retry"', 'link "A source"']) {
+    assert.ok(controls.includes(named), `${named} is missing in\n${controls}`);
+  }
+  assert.doesNotMatch(controls, /- (button|link|textbox)(:|$)/m, 'nothing is without a name');
+  assert.equal(await page.getByRole('log').getAttribute('aria-live'), 'polite');
+  assert.match(await page.getByRole('alert').innerText(), /The answer failed\./);
+  const unseen = await page.evaluate(() => [...document.querySelectorAll('#text-chat :is(a, button, textarea, summary, [tabindex])')].filter((control) => {
+    if (!control.checkVisibility() || control.disabled) return false;
+    control.focus({ focusVisible: true });
+    return getComputedStyle(control).outlineStyle === 'none';
+  }).map((control) => control.outerHTML));
+  assert.deepEqual(unseen, []);
+});
 
 async function tabTo(page, selector, key = 'Tab') {
   for (let presses = 0; presses < 20; presses += 1) {

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -18,10 +18,11 @@ test('the scripts of the page fit the types of @openai/chatkit', async () => {
 test('a misspelt option would be found', async (t) => {
   const folder = await mkdtemp(`${here}.types-`);
   t.after(() => rm(folder, { recursive: true }));
-  const script = await readFile(`${here}../../static/sample.js`, 'utf8');
-  const steps = await readFile(`${here}../../static/steps.js`, 'utf8');
-  await writeFile(`${folder}/sample.js`, script.replace('greeting:', 'greting:'));
-  await writeFile(`${folder}/steps.js`, steps);
+  for (const name of (await readdir(`${here}../../static`)).filter((name) => name.endsWith('.js'))) {
+    const script = await readFile(`${here}../../static/${name}`, 'utf8');
+    await writeFile(`${folder}/${name}`, script.replace('greeting:', 'greting:').replace("history: { enabled", "history: { enable"));
+  }
   await writeFile(`${folder}/tsconfig.json`, JSON.stringify({ extends: '../tsconfig.json', files: ['sample.js', '../node_modules/@openai/chatkit/types/dom-augment.d.ts'] }));
-  assert.match(await check(folder), /greting/);
+  const complaints = await check(folder);
+  for (const misspelt of [/greting/, /enable\b/]) assert.match(complaints, misspelt);
 });

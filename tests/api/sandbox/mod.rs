@@ -1,6 +1,11 @@
 //! Does the stand-in answer as OpenAI does? Over a real socket, with a client that follows no redirect.
 
+mod completions;
+mod model;
+mod response_faults;
+mod responses;
 mod scenarios;
+mod transcriptions;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -48,6 +53,17 @@ impl Caller {
     /// Asks for a session of this workflow.
     async fn ask_for(&self, workflow: &str) -> Result<Response> {
         self.create(&json!({ "user": "ada", "workflow": { "id": workflow } })).await
+    }
+
+    /// Sends a body to one of the model's endpoints.
+    async fn post(&self, path: &str, body: &Value) -> Result<Response> {
+        let request = self.client.post(format!("{}{path}", self.base)).bearer_auth("sk-test").json(body);
+        Ok(request.send().await?)
+    }
+
+    /// What the stand-in tells about itself.
+    async fn look(&self, path: &str) -> Result<Value> {
+        Ok(self.client.get(format!("{}{path}", self.base)).send().await?.json().await?)
     }
 
     async fn cancel(&self, id: &str) -> Result<Response> {
@@ -296,13 +312,14 @@ async fn what_is_not_there_is_refused_in_openais_shape() -> Result<()> {
         (Method::GET, "/"),
         (Method::POST, "/v1/chatkit/sessions/"),
         (Method::GET, "/v1/chatkit/sessions/cksess_1"),
-        (Method::POST, "/v1/responses"),
+        (Method::POST, "/v1/response"),
     ] {
         let message = format!("Invalid URL ({method} {path})");
         let expected = invalid(&message, None);
         assert_eq!(read(caller.request(method, path).send().await?).await?, (404, expected));
     }
     for (method, path) in [
+        (Method::GET, "/v1/responses"),
         (Method::GET, "/v1/chatkit/sessions"),
         (Method::DELETE, "/v1/chatkit/sessions"),
         (Method::GET, "/v1/chatkit/sessions/cksess_1/cancel"),

@@ -1,12 +1,11 @@
 // A stand-in for OpenAI's CDN: a chatkit.js and a frame that behave towards the page as the real ones do.
 //
-// The script defines <openai-chatkit>: a shadow root with one style element and a frame, whose absolute address is
-// written into the script; the frame's own script lies under /assets/ck1/. Page and frame exchange messages; the element takes `data-loaded` and fires
-// `chatkit.ready` when the frame has answered. The chat's own behaviour is not imitated. For the tests, the frame
-// has `askForSecret()`, which asks the page's getClientSecret again.
+// The script defines <openai-chatkit> (see standin.js), with the absolute address of the frame written into it; the
+// frame's own script lies under /assets/ck1/.
 
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { FRAME, frame, loader } from './standin.js';
 
 /** `behaviour` may be changed at any time: "works", "missing", "hangs", "defines nothing", "silent frame". */
 export async function startCdn(t) {
@@ -37,111 +36,3 @@ function answer(cdn, request, response) {
   if (pathname === '/assets/ck1/standin.js') return send('text/javascript', `(${frame})();`);
   response.writeHead(404).end();
 }
-
-/** Runs in the page. */
-function loader(frameUrl) {
-  const frameOrigin = new URL(frameUrl).origin;
-  class OpenAIChatKit extends HTMLElement {
-    #options = null;
-    #frame = document.createElement('iframe');
-
-    constructor() {
-      super();
-      const style = document.createElement('style');
-      style.textContent = ':host { display: block; } iframe { border: 0; width: 100%; height: 100%; }';
-      this.attachShadow({ mode: 'open' }).append(style, this.#frame);
-    }
-
-    connectedCallback() {
-      addEventListener('message', this.#hear);
-      this.#frame.title = this.#options?.frameTitle ?? 'Chat';
-      this.#frame.src = frameUrl;
-    }
-
-    disconnectedCallback() {
-      removeEventListener('message', this.#hear);
-    }
-
-    setOptions(options) {
-      if (typeof options?.api?.getClientSecret !== 'function') throw new Error('Invalid frame params: at api');
-      this.#options = options;
-      if (this.dataset.loaded) this.#tell({ type: 'options', options: this.#plain() });
-    }
-
-    #plain = () => JSON.parse(JSON.stringify({ ...this.#options, api: {} }));
-    #tell = (message) => this.#frame.contentWindow.postMessage(message, frameOrigin);
-    #fire = (name, detail) => this.dispatchEvent(new CustomEvent(`chatkit.${name}`, { detail }));
-
-    #hear = async ({ source, origin, data }) => {
-      if (source !== this.#frame.contentWindow || origin !== frameOrigin) return;
-      if (data.type === 'hello') this.#tell({ type: 'options', options: this.#plain() });
-      if (data.type === 'error') this.#fire('error', { error: new Error(data.message) });
-      if (data.type === 'ready' && !this.dataset.loaded) {
-        this.dataset.loaded = 'true';
-        this.#fire('ready');
-      }
-      if (data.type === 'secret') {
-        const reply = await this.#options.api.getClientSecret(data.current).then(
-          (value) => ({ value }),
-          (error) => ({ error: error.message }),
-        );
-        this.#tell({ type: 'secret', id: data.id, ...reply });
-      }
-    };
-  }
-  customElements.define('openai-chatkit', OpenAIChatKit);
-}
-
-/** Runs in the frame. */
-function frame() {
-  const tell = (message) => parent.postMessage(message, '*');
-  const waiting = new Map();
-  let started = false;
-  window.secret = null;
-  window.askForSecret = (current = window.secret) =>
-    new Promise((resolve) => {
-      const id = crypto.randomUUID();
-      waiting.set(id, resolve);
-      tell({ type: 'secret', id, current });
-    });
-  window.reportError = (message) => tell({ type: 'error', message });
-  addEventListener('message', ({ source, data }) => {
-    if (source !== parent) return;
-    if (data.type === 'options') show(data.options);
-    if (data.type === 'secret') {
-      if (data.value) window.secret = data.value;
-      else tell({ type: 'error', message: data.error });
-      waiting.get(data.id)?.(data);
-    }
-  });
-  tell({ type: 'hello' });
-
-  function show(options) {
-    window.options = options;
-    document.documentElement.dataset.scheme = options.theme?.colorScheme ?? 'light';
-    document.body.style.setProperty('--accent', options.theme?.color?.accent?.primary ?? '#222');
-    const add = (tag, text, to = document.body) => to.appendChild(Object.assign(document.createElement(tag), { textContent: text }));
-    document.body.replaceChildren();
-    add('h1', options.startScreen?.greeting ?? 'Hello');
-    const list = add('ul', '');
-    for (const { label } of options.startScreen?.prompts ?? []) add('button', label, add('li', '', list));
-    const composer = add('input', '');
-    composer.placeholder = composer.ariaLabel = options.composer?.placeholder ?? 'Message';
-    tell({ type: 'ready' });
-    if (!started) window.askForSecret();
-    started = true;
-  }
-}
-
-const FRAME = `<!doctype html>
-<html lang="en"><title>Chat</title>
-<style>
-  html { color-scheme: light; background: #fff; color: #222; font: 16px/1.5 system-ui, sans-serif; height: 100%; }
-  html[data-scheme="dark"] { color-scheme: dark; background: #1c1f1e; color: #eee; }
-  body { display: flex; flex-direction: column; box-sizing: border-box; margin: 0; padding: 1.5rem; height: 100%; }
-  h1 { font-size: 1.5rem; margin: auto 0 1rem; }
-  ul { list-style: none; margin: 0 0 auto; padding: 0; }
-  button { margin-bottom: .5rem; padding: .5rem .875rem; border: 1px solid #8884; border-radius: 99px; background: none; color: inherit; font: inherit; }
-  input { padding: .75rem 1rem; border: 1px solid #8886; border-radius: 1rem; font: inherit; outline-color: var(--accent); }
-</style>
-<body><script src="/assets/ck1/standin.js"></script>`;

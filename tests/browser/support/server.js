@@ -16,6 +16,9 @@ process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
 /** The service under `dev`, in front of its own stand-in for OpenAI. `stop` ends it before the test does. */
 export const startDev = (t, env) => start(t, ['dev', '--mode', 'hosted', '--print-addr'], env);
 
+/** The service under `dev` in self-hosted mode: the sandbox is its model. It works in `folder`. */
+export const startSelfHosted = (t, env, folder) => start(t, ['dev', '--mode', 'self-hosted', '--print-addr'], env, folder);
+
 /** The service as it runs in production, in front of a stand-in for OpenAI that is a process of its own. */
 export async function startServe(t, env) {
   const sandbox = await start(t, ['sandbox', '--port', '0'], {});
@@ -28,9 +31,10 @@ export async function startServe(t, env) {
   });
 }
 
-async function start(t, args, env) {
+async function start(t, args, env, cwd) {
   const child = spawn(BINARY, args, {
     env: { PATH: process.env.PATH, PORT: '0', RUST_LOG: 'warn', ...env },
+    cwd,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   running.add(child);

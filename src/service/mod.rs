@@ -1,6 +1,9 @@
 //! How is a service put together? [`Service::bind`] turns a [`Config`] into something that listens, [`Service::run`]
 //! serves until a signal ends it.
 
+mod chat;
+
+use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +15,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use prometheus_client::registry::Registry;
 
+use crate::agent::Agent;
 use crate::app::{App, Front};
 use crate::auth::{self, Authenticator, ClientSecrets, Revoked};
 use crate::clock::{Clock, SystemClock};
@@ -35,6 +39,7 @@ use crate::sessions::registry::{CAPACITY, LocalRegistry, Registry as SessionRegi
 use crate::sessions::registry_redis::RedisRegistry;
 use crate::sessions::signed::SignedMint;
 use crate::sessions::workflows::Workflows;
+use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::{self, Metrics};
 use crate::upstream::sessions::SessionsApi;
 use crate::upstream::{BuildError, Client};
@@ -66,6 +71,24 @@ pub enum StartError {
     /// The client for calls to OpenAI can't be made: no CA certificates, most often.
     #[error(transparent)]
     Client(#[from] BuildError),
+    /// `DATABASE_URL` can't be reached, or its schema can't be brought up to date.
+    #[error("DATABASE_URL")]
+    Store(#[from] StoreError),
+    /// An agent of the program's own has a name that no configured agent has.
+    #[error("no agent `{0}` is configured")]
+    UnknownAgent(String),
+}
+
+/// What a program that embeds the service brings of its own.
+#[derive(Default)]
+#[expect(missing_debug_implementations, reason = "agents and the keys of `dev` are secret")]
+pub struct Own {
+    /// Who signs anybody in, under `dev` alone.
+    pub dev: Option<DevTokens>,
+    /// In self-hosted mode: who answers in place of the configured agents of these names.
+    pub agents: HashMap<String, Arc<dyn Agent>>,
+    /// In self-hosted mode: where threads live, in place of `DATABASE_URL`.
+    pub store: Option<Arc<dyn Store>>,
 }
 
 /// Binds the address that a variable names.
@@ -92,17 +115,17 @@ impl Service {
     /// Binds the addresses and puts the parts together. Background tasks start here, so it needs a runtime.
     ///
     /// # Errors
-    /// When an address can't be bound, or a client can't be built (no CA certificates, most often).
-    pub async fn bind(config: Config, dev: Option<DevTokens>) -> Result<Self, StartError> {
+    /// When an address can't be bound, a client can't be built (no CA certificates, most often), or the database can't be reached.
+    pub async fn bind(config: Config, own: Own) -> Result<Self, StartError> {
         let server = bound("HOST and PORT", &config.service.host, config.service.port).await?;
-        Self::on(server, config, dev).await
+        Self::on(server, config, own).await
     }
 
     /// Like [`Service::bind`], on an address that is bound already.
     ///
     /// # Errors
     /// As for [`Service::bind`].
-    pub async fn on(server: Server, config: Config, dev: Option<DevTokens>) -> Result<Self, StartError> {
+    pub async fn on(server: Server, config: Config, own: Own) -> Result<Self, StartError> {
         let metrics_server = match config.service.metrics {
             Some(addr) => Some(bound("METRICS_ADDR", &addr.ip().to_string(), addr.port()).await?),
             None => None,
@@ -111,7 +134,7 @@ impl Service {
         let (metrics, registry) = Metrics::new(config.limits.redis_url.is_some());
         let max_connections = config.limits.max_concurrent_requests.saturating_add(SPARE_CONNECTIONS);
         let grace = config.service.shutdown_grace;
-        let app = Arc::new(assemble(config, dev, lifecycle, metrics)?);
+        let app = Arc::new(assemble(config, own, lifecycle, metrics).await?);
         Ok(Self { server, metrics_server, metrics: Arc::new(registry), app, max_connections, grace })
     }
 
@@ -146,14 +169,14 @@ fn metrics_router(app: Arc<App>, registry: Arc<Registry>) -> Router {
     Router::new().route("/metrics", get(scrape))
 }
 
-fn assemble(
+async fn assemble(
     config: Config,
-    dev: Option<DevTokens>,
+    mut own: Own,
     lifecycle: Lifecycle,
     metrics: Metrics,
 ) -> Result<App, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let Config { service, auth, limits, upstream, session_ttl_seconds, mode } = config;
+    let Config { service, auth, limits, upstream: upstream_config, session_ttl_seconds, mode } = config;
     let (tasks, stopping) = (lifecycle.tasks().clone(), lifecycle.stopping().clone());
 
     let redis = match &limits.redis_url {
@@ -166,9 +189,9 @@ fn assemble(
     let authenticator =
         Authenticator::new(&auth, Arc::clone(&clock), metrics.clone(), &tasks, stopping.clone())?;
     let page_settings =
-        PageSettings { dev: dev.is_some(), anonymous: auth.visitors.is_some(), session_ttl_seconds };
-    let timeout = upstream.timeout;
-    let upstream = Client::new(&upstream, Arc::clone(&clock), metrics.clone())?;
+        PageSettings { dev: own.dev.is_some(), anonymous: auth.visitors.is_some(), session_ttl_seconds };
+    let timeout = upstream_config.timeout;
+    let upstream = Client::new(&upstream_config, Arc::clone(&clock), metrics.clone())?;
     let cdn = (service.page.assets == Assets::Proxy)
         .then(|| CdnProxy::new(upstream.connections().clone(), service.page.cdn_base.clone()));
     let local = LocalRegistry::new(CAPACITY, Arc::clone(&clock), &metrics);
@@ -181,29 +204,38 @@ fn assemble(
     shared_limits.keep_swept(&tasks, stopping);
     let door = Arc::new(Door { authenticator, proxies: limits, origins: Arc::new(service.origins) });
 
-    let (mint, workflows, chat_door): (Arc<dyn Mint>, _, _) = match &mode {
+    let dev = own.dev.take();
+    let (mint, workflows, chat): (Arc<dyn Mint>, _, _) = match &mode {
         Mode::Hosted(hosted) => {
             let mint = HostedMint::new(SessionsApi::new(upstream), hosted, session_ttl_seconds, clock);
             (Arc::new(mint), Workflows::new(hosted), None)
         }
-        Mode::SelfHosted(own) => {
-            let secrets = Arc::new(ClientSecrets::new(&own.signing_keys, Arc::clone(&clock)));
-            let revoked = Arc::new(Revoked::new(redis, clock));
+        Mode::SelfHosted(config) => {
+            let secrets = Arc::new(ClientSecrets::new(&config.signing_keys, Arc::clone(&clock)));
+            let revoked = Arc::new(Revoked::new(redis, Arc::clone(&clock)));
             let mint = SignedMint::new(Arc::clone(&secrets), Arc::clone(&revoked), session_ttl_seconds);
-            let agents = Arc::clone(&own.agents);
+            let agents = Arc::clone(&config.agents);
             let (door, limits) = (Arc::clone(&door), Arc::clone(&shared_limits));
             let chat_door = Arc::new(ChatDoor { door, limits, secrets, revoked, agents });
-            (Arc::new(mint), Workflows::of_agents(&own.agents), Some(chat_door))
+            let chat =
+                chat::chat_desk(config, &upstream_config, own, chat_door, &lifecycle, &clock, &metrics)
+                    .await?;
+            (Arc::new(mint), Workflows::of_agents(&config.agents), Some(Arc::new(chat)))
         }
     };
     let sessions = Sessions { mint, registry, workflows, tasks, metrics: metrics.clone(), timeout };
     Ok(App {
         credentials: auth.cookies_authenticate(),
         shed: Shed { lifecycle, max_requests: door.proxies.max_concurrent_requests },
-        chat_door,
+        chat,
         desk: Arc::new(Desk { door, limits: shared_limits, sessions }),
         metrics,
-        public_config: PublicConfig::new(&service.page),
+        public_config: match &mode {
+            Mode::Hosted(_) => PublicConfig::new(&service.page),
+            Mode::SelfHosted(own) => {
+                PublicConfig::self_hosted(&service.page, own.domain_key.clone(), own.uploads.enabled)
+            }
+        },
         page: (service.page.source == PageSource::BuiltIn).then(|| sample_page(&service.page, page_settings)),
         folder: match &service.page.source {
             PageSource::Folder(root) => Some(Folder::new(root)),

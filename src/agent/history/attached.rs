@@ -1,0 +1,130 @@
+//! How does the model read a file? Images and PDFs whole, texts as text, and of everything else that it is there.
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+
+use crate::agent::{AgentError, Turn};
+use crate::protocol::{Attachment, Item, ItemKind};
+use crate::upstream::model::{ImageDetail, InputItem, InputPart};
+
+/// What images and files may take in one request, in base64: OpenAI takes 50 MB.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+
+/// The files of a thread, from its newest: they are shown as long as they fit into one request.
+pub(super) struct Attached {
+    room: usize,
+    longest_text: usize,
+}
+
+impl Attached {
+    /// A text of a file is cut behind `longest_text` bytes.
+    pub(super) fn new(longest_text: usize) -> Self {
+        Self { room: MOST_BYTES, longest_text }
+    }
+
+    /// The parts that a message's attachments become.
+    ///
+    /// # Errors
+    /// When a file is there and can't be read.
+    pub(super) async fn files(&self, turn: &Turn, item: &Item) -> Result<Vec<InputPart>, AgentError> {
+        let ItemKind::UserMessage(message) = &item.kind else { return Ok(Vec::new()) };
+        let mut parts = Vec::with_capacity(message.attachments.len());
+        for attachment in &message.attachments {
+            parts.push(match Reading::of(&attachment.mime_type) {
+                Some(_) if self.room == 0 => without(attachment, NO_ROOM),
+                Some(reading) => match turn.file(&attachment.id).await? {
+                    Some(bytes) => self.read(attachment, reading, &bytes),
+                    None => without(attachment, "It is no longer available."),
+                },
+                None => without(attachment, "Its content can't be shown."),
+            });
+        }
+        Ok(parts)
+    }
+
+    /// Takes out what there is no room for. Files that are older than the first of these are not shown either.
+    pub(super) fn fit(&mut self, said: &mut [InputItem]) {
+        for item in said {
+            let InputItem::Message { parts, .. } = item else { continue };
+            for part in parts {
+                let size = match part {
+                    InputPart::Image { url, .. } => url.len(),
+                    InputPart::File { data_url, .. } => data_url.len(),
+                    InputPart::Text(_) => continue,
+                };
+                match self.room.checked_sub(size) {
+                    Some(room) => self.room = room,
+                    None => {
+                        self.room = 0;
+                        *part = InputPart::Text(format!("A file stood here. {NO_ROOM}"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn read(&self, attachment: &Attachment, reading: Reading, bytes: &Bytes) -> InputPart {
+        let media_type = essence(&attachment.mime_type);
+        let data_url = || format!("data:{media_type};base64,{}", BASE64.encode(bytes));
+        match reading {
+            Reading::Image => InputPart::Image { url: data_url(), detail: ImageDetail::Auto },
+            Reading::Pdf => InputPart::File { filename: attachment.name.clone(), data_url: data_url() },
+            Reading::Text => {
+                let shown = &bytes[..bytes.len().min(self.longest_text)];
+                let cut = if shown.len() < bytes.len() { "\n[The rest is left out.]" } else { "" };
+                let text = String::from_utf8_lossy(shown);
+                InputPart::Text(format!("{}\n<File>\n{text}{cut}\n</File>", introduction(attachment)))
+            }
+        }
+    }
+}
+
+const NO_ROOM: &str = "It is not shown, because the files of this conversation are too large together.";
+
+/// As what a file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Image,
+    Pdf,
+    Text,
+}
+
+impl Reading {
+    fn of(mime_type: &str) -> Option<Self> {
+        let media_type = essence(mime_type);
+        Some(match &*media_type {
+            // What OpenAI's models take.
+            "image/png" | "image/jpeg" | "image/gif" | "image/webp" => Self::Image,
+            "application/pdf" => Self::Pdf,
+            "application/json"
+            | "application/xml"
+            | "application/javascript"
+            | "application/x-javascript"
+            | "application/typescript"
+            | "application/yaml"
+            | "application/x-yaml"
+            | "application/toml"
+            | "application/sql"
+            | "application/csv"
+            | "application/x-ndjson"
+            | "application/x-sh" => Self::Text,
+            text if text.starts_with("text/") || text.ends_with("+json") || text.ends_with("+xml") => {
+                Self::Text
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// A media type without its parameters.
+fn essence(mime_type: &str) -> String {
+    mime_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn introduction(attachment: &Attachment) -> String {
+    format!("The user attached the file {} ({}).", attachment.name, essence(&attachment.mime_type))
+}
+
+fn without(attachment: &Attachment, why: &str) -> InputPart {
+    InputPart::Text(format!("{} {why}", introduction(attachment)))
+}

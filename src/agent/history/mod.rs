@@ -1,0 +1,129 @@
+//! What does the model get to read of a thread? Its newest turns, whole, as many as the budget holds.
+//!
+//! The thread is read from its end, and only as far as the budget goes: what a thread of ten thousand items costs is what its
+//! newest part costs.
+
+mod attached;
+mod items;
+#[cfg(test)]
+mod tests;
+
+use attached::Attached;
+
+use super::{AgentError, Turn};
+use crate::protocol::{Item, ItemKind};
+use crate::upstream::model::{InputItem, InputPart};
+
+const PAGE: u32 = 100;
+/// How many items tell whether a list of tasks goes on.
+const NEWEST: usize = 2;
+/// No tokenizer is asked. English takes four bytes a token and more, Chinese three, code and numbers about three.
+const BYTES_A_TOKEN: usize = 3;
+/// What a message costs beside its words.
+const TOKENS_A_MESSAGE: usize = 8;
+const TOKENS_AN_IMAGE: usize = 1000;
+/// A page costs about 1,500 tokens whatever it holds; models read no more than some dozens of pages.
+const TOKENS_A_FILE: std::ops::RangeInclusive<usize> = 1_500..=40_000;
+const FILE_BYTES_A_TOKEN: usize = 8;
+
+/// What was said in a thread before the answer that is due.
+#[derive(Debug)]
+pub(super) struct Past {
+    /// As the model reads it, oldest first. Each call has its output right behind it.
+    pub(super) input: Vec<InputItem>,
+    /// The two newest items, the newest first.
+    pub(super) newest: Vec<Item>,
+}
+
+impl Past {
+    /// Reads a thread from its end until the budget is used up. The newest turn is there even when it alone is more.
+    ///
+    /// # Errors
+    /// When the store fails, or a file that is there can't be read.
+    pub(super) async fn read(turn: &Turn, max_tokens: u32) -> Result<Self, AgentError> {
+        let max_tokens = usize::try_from(max_tokens).unwrap_or(usize::MAX);
+        let mut window = Window::new(max_tokens);
+        let mut attached = Attached::new(max_tokens.saturating_mul(BYTES_A_TOKEN) / 2);
+        let mut newest: Vec<Item> = Vec::with_capacity(NEWEST);
+        let mut after = None;
+        loop {
+            let page = turn.items(PAGE, after.as_ref()).await?;
+            after = page.data.last().map(|item| item.id.clone());
+            for item in page.data {
+                let files = attached.files(turn, &item).await?;
+                let mut said = items::said(&item, files, newest.is_empty());
+                attached.fit(&mut said);
+                let wants_more = window.push(said, begins_turn(&item));
+                if newest.len() < NEWEST {
+                    newest.push(item);
+                }
+                if !wants_more {
+                    return Ok(Self { input: window.finish(), newest });
+                }
+            }
+            if !page.has_more || after.is_none() {
+                return Ok(Self { input: window.finish(), newest });
+            }
+        }
+    }
+}
+
+fn begins_turn(item: &Item) -> bool {
+    matches!(item.kind, ItemKind::UserMessage(_))
+}
+
+/// The newest turns that fit into a budget. It is filled from the end of the thread.
+struct Window {
+    budget: usize,
+    cost: usize,
+    /// Whole turns, the newest element first.
+    kept: Vec<InputItem>,
+    /// The turn whose beginning has not come yet.
+    open: Vec<InputItem>,
+    has_turn: bool,
+}
+
+impl Window {
+    fn new(budget: usize) -> Self {
+        Self { budget, cost: 0, kept: Vec::new(), open: Vec::new(), has_turn: false }
+    }
+
+    /// Adds what an item says, which stands before everything so far. Whether there is room for more.
+    fn push(&mut self, said: Vec<InputItem>, begins_turn: bool) -> bool {
+        self.cost = said.iter().map(tokens).fold(self.cost, usize::saturating_add);
+        if self.has_turn && self.cost > self.budget {
+            self.open.clear();
+            return false;
+        }
+        self.open.extend(said.into_iter().rev());
+        if begins_turn {
+            self.kept.append(&mut self.open);
+            self.has_turn = true;
+        }
+        true
+    }
+
+    fn finish(mut self) -> Vec<InputItem> {
+        self.kept.append(&mut self.open);
+        self.kept.reverse();
+        self.kept
+    }
+}
+
+/// About what an element costs, rather more than less.
+fn tokens(item: &InputItem) -> usize {
+    let text = |bytes: usize| bytes.div_ceil(BYTES_A_TOKEN);
+    let part = |part: &InputPart| match part {
+        InputPart::Text(words) => text(words.len()),
+        InputPart::Image { .. } => TOKENS_AN_IMAGE,
+        InputPart::File { data_url, .. } => {
+            (data_url.len() / FILE_BYTES_A_TOKEN).clamp(*TOKENS_A_FILE.start(), *TOKENS_A_FILE.end())
+        }
+    };
+    TOKENS_A_MESSAGE
+        + match item {
+            InputItem::Message { parts, .. } => parts.iter().map(part).sum(),
+            InputItem::FunctionCall { name, arguments, .. } => text(name.len() + arguments.len()),
+            InputItem::FunctionCallOutput { output, .. } => text(output.len()),
+        }
+}

@@ -1,0 +1,197 @@
+//! What becomes of what a model says? [`Answer`] turns each event of a model into events of the thread. It does no I/O, and a
+//! piece of text goes through it without being looked at.
+//!
+//! The order and the fields are those of ChatKit's own servers. It goes further in four things: ids of items are ours, searches
+//! of the web and of files are shown as tasks, a refusal ends an answer without an error, and an item that a server began and
+//! never ended is ended with what there is.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::messages::Messages;
+use super::tasks::Tasks;
+use crate::agent::turn::new_item;
+use crate::agent::{AgentError, AgentEvent};
+use crate::clock::Clock;
+use crate::config::agents::{AgentConfig, ClientTool};
+use crate::ids::new_id;
+use crate::protocol::{
+    ClientToolCall, ClientToolCallStatus, GeneratedImage, Id, Item, ItemKind, ItemUpdate, Timestamp,
+};
+use crate::upstream::model::{ItemId, ModelEvent};
+
+/// One answer of a model, as far as it has come.
+pub(super) struct Answer<'a> {
+    scribe: Scribe,
+    client_tools: &'a [ClientTool],
+    /// How many sketches of an image are expected.
+    sketches: Option<u64>,
+    messages: Messages,
+    tasks: Tasks,
+    images: Vec<(ItemId, Item)>,
+    /// The call that waits for the page once the answer is over.
+    call: Option<Item>,
+}
+
+/// Makes the items of a thread.
+pub(super) struct Scribe {
+    pub(super) thread_id: Id,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Scribe {
+    pub(super) fn item(&self, kind: ItemKind) -> Item {
+        new_item(&self.thread_id, self.now(), kind)
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::from_epoch(self.clock.now())
+    }
+}
+
+impl<'a> Answer<'a> {
+    /// An answer that has not begun. `newest` are the two newest items of the thread, the newest first: a list of tasks among
+    /// them goes on.
+    pub(super) fn new(config: &'a AgentConfig, scribe: Scribe, newest: Vec<Item>) -> Self {
+        let tool = config.hosted_tools.iter().find(|tool| tool["type"] == "image_generation");
+        Self {
+            scribe,
+            client_tools: &config.client_tools,
+            sketches: tool.and_then(|tool| tool["partial_images"].as_u64()),
+            messages: Messages::default(),
+            tasks: Tasks::going_on(newest),
+            images: Vec::new(),
+            call: None,
+        }
+    }
+
+    /// Adds to `out` what this event of the model means.
+    ///
+    /// # Errors
+    /// When the model calls a function that it was not given.
+    pub(super) fn apply(&mut self, event: ModelEvent, out: &mut Vec<AgentEvent>) -> Result<(), AgentError> {
+        let Self { scribe, messages, tasks, .. } = self;
+        match event {
+            ModelEvent::TextDelta { item_id, content_index, delta } => {
+                self.message(&item_id, out).text(content_index, delta, out);
+            }
+            ModelEvent::MessageAdded { item_id, parts } => {
+                tasks.close(scribe.now(), out);
+                messages.begin(item_id, parts, scribe, out);
+            }
+            ModelEvent::PartAdded { item_id, content_index, kind: _, text } => {
+                self.message(&item_id, out).part_added(content_index, text, out);
+            }
+            ModelEvent::Annotation { item_id, content_index, annotation } => {
+                self.message(&item_id, out).annotation(content_index, annotation, out);
+            }
+            ModelEvent::TextDone { item_id, content_index, text } => {
+                self.message(&item_id, out).text_done(content_index, text, out);
+            }
+            ModelEvent::RefusalDelta { item_id, content_index, delta } => {
+                self.message(&item_id, out).refusal(content_index, &delta, out);
+            }
+            ModelEvent::MessageDone { item_id, parts } => {
+                if !messages.is_open(&item_id) {
+                    tasks.close(scribe.now(), out);
+                }
+                messages.end(&item_id, parts, scribe, out);
+            }
+            ModelEvent::ReasoningAdded { .. } => tasks.open(scribe, out),
+            ModelEvent::ThoughtDelta { item_id, summary_index, delta } => {
+                tasks.thought((item_id, summary_index), &delta, out);
+            }
+            ModelEvent::ThoughtDone { item_id, summary_index, text } => {
+                tasks.thought_done(&(item_id, summary_index), text, out);
+            }
+            ModelEvent::WebSearch { item_id, status, queries, sources } => {
+                tasks.web_search(item_id, status, queries, sources, scribe, out);
+            }
+            ModelEvent::FileSearch { item_id, status, queries, files } => {
+                tasks.file_search(item_id, status, queries, files, scribe, out);
+            }
+            ModelEvent::FunctionCall { item_id: _, call_id, name, arguments } => {
+                self.function_call(call_id, name, arguments)?;
+            }
+            ModelEvent::ImageAdded { item_id } => self.image_added(item_id, out),
+            ModelEvent::ImagePartial { item_id, index, b64 } => self.sketch(&item_id, index, &b64, out),
+            ModelEvent::ImageDone { item_id, b64, format } => self.image_done(&item_id, &b64, &format, out),
+            ModelEvent::Completed { usage: _ } => self.complete(out),
+        }
+        Ok(())
+    }
+
+    /// A message that is under way. A server that did not announce it means to begin it.
+    fn message(&mut self, item_id: &ItemId, out: &mut Vec<AgentEvent>) -> super::messages::Draft<'_> {
+        if !self.messages.is_open(item_id) {
+            self.tasks.close(self.scribe.now(), out);
+            self.messages.begin(item_id.clone(), Vec::new(), &self.scribe, out);
+        }
+        self.messages.draft(item_id)
+    }
+
+    /// The first call is the one that counts: the page answers one at a time.
+    fn function_call(
+        &mut self,
+        call_id: String,
+        name: String,
+        arguments: Map<String, Value>,
+    ) -> Result<(), AgentError> {
+        if self.call.is_some() {
+            return Ok(());
+        }
+        if !self.client_tools.iter().any(|tool| tool.name == name) {
+            let name: String = name.chars().take(64).collect();
+            return Err(AgentError::failed(format_args!(
+                "the model called a function that it was not given: {name:?}"
+            )));
+        }
+        let call_id = if call_id.is_empty() { new_id("call_").to_string() } else { call_id };
+        self.call = Some(self.scribe.item(ItemKind::ClientToolCall(ClientToolCall {
+            status: ClientToolCallStatus::Pending,
+            call_id,
+            name,
+            arguments: Value::Object(arguments),
+            output: Value::Null,
+        })));
+        Ok(())
+    }
+
+    fn image_added(&mut self, item_id: ItemId, out: &mut Vec<AgentEvent>) {
+        let item = self.scribe.item(ItemKind::GeneratedImage { image: None });
+        out.push(AgentEvent::ItemAdded(item.clone()));
+        self.images.push((item_id, item));
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "nobody counts so many sketches")]
+    fn sketch(&self, item_id: &ItemId, index: u64, b64: &str, out: &mut Vec<AgentEvent>) {
+        let Some((_, item)) = self.images.iter().find(|(id, _)| id == item_id) else { return };
+        let image = image(item_id, b64, "png");
+        let progress = self.sketches.filter(|sketches| *sketches > 0);
+        let progress = progress.map_or(0.0, |sketches| (index as f64 / sketches as f64).min(1.0));
+        let update = ItemUpdate::ImageUpdated { image, progress: Some(progress) };
+        out.push(AgentEvent::ItemUpdated { item_id: item.id.clone(), update });
+    }
+
+    fn image_done(&mut self, item_id: &ItemId, b64: &str, format: &str, out: &mut Vec<AgentEvent>) {
+        let image = Some(image(item_id, b64, format));
+        let begun = self.images.iter().position(|(id, _)| id == item_id);
+        let begun = begun.map(|begun| self.images.swap_remove(begun).1);
+        let kind = ItemKind::GeneratedImage { image };
+        out.push(AgentEvent::ItemDone(match begun {
+            Some(item) => Item { kind, ..item },
+            None => self.scribe.item(kind),
+        }));
+    }
+
+    fn complete(&mut self, out: &mut Vec<AgentEvent>) {
+        self.messages.end_all(&self.scribe, out);
+        self.tasks.keep(out);
+        out.extend(self.call.take().map(AgentEvent::ItemDone));
+    }
+}
+
+fn image(item_id: &ItemId, b64: &str, format: &str) -> GeneratedImage {
+    GeneratedImage { id: item_id.to_string(), url: format!("data:image/{format};base64,{b64}") }
+}

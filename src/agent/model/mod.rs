@@ -1,0 +1,97 @@
+//! Who answers when a site has no agent of its own? A model: [`ModelAgent`] sends it the thread and passes on what it says.
+
+mod answer;
+mod messages;
+mod request;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod title;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::time::timeout;
+
+use self::answer::{Answer, Scribe};
+use super::history::Past;
+use super::{Agent, AgentError, Turn};
+use crate::config::agents::{AgentConfig, ModelApi};
+use crate::config::upstream::UpstreamConfig;
+use crate::protocol::UserMessage;
+use crate::upstream::model::{self, ModelClient, ModelEndpoint, ModelError, ModelErrorKind};
+
+const TITLE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The agent that a configuration describes.
+#[expect(missing_debug_implementations, reason = "its endpoint and its tools hold keys")]
+pub struct ModelAgent {
+    config: Arc<AgentConfig>,
+    endpoint: ModelEndpoint,
+    models: Arc<ModelClient>,
+}
+
+impl ModelAgent {
+    /// An agent that asks its model over these connections. The organisation and the project of `upstream` are named to that
+    /// server alone.
+    #[must_use]
+    pub fn new(config: Arc<AgentConfig>, models: Arc<ModelClient>, upstream: &UpstreamConfig) -> Self {
+        let is_ours = config.endpoint.base_url == upstream.base;
+        let endpoint = ModelEndpoint {
+            base_url: config.endpoint.base_url.clone(),
+            api_key: config.endpoint.api_key.clone(),
+            api: match config.endpoint.api {
+                ModelApi::Responses => model::ModelApi::Responses,
+                ModelApi::ChatCompletions => model::ModelApi::ChatCompletions,
+            },
+            organization: upstream.organization.clone().filter(|_| is_ours),
+            project: upstream.project.clone().filter(|_| is_ours),
+        };
+        Self { config, endpoint, models }
+    }
+
+    async fn answer(&self, turn: &Turn) -> Result<(), AgentError> {
+        let past = Past::read(turn, self.config.max_input_tokens).await?;
+        let request = request::of_turn(&self.config, turn, past.input);
+        let scribe = Scribe { thread_id: turn.thread.id.clone(), clock: Arc::clone(&turn.clock) };
+        let mut answer = Answer::new(&self.config, scribe, past.newest);
+        let mut stream = self.models.stream(&self.endpoint, &request, None).await.map_err(failure)?;
+        // It may hold megabytes of files, and is not needed while the model answers.
+        drop(request);
+        let mut events = Vec::new();
+        while let Some(event) = stream.next().await {
+            answer.apply(event.map_err(failure)?, &mut events)?;
+            for event in events.drain(..) {
+                turn.emit(event).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Agent for ModelAgent {
+    fn respond<'a>(&'a self, turn: &'a Turn) -> BoxFuture<'a, Result<(), AgentError>> {
+        self.answer(turn).boxed()
+    }
+
+    fn title<'a>(&'a self, message: &'a UserMessage) -> BoxFuture<'a, Option<String>> {
+        async { timeout(TITLE_DEADLINE, self.propose_title(message)).await.ok().flatten() }.boxed()
+    }
+
+    fn wants_titles(&self) -> bool {
+        self.config.titles
+    }
+}
+
+/// What a failure of the model is to the person: only what they can do something about is told.
+#[expect(clippy::needless_pass_by_value, reason = "it stands where errors are mapped")]
+fn failure(error: ModelError) -> AgentError {
+    if error.kind() == ModelErrorKind::ContextTooLong {
+        let message =
+            "This conversation is too long for the model. Please start a new one, or send less at once.";
+        return AgentError::Told { message: message.to_owned(), allow_retry: false };
+    }
+    AgentError::Failed { cause: format!("the model failed: {error}"), allow_retry: error.is_retryable() }
+}

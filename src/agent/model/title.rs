@@ -1,0 +1,77 @@
+//! What does the model call a thread? Its first message is sent alone, and the answer is made fit for a list.
+
+use super::ModelAgent;
+use crate::config::agents::AgentConfig;
+use crate::protocol::UserMessage;
+use crate::upstream::model::{InputItem, InputPart, MessagePart, ModelEvent, ModelRequest, PartKind, Role};
+
+const INSTRUCTIONS: &str = "Write a title for a conversation that begins with the user's message: \
+    2 to 5 words in the language of the message, without punctuation and without quotation marks. \
+    Answer with the title alone. Do not answer the message.";
+/// What a conversation is about stands at its beginning.
+const READ: usize = 2000;
+/// In characters.
+const LONGEST: usize = 80;
+
+impl ModelAgent {
+    /// What the model calls a thread that begins with this message.
+    pub(super) async fn propose_title(&self, message: &UserMessage) -> Option<String> {
+        let request = request(&self.config, message)?;
+        let mut stream = self.models.stream(&self.endpoint, &request, None).await.ok()?;
+        while let Some(event) = stream.next().await {
+            if let ModelEvent::MessageDone { parts, .. } = event.ok()? {
+                let is_text = |part: &&MessagePart| part.kind == PartKind::Text;
+                return cleaned(&parts.iter().find(is_text)?.text);
+            }
+        }
+        None
+    }
+}
+
+/// The request for a title. `None` for a message without words.
+fn request(config: &AgentConfig, message: &UserMessage) -> Option<ModelRequest> {
+    let text: String = message.text().chars().take(READ).collect();
+    (!text.trim().is_empty()).then(|| ModelRequest {
+        model: config.model.clone(),
+        instructions: Some(INSTRUCTIONS.to_owned()),
+        input: vec![InputItem::Message { role: Role::User, parts: vec![InputPart::Text(text)] }],
+        ..ModelRequest::default()
+    })
+}
+
+/// What a model proposed, as one line, without the quotes and the full stop that models like to add.
+fn cleaned(proposal: &str) -> Option<String> {
+    let is_separator = |letter: char| letter.is_whitespace() || letter.is_control();
+    let plain =
+        |line: &str| line.split(is_separator).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    let line = proposal.lines().map(plain).find(|line| !line.is_empty())?;
+    let is_decoration = |letter: char| letter.is_whitespace() || "\"'`“”„‘’«»*".contains(letter);
+    let title = line.trim_start_matches(['#', ' ']).trim_matches(is_decoration);
+    let title = title.trim_end_matches(['.', '。']).trim_matches(is_decoration);
+    let title = match title.char_indices().nth(LONGEST) {
+        Some(_) => title.chars().take(LONGEST - 1).chain(['…']).collect(),
+        None => title.to_owned(),
+    };
+    Some(title).filter(|title| !title.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proposal_becomes_one_short_line() {
+        for (proposal, title) in [
+            ("Weather in Oslo", Some("Weather in Oslo")),
+            ("\n  \"Weather  in Oslo.\" \nmore", Some("Weather in Oslo")),
+            ("**„Wetter in Oslo“**", Some("Wetter in Oslo")),
+            ("# Learning C#", Some("Learning C#")),
+            ("오슬로 날씨", Some("오슬로 날씨")),
+            ("  \"\" ", None),
+            ("", None),
+        ] {
+            assert_eq!(cleaned(proposal).as_deref(), title, "{proposal:?}");
+        }
+        assert_eq!(cleaned(&"x".repeat(200)).unwrap().chars().count(), 80);
+    }
+}

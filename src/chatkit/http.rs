@@ -1,0 +1,193 @@
+//! How does a request to the chat come in? Who asks, how often, what; then an answer, or a stream.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Request as HttpRequest, State};
+use axum::http::HeaderMap;
+use axum::http::header::ACCEPT_LANGUAGE;
+use axum::response::Response;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::feed::Feed;
+use super::repeats::{self, Found, Running};
+use super::turn::{Plan, Turn};
+use super::{Asker, Chat, ops, sse};
+use crate::agent::Agent;
+use crate::door::{ChatDoor, Holder};
+use crate::error::{Error, Kind};
+use crate::extract::{BodyLimits, Exception, read_body};
+use crate::openapi::Refusals;
+use crate::protocol::{BadRequest, Event, Plain, Request, Streaming};
+use crate::store::Owner;
+use crate::telemetry::request::RequestContext;
+use crate::user::Fingerprint;
+
+/// The largest body, but for speech.
+const MAX_BODY: usize = 1024 * 1024;
+/// The largest body with speech, which comes as base64.
+const MAX_SPEECH: usize = 36 * 1024 * 1024;
+/// The longest name that a client may give a request.
+const MAX_KEY: usize = 255;
+
+/// The chat, behind its door.
+#[expect(missing_debug_implementations, reason = "it holds secrets")]
+pub struct ChatDesk {
+    /// Who may ask.
+    pub door: Arc<ChatDoor>,
+    /// What answers.
+    pub chat: Arc<Chat>,
+}
+
+/// The one route of the protocol.
+pub fn router(desk: Arc<ChatDesk>) -> OpenApiRouter {
+    OpenApiRouter::new().routes(routes!(chat)).with_state(desk)
+}
+
+/// Speaks the ChatKit protocol: one request, `{"type", "params"}`, answered with JSON or with a stream of events.
+///
+/// In self-hosted mode alone. Streaming requests are `threads.create`, `threads.add_user_message`,
+/// `threads.add_client_tool_output`, `threads.add_structured_input`, `threads.retry_after_item` and
+/// `threads.custom_action`.
+#[utoipa::path(
+    post,
+    path = "/api/chatkit",
+    tag = "chat",
+    request_body(content = serde_json::Value, content_type = "application/json"),
+    responses(
+        (status = 200, description = "An object, or a stream of events", content(
+            (serde_json::Value = "application/json"),
+            (String = "text/event-stream"),
+        )),
+        Refusals
+    ),
+    security(("client_secret" = []), ("user_token" = []), ("user_cookie" = []), ("visitor_cookie" = []))
+)]
+async fn chat(
+    State(desk): State<Arc<ChatDesk>>,
+    Extension(context): Extension<Arc<RequestContext>>,
+    request: HttpRequest,
+) -> Result<Response, Error> {
+    let (parts, body) = request.into_parts();
+    let holder = desk.door.holder(&parts, &context).await?;
+    desk.door.count(&holder, &context).await?;
+    let limits =
+        BodyLimits { most: MAX_BODY, exception: Some(Exception { most: MAX_SPEECH, fits: carries_speech }) };
+    let body = read_body(&parts.headers, body, limits).await?;
+    let request = Request::parse(&body)?;
+    let is_speech = matches!(request, Request::Plain(Plain::InputTranscribe(_)));
+    if body.len() > MAX_BODY && !is_speech {
+        return Err(limits.too_large());
+    }
+    let asker = asker(holder, &parts.headers, &context);
+    match request {
+        Request::Plain(request) => ops::answer(&desk.chat, &asker, request).await,
+        Request::Streaming(request) => {
+            let name = client_key(&parts.headers)?;
+            desk.chat.stream(asker, request, Fingerprint::of(&body), name.as_deref()).await
+        }
+    }
+}
+
+impl Chat {
+    /// Begins a turn for a request, or hears the one that was begun for it before.
+    async fn stream(
+        self: &Arc<Self>,
+        asker: Asker,
+        request: Streaming,
+        body: Fingerprint,
+        client_key: Option<&str>,
+    ) -> Result<Response, Error> {
+        let key = match client_key {
+            Some(name) => repeats::key(&asker.owner, name.as_bytes()),
+            None => repeats::key(&asker.owner, &body.0),
+        };
+        let found = self.repeats.find(key).await;
+        let agent = self.agent(&asker)?;
+        let plan = match found.running() {
+            Some(running) if running.body != body => return Err(reused_key()),
+            Some(running) => match running.to_resume() {
+                Some(resumption) => Plan::Resume(resumption),
+                None => return Ok(sse::stream(running.feed.listen())),
+            },
+            None => match ops::plan(self, &asker, request).await {
+                Ok(plan) => plan,
+                Err(error) if error.kind() == Kind::InternalError => return Ok(broken(&asker, &error)),
+                Err(refusal) => return Err(refusal),
+            },
+        };
+        Ok(self.begin(asker, agent, plan, body, client_key.is_some(), found, key))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a turn is made of all of these, and made here alone")]
+    fn begin(
+        self: &Arc<Self>,
+        asker: Asker,
+        agent: Arc<dyn Agent>,
+        plan: Plan,
+        body: Fingerprint,
+        is_keyed: bool,
+        found: Found,
+        key: Fingerprint,
+    ) -> Response {
+        let running = Arc::new(Running::new(body));
+        // Before the turn begins: one that nobody listens to is stopped.
+        let listener = running.feed.listen();
+        found.begin(Arc::clone(&running));
+        let turn = Turn { chat: Arc::clone(self), asker, agent, key, is_keyed, running };
+        self.lifecycle.tasks().spawn(turn.run(plan));
+        sse::stream(listener)
+    }
+}
+
+/// A browser that gets a 5xx for a stream sends the same request five times more. It gets a stream that says so instead.
+fn broken(asker: &Asker, error: &Error) -> Response {
+    tracing::warn!(request_id = asker.request_id, error = error.log_text(), "a turn could not begin");
+    let feed = Arc::new(Feed::default());
+    let listener = feed.listen();
+    feed.say(&Event::Error { code: "stream.error".to_owned(), message: None, allow_retry: true });
+    feed.end();
+    sse::stream(listener)
+}
+
+fn asker(holder: Holder, headers: &HeaderMap, context: &RequestContext) -> Asker {
+    let locale = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    let locale = locale.and_then(|value| value.split([',', ';']).next()).map(str::trim);
+    Asker {
+        owner: Owner { workflow: holder.workflow.into(), user: holder.user },
+        locale: locale.filter(|locale| !locale.is_empty()).map(str::to_owned),
+        request_id: context.id().to_owned(),
+    }
+}
+
+/// `Idempotency-Key`: a name that the client gives a request, so that it is done once however often it is sent.
+fn client_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let name = value.to_str().unwrap_or_default();
+    if name.is_empty() || name.len() > MAX_KEY {
+        return Err(Error::invalid("`Idempotency-Key` must be 1 to 255 visible ASCII characters."));
+    }
+    Ok(Some(name.to_owned()))
+}
+
+fn reused_key() -> Error {
+    let message = "This `Idempotency-Key` came with another request before. Use a new key for a new request.";
+    Error::new(Kind::IdempotencyKeyReused, message)
+}
+
+/// Whether the beginning of a body says that it carries speech.
+fn carries_speech(beginning: &[u8]) -> bool {
+    let has = |needle: &[u8]| beginning.windows(needle.len()).any(|window| window == needle);
+    has(b"\"input.transcribe\"") || has(b"\"audio_base64\"")
+}
+
+impl From<BadRequest> for Error {
+    fn from(bad: BadRequest) -> Self {
+        let kind = match bad {
+            BadRequest::Json => Kind::InvalidJson,
+            BadRequest::Field(_) => Kind::InvalidRequest,
+        };
+        Self::new(kind, bad.to_string())
+    }
+}

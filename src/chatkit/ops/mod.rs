@@ -1,0 +1,71 @@
+//! What does each request do? One file a family: functions from what was asked to an answer, or for a streaming request to
+//! the plan of a turn.
+
+mod feedback;
+mod messages;
+mod read;
+mod threads;
+mod widgets;
+
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::turn::Plan;
+use super::{Asker, Chat, not_found};
+use crate::error::{Error, Kind};
+use crate::extract::Json;
+use crate::protocol::{Plain, Streaming, Thread, ThreadStatus};
+
+/// Answers a request that is answered with JSON.
+///
+/// # Errors
+/// What is not there, or is not allowed; and failures of what is below.
+pub async fn answer(chat: &Chat, asker: &Asker, request: Plain) -> Result<Response, Error> {
+    match request {
+        Plain::ThreadsGetById(params) => json(read::get_thread(chat, asker, &params).await),
+        Plain::ThreadsList(params) => json(read::list_threads(chat, asker, params).await),
+        Plain::ItemsList(params) => json(read::list_items(chat, asker, params).await),
+        Plain::ThreadsUpdate(params) => json(threads::rename_thread(chat, asker, params).await),
+        Plain::ThreadsDelete(params) => json(threads::delete_thread(chat, asker, &params).await),
+        Plain::ThreadsSyncCustomAction(params) => json(widgets::act_now(chat, asker, params).await),
+        Plain::ItemsFeedback(params) => json(feedback::note_feedback(chat, asker, &params).await),
+        Plain::AttachmentsCreate(_) | Plain::AttachmentsDelete(_) | Plain::InputTranscribe(_) => {
+            Err(not_found())
+        }
+    }
+}
+
+/// Checks a streaming request as far as that is possible before its turn, and says what the turn will do.
+///
+/// # Errors
+/// Whatever can be refused before a stream begins.
+pub async fn plan(chat: &Chat, asker: &Asker, request: Streaming) -> Result<Plan, Error> {
+    match request {
+        Streaming::ThreadsCreate(params) => messages::create_thread(chat, asker, params).await,
+        Streaming::ThreadsAddUserMessage(params) => messages::add_message(chat, asker, params).await,
+        Streaming::ThreadsAddClientToolOutput(params) => messages::add_tool_output(chat, asker, params).await,
+        Streaming::ThreadsAddStructuredInput(params) => messages::add_answers(chat, asker, params).await,
+        Streaming::ThreadsRetryAfterItem(params) => messages::retry(chat, asker, &params).await,
+        Streaming::ThreadsCustomAction(params) => widgets::act(chat, asker, params).await,
+    }
+}
+
+/// `{}`: done.
+#[derive(Debug, Serialize)]
+struct Done {}
+
+fn json<T: Serialize>(answer: Result<T, Error>) -> Result<Response, Error> {
+    answer.map(|answer| Json(answer).into_response())
+}
+
+/// The thread of a request that changes it.
+async fn writable_thread(chat: &Chat, asker: &Asker, thread_id: &str) -> Result<Thread, Error> {
+    let thread = chat.store.thread(&asker.owner, thread_id).await?.ok_or_else(not_found)?;
+    let (state, reason) = match &thread.status {
+        ThreadStatus::Active => return Ok(thread),
+        ThreadStatus::Locked { reason } => ("locked", reason),
+        ThreadStatus::Closed { reason } => ("closed", reason),
+    };
+    let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    Err(Error::new(Kind::Conflict, format!("This conversation is {state}{reason}. Start a new one.")))
+}

@@ -1,0 +1,30 @@
+//! How does a person manage threads? By naming and deleting them.
+
+use super::{Done, writable_thread};
+use crate::chatkit::{Asker, Chat, not_found};
+use crate::error::Error;
+use crate::protocol::{OfThread, ThreadView, UpdateThread};
+use crate::store::{ThreadChange, TitleChange};
+
+/// Gives a thread a title, which stays.
+pub(super) async fn rename_thread(
+    chat: &Chat,
+    asker: &Asker,
+    params: UpdateThread,
+) -> Result<ThreadView, Error> {
+    let thread = writable_thread(chat, asker, &params.thread_id).await?;
+    let change = ThreadChange { title: Some(TitleChange::Set(params.title)), ..ThreadChange::default() };
+    let changed = chat.store.change_thread(&asker.owner, &thread.id, &change).await?;
+    Ok(ThreadView::bare(&changed.ok_or_else(not_found)?))
+}
+
+/// Deletes a thread with all that is in it, its files too.
+pub(super) async fn delete_thread(chat: &Chat, asker: &Asker, params: &OfThread) -> Result<Done, Error> {
+    let files = chat.store.delete_thread(&asker.owner, &params.thread_id).await?.ok_or_else(not_found)?;
+    for id in &files {
+        if let Err(error) = chat.files.remove(id).await {
+            tracing::warn!(%error, file = %id, "a file of a deleted thread could not be removed");
+        }
+    }
+    Ok(Done {})
+}

@@ -1,0 +1,128 @@
+//! Who has the thread? A turn claims it in the store, where every replica sees it, renews the claim, and gives it back.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::{Plan, Turn, TurnError};
+use crate::chatkit::repeats::REMEMBERED;
+use crate::ids::new_id;
+use crate::protocol::{Id, Timestamp};
+use crate::store::{Claimed, StoreError, TurnClaim};
+
+/// A claim holds for so long unless it is renewed.
+const LEASE: Duration = Duration::from_secs(30);
+/// Whoever waits for another replica's turn asks again after so long, and then less and less often.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long a client may take to fetch the end before others may go on in the thread.
+const FETCHING: Duration = Duration::from_secs(1);
+/// How often it is tried to give a claim back. After that it ends by itself.
+const ATTEMPTS: u32 = 5;
+/// How long an answer is remembered whose request had a key of its own.
+const KEYED: Duration = Duration::from_secs(600);
+
+/// What became of the claim.
+pub(super) enum Taken {
+    /// It holds.
+    Turn,
+    /// Another turn answers, or answered, the same request.
+    Repeat { thread_id: Id, is_created: bool },
+}
+
+impl Turn {
+    pub(super) fn new_claim(&self, is_resumed: bool) -> TurnClaim {
+        // The store remembers the key of a turn that did not get through: to take it up again is another claim.
+        let key = if is_resumed { new_id("again_").to_string() } else { self.key.hex() };
+        let (now, until) = self.lease();
+        TurnClaim { key, holder: new_id("").to_string(), now, until }
+    }
+
+    /// Claims the thread of a plan, which for a new one means to make it. Waits while somebody else has it.
+    pub(super) async fn take(&self, plan: &Plan, claim: &mut TurnClaim) -> Result<Taken, TurnError> {
+        if let Plan::Create { thread, message } = plan {
+            let (store, owner) = (&self.chat.store, &self.asker.owner);
+            return match store.create_thread(owner, thread, message, claim).await? {
+                Claimed::Repeat { thread_id, .. } => Ok(Taken::Repeat { thread_id, is_created: true }),
+                Claimed::Yes | Claimed::Busy | Claimed::NotFound => Ok(Taken::Turn),
+            };
+        }
+        match self.wait_for(plan.thread_id(), claim).await? {
+            Claimed::Repeat { thread_id, .. } => Ok(Taken::Repeat { thread_id, is_created: false }),
+            Claimed::Yes | Claimed::Busy => Ok(Taken::Turn),
+            Claimed::NotFound => Err(TurnError::Changed(super::THREAD_GONE)),
+        }
+    }
+
+    /// Claims a thread, and waits while somebody else has it.
+    pub(super) async fn wait_for(
+        &self,
+        thread_id: &Id,
+        claim: &mut TurnClaim,
+    ) -> Result<Claimed, StoreError> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.chat.store.take_turn(&self.asker.owner, thread_id, claim).await? {
+                Claimed::Busy => sleep(pause).await,
+                claimed => return Ok(claimed),
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            (claim.now, claim.until) = self.lease();
+        }
+    }
+
+    /// Renews the claim. Returns whether it still holds: while the store doesn't answer, it is taken to.
+    pub(super) async fn keep(&self, thread_id: &Id, claim: &mut TurnClaim) -> bool {
+        (claim.now, claim.until) = self.lease();
+        match self.chat.store.keep_turn(&self.asker.owner, thread_id, claim).await {
+            Ok(holds) => holds,
+            Err(error) => {
+                tracing::warn!(%error, "a claim could not be renewed");
+                true
+            }
+        }
+    }
+
+    /// Gives the thread back once somebody has heard the end, or soon.
+    pub(super) async fn give_back(&self, thread_id: &Id, claim: &mut TurnClaim) {
+        let feed = &self.running.feed;
+        let _ = timeout(FETCHING, feed.settled()).await;
+        claim.now = self.chat.now();
+        claim.until = later(claim.now, REMEMBERED);
+        let (store, owner) = (&self.chat.store, &self.asker.owner);
+        for _ in 0..ATTEMPTS {
+            match store.end_turn(owner, thread_id, claim, feed.has_got_through()).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(%error, "a claim could not be given back"),
+            }
+            sleep(LONGEST_PAUSE).await;
+        }
+    }
+
+    /// Forgets the request when its answer has got through, or when nobody came for it in time.
+    pub(super) async fn forget_in_time(&self) {
+        let feed = &self.running.feed;
+        let wait = async {
+            feed.settled().await;
+            if self.is_keyed {
+                sleep(KEYED).await;
+            } else if !feed.has_got_through() {
+                sleep(REMEMBERED).await;
+            }
+        };
+        tokio::select! {
+            () = wait => {}
+            () = self.chat.lifecycle.stopping().cancelled() => {}
+        }
+        self.chat.repeats.forget(self.key, &self.running);
+    }
+
+    fn lease(&self) -> (Timestamp, Timestamp) {
+        let now = self.chat.now();
+        (now, later(now, LEASE))
+    }
+}
+
+fn later(time: Timestamp, by: Duration) -> Timestamp {
+    Timestamp(time.0.saturating_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)))
+}

@@ -1,0 +1,169 @@
+//! What becomes of the items that an agent says? A [`Draft`] stores them where the protocol says so, and keeps a copy of those
+//! that are under way, because that is what is left of them when the turn is stopped.
+
+use crate::protocol::{Id, Item, ItemKind, ItemUpdate};
+use crate::store::{Owner, Store, StoreError};
+
+/// The items of one turn.
+pub(super) struct Draft<'a> {
+    store: &'a dyn Store,
+    owner: &'a Owner,
+    thread_id: Id,
+    /// An earlier answer that stands behind this item is kept until there is a new one: what is final by then waits here.
+    held_back: Option<HeldBack>,
+    pending: Vec<Pending>,
+}
+
+struct HeldBack {
+    anchor: Id,
+    items: Vec<Item>,
+}
+
+struct Pending {
+    item: Item,
+    /// Whether it has changed since it was last stored.
+    is_dirty: bool,
+    is_stored: bool,
+}
+
+/// Why an item can't be stored.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SaveError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The thread was deleted while the turn ran.
+    #[error("the thread is gone")]
+    ThreadGone,
+}
+
+impl<'a> Draft<'a> {
+    /// Items are stored as they become final.
+    pub(super) fn new(store: &'a dyn Store, owner: &'a Owner, thread_id: Id) -> Self {
+        Self { store, owner, thread_id, held_back: None, pending: Vec::new() }
+    }
+
+    /// What stands behind `anchor` is replaced, in one step, when [`Draft::release`] is called.
+    pub(super) fn replacing(mut self, anchor: Id) -> Self {
+        self.held_back = Some(HeldBack { anchor, items: Vec::new() });
+        self
+    }
+
+    pub(super) fn thread_id(&self) -> &Id {
+        &self.thread_id
+    }
+
+    /// Whether an earlier answer is still in its place.
+    pub(super) fn is_replacing(&self) -> bool {
+        self.held_back.is_some()
+    }
+
+    pub(super) fn begin(&mut self, item: Item) {
+        self.pending.push(Pending { item, is_dirty: true, is_stored: false });
+    }
+
+    pub(super) fn update(&mut self, item_id: &Id, update: &ItemUpdate) {
+        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.item.id == *item_id) {
+            apply(&mut pending.item.kind, update);
+            pending.is_dirty = true;
+        }
+    }
+
+    /// Stores an item that is final.
+    pub(super) async fn save(&mut self, item: &Item) -> Result<(), SaveError> {
+        self.pending.retain(|pending| pending.item.id != item.id);
+        if let Some(HeldBack { items, .. }) = &mut self.held_back {
+            match items.iter_mut().find(|known| known.id == item.id) {
+                Some(known) => *known = item.clone(),
+                None => items.push(item.clone()),
+            }
+            // A page answers a call as soon as it hears of it: the call must be there by then.
+            return if matches!(item.kind, ItemKind::ClientToolCall(_)) {
+                self.release().await
+            } else {
+                Ok(())
+            };
+        }
+        self.store_item(item).await
+    }
+
+    pub(super) async fn remove(&mut self, item_id: &Id) -> Result<(), SaveError> {
+        self.pending.retain(|pending| pending.item.id != *item_id);
+        if let Some(HeldBack { items, .. }) = &mut self.held_back {
+            items.retain(|item| item.id != *item_id);
+        }
+        let ids = std::slice::from_ref(item_id);
+        Ok(self.store.remove_items(self.owner, &self.thread_id, ids).await?)
+    }
+
+    /// Puts the new answer in place of the earlier one. From here on items are stored as they become final.
+    pub(super) async fn release(&mut self) -> Result<(), SaveError> {
+        let Some(HeldBack { anchor, items }) = self.held_back.take() else { return Ok(()) };
+        let done = self.store.replace_after(self.owner, &self.thread_id, &anchor, &items).await?;
+        if done { Ok(()) } else { Err(SaveError::ThreadGone) }
+    }
+
+    /// Stores the messages that are under way and have text, so that a crash loses little of them.
+    pub(super) async fn save_pending(&mut self) -> Result<(), SaveError> {
+        if self.held_back.is_some() {
+            return Ok(());
+        }
+        for index in 0..self.pending.len() {
+            let pending = &self.pending[index];
+            if pending.is_dirty && has_text(&pending.item) {
+                self.store_item(&pending.item).await?;
+                let pending = &mut self.pending[index];
+                (pending.is_dirty, pending.is_stored) = (false, true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what is under way, also in the store: an answer that failed leaves no half messages.
+    pub(super) async fn discard_pending(&mut self) -> Result<(), SaveError> {
+        let stored = self.pending.drain(..).filter(|pending| pending.is_stored);
+        let ids: Vec<Id> = stored.map(|pending| pending.item.id).collect();
+        if !ids.is_empty() {
+            self.store.remove_items(self.owner, &self.thread_id, &ids).await?;
+        }
+        Ok(())
+    }
+
+    async fn store_item(&self, item: &Item) -> Result<(), SaveError> {
+        let is_there = self.store.save_item(self.owner, item).await?;
+        if is_there { Ok(()) } else { Err(SaveError::ThreadGone) }
+    }
+}
+
+fn has_text(item: &Item) -> bool {
+    match &item.kind {
+        ItemKind::AssistantMessage { content } => content.iter().any(|part| !part.text.trim().is_empty()),
+        _ => false,
+    }
+}
+
+/// Changes a copy of an item as the client changes its own. What doesn't fit is passed over.
+fn apply(kind: &mut ItemKind, update: &ItemUpdate) {
+    // Workflows, widgets and images that are under way are dropped with their turn.
+    let ItemKind::AssistantMessage { content } = kind else { return };
+    match update {
+        ItemUpdate::PartAdded { content_index, content: part }
+        | ItemUpdate::PartDone { content_index, content: part } => {
+            if let Some(known) = content.get_mut(*content_index) {
+                known.text.clone_from(&part.text);
+            } else if content.len() == *content_index {
+                content.push(part.clone());
+            }
+        }
+        ItemUpdate::TextDelta { content_index, delta } => {
+            if let Some(part) = content.get_mut(*content_index) {
+                part.text.push_str(delta);
+            }
+        }
+        ItemUpdate::AnnotationAdded { content_index, annotation, .. } => {
+            if let Some(part) = content.get_mut(*content_index) {
+                part.annotations.push(annotation.clone());
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,166 @@
+//! How is an answer made? A turn runs on the task tracker, not in the request: it takes the thread, says what the protocol
+//! says first, lets the agent speak, stores what is final, and ends with a last event, whatever happens.
+
+mod begin;
+mod claim;
+mod draft;
+mod follow;
+mod plan;
+mod speak;
+mod title;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub(super) use begin::{answered, is_pending_call};
+pub use plan::{Plan, Resumption};
+pub(super) use speak::store_unheard;
+
+use super::repeats::Running;
+use super::{Asker, Chat};
+use crate::agent::{Agent, AgentError};
+use crate::protocol::Event;
+use crate::store::StoreError;
+use crate::user::Fingerprint;
+
+use claim::Taken;
+use draft::SaveError;
+
+const THREAD_GONE: &str = "This conversation was deleted.";
+/// How often the message under way is stored, and the claim renewed.
+const TICK: Duration = Duration::from_secs(3);
+/// The longest that a turn may take.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+
+/// One answer to one request.
+#[expect(missing_debug_implementations, reason = "it holds what people say")]
+pub struct Turn {
+    /// Everything that a chat needs.
+    pub chat: Arc<Chat>,
+    /// Who asked.
+    pub asker: Asker,
+    /// Who answers.
+    pub agent: Arc<dyn Agent>,
+    /// What the request is known by.
+    pub key: Fingerprint,
+    /// Whether the client gave the request a key of its own: then its answer is remembered though it got through.
+    pub is_keyed: bool,
+    /// What is said, and to whom.
+    pub running: Arc<Running>,
+}
+
+/// Why a turn ended without success.
+#[derive(Debug, thiserror::Error)]
+enum TurnError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Save(#[from] SaveError),
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// The thread was changed between the request's check and its turn.
+    #[error("{0}")]
+    Changed(&'static str),
+    #[error("{}", .0.cause())]
+    Stopped(Stop),
+}
+
+/// Who stopped a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    ClientLeft,
+    Shutdown,
+    TooLong,
+    TurnLost,
+}
+
+impl Stop {
+    fn cause(self) -> &'static str {
+        match self {
+            Self::ClientLeft => "the client left",
+            Self::Shutdown => "the service is shutting down",
+            Self::TooLong => "the turn took too long",
+            Self::TurnLost => "the claim to the thread was lost",
+        }
+    }
+}
+
+impl TurnError {
+    /// What the client is told: a safe text, and whether trying again makes sense.
+    fn event(&self) -> Event {
+        let (code, message, allow_retry) = match self {
+            Self::Agent(AgentError::Told { message, allow_retry }) => {
+                ("custom", Some(message.clone()), *allow_retry)
+            }
+            Self::Agent(AgentError::Failed { allow_retry, .. }) => ("stream.error", None, *allow_retry),
+            Self::Changed(message) => ("custom", Some((*message).to_owned()), false),
+            Self::Save(SaveError::ThreadGone) => ("stream.error", None, false),
+            Self::Store(_)
+            | Self::Save(SaveError::Store(_))
+            | Self::Agent(AgentError::Over)
+            | Self::Stopped(_) => ("stream.error", None, true),
+        };
+        Event::Error { code: code.to_owned(), message, allow_retry }
+    }
+}
+
+impl Turn {
+    /// Makes the answer. It resolves when the answer has got through, or was not fetched for a while.
+    pub async fn run(self, plan: Plan) {
+        if let Plan::Say { event, .. } = plan {
+            self.running.feed.say(&event);
+            self.running.feed.end();
+            return self.forget_in_time().await;
+        }
+        let thread_id = plan.thread_id().clone();
+        let mut claim = self.new_claim(plan.is_resumed());
+        let deadline = Instant::now() + LONGEST;
+        let mut front = None;
+        let outcome = tokio::select! {
+            biased;
+            outcome = async {
+                front = Some(self.chat.queues.front(&thread_id).await);
+                self.take(&plan, &mut claim).await
+            } => outcome,
+            stop = self.stopped(deadline) => Err(TurnError::Stopped(stop)),
+        };
+        let outcome = match outcome {
+            Ok(Taken::Turn) => self.answer(plan, &mut claim, deadline).await,
+            Ok(Taken::Repeat { thread_id, is_created }) => {
+                self.follow(&thread_id, is_created, &mut claim, deadline).await
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &outcome {
+            self.note(error);
+            if matches!(error, TurnError::Stopped(Stop::ClientLeft)) {
+                self.running.stopped_unheard();
+            }
+            self.running.feed.say(&error.event());
+        }
+        self.running.feed.end();
+        self.give_back(&thread_id, &mut claim).await;
+        drop(front);
+        self.forget_in_time().await;
+    }
+
+    /// Resolves when the service ends, or the turn has taken too long.
+    async fn stopped(&self, deadline: Instant) -> Stop {
+        tokio::select! {
+            () = self.chat.lifecycle.closing().cancelled() => Stop::Shutdown,
+            () = tokio::time::sleep_until(deadline) => Stop::TooLong,
+        }
+    }
+
+    fn note(&self, error: &TurnError) {
+        let (request_id, user) = (&*self.asker.request_id, self.asker.owner.user.fingerprint().hex());
+        match error {
+            TurnError::Stopped(Stop::ClientLeft | Stop::Shutdown) | TurnError::Changed(_) => {
+                tracing::info!(request_id, user, cause = %error, "a turn was stopped");
+            }
+            error => tracing::warn!(request_id, user, error = %error, "a turn failed"),
+        }
+    }
+}

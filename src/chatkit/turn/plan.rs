@@ -1,0 +1,95 @@
+//! What will a turn do? A [`Plan`] is a streaming request after its checks.
+
+use serde_json::Value;
+
+use crate::protocol::{Action, Event, Id, Item, StructuredAnswers, Thread};
+
+/// What a turn will do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Plan {
+    /// Makes a thread that begins with a message, and answers it.
+    Create {
+        /// The thread, which is not stored yet.
+        thread: Thread,
+        /// The message, which is not stored yet.
+        message: Item,
+    },
+    /// Adds a message and answers it.
+    Message {
+        /// The thread.
+        thread: Thread,
+        /// The message, which is not stored yet.
+        message: Item,
+    },
+    /// Completes the pending call at the end of the thread, and goes on.
+    ToolOutput {
+        /// The thread.
+        thread: Thread,
+        /// What the tool returned.
+        result: Value,
+    },
+    /// Notes answers to questions, and goes on.
+    StructuredInput {
+        /// The thread.
+        thread: Thread,
+        /// Which item asked.
+        item_id: Id,
+        /// The answers.
+        input: StructuredAnswers,
+    },
+    /// Answers a message anew; the earlier answer stays until there is a new one.
+    Retry {
+        /// The thread.
+        thread: Thread,
+        /// The message.
+        message: Item,
+    },
+    /// Takes up a turn that was stopped because nobody listened.
+    Resume(Resumption),
+    /// Lets the agent handle what a person did in a widget.
+    Act {
+        /// The thread.
+        thread: Thread,
+        /// The widget, if it came from one.
+        sender: Option<Item>,
+        /// What was done.
+        action: Action,
+    },
+    /// Says one event and nothing else.
+    Say {
+        /// The thread.
+        thread: Thread,
+        /// The event.
+        event: Box<Event>,
+    },
+}
+
+/// How a turn is taken up again: it says what was said first, and answers anew.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resumption {
+    /// The thread.
+    pub thread: Thread,
+    /// What was said before the answer.
+    pub preamble: Vec<Event>,
+    /// What is answered: whatever stands behind it is replaced.
+    pub anchor: Item,
+}
+
+impl Plan {
+    pub(super) fn thread_id(&self) -> &Id {
+        match self {
+            Self::Create { thread, .. }
+            | Self::Message { thread, .. }
+            | Self::ToolOutput { thread, .. }
+            | Self::StructuredInput { thread, .. }
+            | Self::Retry { thread, .. }
+            | Self::Resume(Resumption { thread, .. })
+            | Self::Act { thread, .. }
+            | Self::Say { thread, .. } => &thread.id,
+        }
+    }
+
+    pub(super) fn is_resumed(&self) -> bool {
+        matches!(self, Self::Resume(_))
+    }
+}

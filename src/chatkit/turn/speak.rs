@@ -1,0 +1,200 @@
+//! How does an agent speak? Its events are stored and said one by one, until it is done, fails, or is stopped.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use super::begin::Begun;
+use super::draft::{Draft, SaveError};
+use super::{Plan, Stop, TICK, Turn, TurnError};
+use crate::agent::turn::new_item;
+use crate::agent::{self, AgentError, AgentEvent};
+use crate::chatkit::feed::Departure;
+use crate::config::self_hosted::OnDisconnect;
+use crate::protocol::{Event, Item, ItemKind, Thread, ThreadView};
+use crate::store::{StoreError, TurnClaim};
+
+/// What the model is told when the client left, word for word as the official server does.
+const CANCELLED: &str = "The user cancelled the stream. Stop responding to the prior request.";
+/// The claim is renewed every so many ticks.
+const TICKS_PER_RENEWAL: u32 = 3;
+
+impl Turn {
+    /// Carries out a plan in a thread that is ours.
+    pub(super) async fn answer(
+        &self,
+        plan: Plan,
+        claim: &mut TurnClaim,
+        deadline: Instant,
+    ) -> Result<(), TurnError> {
+        let Begun { agent_turn, mut events, mut draft, act } = self.begin(plan).await?;
+        let agent = &*self.agent;
+        let answer: BoxFuture<'_, Result<(), AgentError>> = match &act {
+            Some((action, sender)) => agent.act(&agent_turn, action, sender.as_ref()),
+            None => agent.respond(&agent_turn),
+        };
+        let mut thread = agent_turn.thread.clone();
+        let spoken = self.speak(answer, &mut events, &mut draft, &mut thread, claim, deadline).await;
+        match spoken {
+            Ok(()) => {
+                draft.discard_pending().await?;
+                draft.release().await?;
+                self.give_title(&agent_turn, &thread, deadline).await
+            }
+            Err(error) => {
+                self.wind_up(&mut draft, &error).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn speak(
+        &self,
+        mut answer: BoxFuture<'_, Result<(), AgentError>>,
+        events: &mut tokio::sync::mpsc::Receiver<AgentEvent>,
+        draft: &mut Draft<'_>,
+        thread: &mut Thread,
+        claim: &mut TurnClaim,
+        deadline: Instant,
+    ) -> Result<(), TurnError> {
+        let mut ticks = interval_at(Instant::now() + TICK, TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut since_renewal = 0;
+        let stopped = self.stopped(deadline);
+        let left = self.client_left();
+        tokio::pin!(stopped, left);
+        loop {
+            tokio::select! {
+                biased;
+                stop = &mut stopped => return Err(TurnError::Stopped(stop)),
+                () = &mut left => return Err(TurnError::Stopped(Stop::ClientLeft)),
+                Some(event) = events.recv() => self.hear(event, draft, thread).await?,
+                outcome = &mut answer => {
+                    while let Ok(event) = events.try_recv() {
+                        self.hear(event, draft, thread).await?;
+                    }
+                    return outcome.map_err(TurnError::from);
+                }
+                _ = ticks.tick() => {
+                    draft.save_pending().await?;
+                    since_renewal += 1;
+                    if since_renewal == TICKS_PER_RENEWAL {
+                        since_renewal = 0;
+                        if !self.keep(&thread.id, claim).await {
+                            return Err(TurnError::Stopped(Stop::TurnLost));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Resolves when the client has left and that ends the answer. One that only fails to read does not.
+    async fn client_left(&self) {
+        if self.chat.on_disconnect == OnDisconnect::Finish
+            || self.running.feed.abandoned().await == Departure::Stalled
+        {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Stores what an event says, then says it.
+    async fn hear(
+        &self,
+        event: AgentEvent,
+        draft: &mut Draft<'_>,
+        thread: &mut Thread,
+    ) -> Result<(), TurnError> {
+        let event = match event {
+            AgentEvent::ItemAdded(item) => {
+                draft.begin(item.clone());
+                Event::ItemAdded { item }
+            }
+            AgentEvent::ItemUpdated { item_id, update } => {
+                draft.update(&item_id, &update);
+                Event::ItemUpdated { item_id, update }
+            }
+            AgentEvent::ItemDone(item) => {
+                draft.save(&item).await?;
+                if item.is_hidden() {
+                    return Ok(());
+                }
+                Event::ItemDone { item }
+            }
+            AgentEvent::ItemKept(item) => return Ok(draft.save(&item).await?),
+            AgentEvent::ItemReplaced(item) => {
+                draft.save(&item).await?;
+                Event::ItemReplaced { item }
+            }
+            AgentEvent::ItemRemoved(item_id) => {
+                draft.remove(&item_id).await?;
+                Event::ItemRemoved { item_id }
+            }
+            AgentEvent::ThreadChanged(change) => {
+                let changed = self.chat.store.change_thread(&self.asker.owner, &thread.id, &change).await?;
+                let changed = changed.ok_or(SaveError::ThreadGone)?;
+                if changed == *thread {
+                    return Ok(());
+                }
+                *thread = changed;
+                Event::ThreadUpdated { thread: ThreadView::bare(thread) }
+            }
+            AgentEvent::Progress { text, icon } => Event::ProgressUpdate { text, icon },
+            AgentEvent::ClientEffect { name, data } => Event::ClientEffect { name, data },
+            AgentEvent::Notice { level, message, title } => Event::Notice { level, message, title },
+        };
+        self.running.feed.say(&event);
+        Ok(())
+    }
+
+    /// Leaves the thread as it should be after an answer that did not come to its end.
+    async fn wind_up(&self, draft: &mut Draft<'_>, error: &TurnError) {
+        let done = async {
+            let TurnError::Stopped(stop) = error else { return draft.discard_pending().await };
+            if draft.is_replacing() || *stop == Stop::TurnLost {
+                // The earlier answer stays; or the thread is somebody else's by now.
+                return Ok(());
+            }
+            draft.save_pending().await?;
+            if *stop == Stop::ClientLeft {
+                draft.save(&self.cancelled(draft.thread_id())).await?;
+            }
+            Ok(())
+        };
+        if let Err(error) = done.await {
+            tracing::warn!(%error, "what was said so far could not be stored");
+        }
+    }
+
+    fn cancelled(&self, thread_id: &crate::protocol::Id) -> Item {
+        let content = CANCELLED.to_owned();
+        new_item(thread_id, self.chat.now(), ItemKind::SdkHiddenContext { content })
+    }
+}
+
+/// What an agent says outside a turn, by [`Agent::act_now`](agent::Agent::act_now), is stored and heard by nobody.
+pub(in crate::chatkit) async fn store_unheard(
+    chat: &crate::chatkit::Chat,
+    turn: &agent::Turn,
+    events: &mut tokio::sync::mpsc::Receiver<AgentEvent>,
+) -> Result<(), StoreError> {
+    while let Some(Some(event)) = events.recv().now_or_never() {
+        match event {
+            AgentEvent::ItemDone(item) | AgentEvent::ItemKept(item) | AgentEvent::ItemReplaced(item) => {
+                chat.store.save_item(&turn.owner, &item).await?;
+            }
+            AgentEvent::ItemRemoved(item_id) => {
+                chat.store.remove_items(&turn.owner, &turn.thread.id, &[item_id]).await?;
+            }
+            AgentEvent::ThreadChanged(change) => {
+                chat.store.change_thread(&turn.owner, &turn.thread.id, &change).await?;
+            }
+            AgentEvent::ItemAdded(_)
+            | AgentEvent::ItemUpdated { .. }
+            | AgentEvent::Progress { .. }
+            | AgentEvent::ClientEffect { .. }
+            | AgentEvent::Notice { .. } => {}
+        }
+    }
+    Ok(())
+}

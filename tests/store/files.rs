@@ -1,0 +1,76 @@
+//! Files: which thread has them, and which are swept.
+
+use chatkit_server::ids::new_id;
+use chatkit_server::protocol::{Id, Timestamp};
+use chatkit_server::store::StoredAttachment;
+
+use crate::made::{asked, claim, everything, file, owner, stored, thread};
+use crate::place::Place;
+
+pub(crate) async fn a_file_belongs_to_the_thread_of_its_message(place: &Place) {
+    let (store, ada) = (place.open().await, owner("ada"));
+    let files: Vec<StoredAttachment> = (1..=4).map(file).collect();
+    for one in &files {
+        store.save_attachment(&ada, one).await.unwrap();
+        assert_eq!(store.attachment(&ada, &one.attachment.id).await.unwrap().as_ref(), Some(one));
+    }
+    let thread_of = async |number: usize| {
+        let found = store.attachment(&ada, &files[number].attachment.id).await.unwrap();
+        found.expect("it is there").attachment.thread_id
+    };
+    let (mine, turn) = (thread(1), claim("k", "h"));
+    store.create_thread(&ada, &mine, &asked(&mine.id, "a", &[&files[0]]), &turn).await.unwrap();
+    assert!(store.save_item(&ada, &asked(&mine.id, "b", &[&files[1], &file(9)])).await.unwrap());
+    let last = everything(&*store, &ada, &mine.id).await[1].id.clone();
+    let replaced = asked(&mine.id, "c", &[&files[2]]);
+    assert!(store.replace_after(&ada, &mine.id, &last, &[replaced]).await.unwrap());
+    for number in 0..3 {
+        assert_eq!(thread_of(number).await.as_ref(), Some(&mine.id));
+    }
+    assert_eq!(thread_of(3).await, None);
+
+    // The upload ends after the message was sent, and the description still says nothing of a thread.
+    let uploaded = StoredAttachment { is_uploaded: true, size: 12, ..files[0].clone() };
+    store.save_attachment(&ada, &uploaded).await.unwrap();
+    assert_eq!(thread_of(0).await.as_ref(), Some(&mine.id), "it stays the thread's");
+    let (_, found) = store.linked_attachment(&files[0].attachment.id).await.unwrap().unwrap();
+    assert_eq!((found.is_uploaded, found.size), (true, 12));
+    assert_eq!(store.linked_attachment("atc_none").await.unwrap(), None);
+
+    assert!(store.delete_attachment(&ada, &files[1].attachment.id).await.unwrap());
+    assert!(!store.delete_attachment(&ada, &files[1].attachment.id).await.unwrap(), "it is gone");
+
+    let mut gone = store.delete_thread(&ada, &mine.id).await.unwrap().unwrap();
+    let mut expected = vec![files[0].attachment.id.clone(), files[2].attachment.id.clone()];
+    gone.sort();
+    expected.sort();
+    assert_eq!(gone, expected);
+    assert_eq!(store.attachment(&ada, &files[0].attachment.id).await.unwrap(), None);
+    assert_eq!(thread_of(3).await, None, "a file that was never sent stays");
+    assert_eq!(store.delete_thread(&ada, &mine.id).await.unwrap(), None);
+}
+
+pub(crate) async fn files_that_no_message_carries_are_swept_in_batches(place: &Place) {
+    let (store, ada) = (place.open().await, owner("ada"));
+    let mut stray: Vec<Id> = Vec::new();
+    for created_at in [3, 1, 2, 4, 5] {
+        let file = file(created_at);
+        store.save_attachment(&ada, &file).await.unwrap();
+        stray.push(file.attachment.id);
+    }
+    let sent = file(1);
+    store.save_attachment(&ada, &sent).await.unwrap();
+    let thread = stored(&*store, &ada, 1).await;
+    assert!(store.save_item(&ada, &asked(&thread.id, "a", &[&sent])).await.unwrap());
+
+    let mut swept = store.sweep_attachments(Timestamp(5), 3).await.unwrap();
+    swept.sort();
+    let mut oldest = stray[..3].to_vec();
+    oldest.sort();
+    assert_eq!(swept, oldest, "the oldest come first");
+    assert_eq!(store.sweep_attachments(Timestamp(5), 3).await.unwrap(), [stray[3].clone()]);
+    assert!(store.sweep_attachments(Timestamp(5), 3).await.unwrap().is_empty());
+    assert!(store.attachment(&ada, &stray[4]).await.unwrap().is_some(), "it is not old enough");
+    assert!(store.attachment(&ada, &sent.attachment.id).await.unwrap().is_some(), "a message carries it");
+    assert_eq!(store.attachment(&ada, &new_id("atc_")).await.unwrap(), None);
+}

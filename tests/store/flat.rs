@@ -1,0 +1,89 @@
+//! Long lists: a page costs the same however many elements there are.
+
+use std::time::{Duration, Instant};
+
+use chatkit_server::protocol::{Id, Order};
+use chatkit_server::store::{Audience, Owner, Store};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
+
+use crate::made::{everything, owner, page, stored};
+use crate::place::Place;
+
+const MANY: usize = 100_000;
+
+pub(crate) async fn pages_of_long_lists_read_no_more_than_they_show(place: &Place) {
+    let (store, ada, bob) = (place.open().await, owner("ada"), owner("bob"));
+    let (long, short) = (stored(&*store, &ada, 1).await, stored(&*store, &bob, 1).await);
+    let first = everything(&*store, &ada, &long.id).await[0].id.clone();
+    let numbers =
+        format!("with recursive n (n) as (select 2 union all select n + 1 from n where n < {MANY}) ");
+    let thread = &long.id;
+    let threads = format!(
+        "insert into threads (id, workflow, usr, created_at, touched_at, last_seq, data, turn_until, create_until) \
+         {numbers} select 'thr_' || n, workflow, usr, n, n, 0, replace(data, '{thread}', 'thr_' || n), 0, 0 \
+         from n, threads where id = '{thread}'"
+    );
+    let items = format!(
+        "insert into items (thread_id, seq, id, hidden, data) \
+         {numbers} select thread_id, n, 'msg_' || n, n % 2 = 1, replace(data, '{first}', 'msg_' || n) \
+         from n, items where thread_id = '{thread}'"
+    );
+    run(place, [threads, items]).await;
+
+    for order in [Order::Asc, Order::Desc] {
+        let few = best_of_ten(async || count_threads(&*store, &bob, order, None).await == 1).await;
+        let (near, far) = (None, Some(format!("thr_{}", MANY / 2).into()));
+        for after in [near, far] {
+            let many =
+                best_of_ten(async || count_threads(&*store, &ada, order, after.as_ref()).await == 20).await;
+            assert!(many < few * 5 + SOME, "threads, {order:?} after {after:?}: {few:?}, then {many:?}");
+        }
+        let few = best_of_ten(async || count_items(&*store, &bob, &short.id, order, None).await == 1).await;
+        let (near, far) = (None, Some(format!("msg_{}", MANY / 2).into()));
+        for after in [near, far] {
+            let many = async || count_items(&*store, &ada, &long.id, order, after.as_ref()).await == 20;
+            let many = best_of_ten(many).await;
+            assert!(many < few * 5 + SOME, "items, {order:?} after {after:?}: {few:?}, then {many:?}");
+        }
+    }
+}
+
+/// What twenty rows may cost more than one. To go through all takes many times as long.
+const SOME: Duration = Duration::from_millis(5);
+
+async fn count_threads(store: &dyn Store, owner: &Owner, order: Order, after: Option<&Id>) -> usize {
+    store.threads(owner, &page(20, order, after)).await.unwrap().unwrap().data.len()
+}
+
+async fn count_items(
+    store: &dyn Store,
+    owner: &Owner,
+    thread: &Id,
+    order: Order,
+    after: Option<&Id>,
+) -> usize {
+    let page = page(20, order, after);
+    store.items(owner, thread, &page, Audience::Client).await.unwrap().unwrap().data.len()
+}
+
+async fn best_of_ten(is_full: impl AsyncFn() -> bool) -> Duration {
+    let mut best = Duration::MAX;
+    for _ in 0..10 {
+        let began = Instant::now();
+        assert!(is_full().await, "the page is full");
+        best = best.min(began.elapsed());
+    }
+    best
+}
+
+async fn run(place: &Place, statements: [String; 2]) {
+    for sql in statements.map(|sql| sqlx::raw_sql(AssertSqlSafe(sql))) {
+        if place.folder.is_some() {
+            let mut connection = SqliteConnection::connect(&place.url).await.unwrap();
+            sql.execute(&mut connection).await.unwrap();
+        } else {
+            let mut connection = PgConnection::connect(&place.url).await.unwrap();
+            sql.execute(&mut connection).await.unwrap();
+        }
+    }
+}

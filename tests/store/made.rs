@@ -1,0 +1,95 @@
+//! What do the tests store? Owners, threads, items, files and claims, made in a line.
+
+use chatkit_server::ids::new_id;
+use chatkit_server::protocol::{
+    Attachment, AttachmentKind, Id, Item, ItemKind, Order, OutputText, Thread, Timestamp, UserContent,
+    UserMessage,
+};
+use chatkit_server::store::{Audience, Claimed, Owner, PageQuery, Store, StoredAttachment, TurnClaim};
+use chatkit_server::user::UserId;
+
+/// A user of the workflow `support`.
+pub(crate) fn owner(user: &str) -> Owner {
+    Owner { workflow: "support".into(), user: UserId::parse(user).unwrap() }
+}
+
+/// A thread that was made at this time, with an id of its own.
+pub(crate) fn thread(created_at: u64) -> Thread {
+    Thread::new(new_id("thr_"), Timestamp(created_at))
+}
+
+/// What the model wrote.
+pub(crate) fn said(thread_id: &Id, text: &str) -> Item {
+    let content = vec![OutputText { annotations: vec![], text: text.to_owned() }];
+    item(thread_id, ItemKind::AssistantMessage { content })
+}
+
+/// What the person wrote, with files.
+pub(crate) fn asked(thread_id: &Id, text: &str, files: &[&StoredAttachment]) -> Item {
+    let message = UserMessage {
+        content: vec![UserContent::InputText { text: text.to_owned() }],
+        attachments: files.iter().map(|file| file.attachment.clone()).collect(),
+        quoted_text: None,
+        inference_options: <_>::default(),
+    };
+    item(thread_id, ItemKind::UserMessage(message))
+}
+
+/// What only the model sees.
+pub(crate) fn hidden(thread_id: &Id) -> Item {
+    item(thread_id, ItemKind::SdkHiddenContext { content: "hidden".to_owned() })
+}
+
+/// An item with an id of its own.
+pub(crate) fn item(thread_id: &Id, kind: ItemKind) -> Item {
+    Item { id: new_id("msg_"), thread_id: thread_id.clone(), created_at: Timestamp(7), kind }
+}
+
+/// A file that was made at this time.
+pub(crate) fn file(created_at: u64) -> StoredAttachment {
+    let attachment = Attachment {
+        id: new_id("atc_"),
+        name: "a.pdf".to_owned(),
+        mime_type: "application/pdf".to_owned(),
+        upload_descriptor: None,
+        thread_id: None,
+        kind: AttachmentKind::File,
+    };
+    StoredAttachment { attachment, size: 11, is_uploaded: false, created_at: Timestamp(created_at) }
+}
+
+/// A claim that is made at 100 and holds until 200.
+pub(crate) fn claim(key: &str, holder: &str) -> TurnClaim {
+    TurnClaim { key: key.to_owned(), holder: holder.to_owned(), now: Timestamp(100), until: Timestamp(200) }
+}
+
+/// The same claim at another time.
+pub(crate) fn at(claim: &TurnClaim, now: u64, until: u64) -> TurnClaim {
+    TurnClaim { now: Timestamp(now), until: Timestamp(until), ..claim.clone() }
+}
+
+/// Stores a thread that was made at this time, with one item, and nobody's turn.
+pub(crate) async fn stored(store: &dyn Store, owner: &Owner, created_at: u64) -> Thread {
+    let thread = thread(created_at);
+    let claim = claim(&thread.id, &thread.id);
+    let first = asked(&thread.id, "first", &[]);
+    assert_eq!(store.create_thread(owner, &thread, &first, &claim).await.unwrap(), Claimed::Yes);
+    store.end_turn(owner, &thread.id, &claim, true).await.unwrap();
+    thread
+}
+
+/// A part of a list.
+pub(crate) fn page(limit: u32, order: Order, after: Option<&Id>) -> PageQuery {
+    PageQuery { limit, order, after: after.cloned() }
+}
+
+/// All items of a thread, oldest first.
+pub(crate) async fn everything(store: &dyn Store, owner: &Owner, thread_id: &str) -> Vec<Item> {
+    let all = page(10_000, Order::Asc, None);
+    store.items(owner, thread_id, &all, Audience::Model).await.unwrap().expect("the thread is there").data
+}
+
+/// The ids of items.
+pub(crate) fn ids(items: &[Item]) -> Vec<Id> {
+    items.iter().map(|item| item.id.clone()).collect()
+}

@@ -1,0 +1,69 @@
+//! What does the chat get from its store? One story, told on SQLite and on a real PostgreSQL.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that can't go on fails, also in the functions that tests share"
+)]
+
+mod crashes;
+mod files;
+mod flat;
+mod items;
+mod made;
+mod outages;
+mod owners;
+mod place;
+#[path = "../support/postgres.rs"]
+mod postgres;
+mod setup;
+mod texts;
+mod threads;
+mod turns;
+
+/// Each of these tests holds for both databases.
+macro_rules! story {
+    ($($chapter:ident::$test:ident,)*) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$chapter::$test(&crate::place::Place::sqlite()).await;
+            })*
+        }
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$chapter::$test(&crate::place::Place::postgres().await).await;
+            })*
+        }
+    };
+}
+
+story! {
+    threads::a_thread_is_kept_whole_and_changes_in_steps,
+    threads::a_title_that_is_there_is_never_suggested_away,
+    threads::threads_page_in_both_orders_with_every_limit,
+    threads::a_cursor_must_be_one_of_the_owners_threads,
+    threads::old_threads_are_swept_in_batches_with_their_files,
+    items::items_page_in_both_orders_with_every_limit_and_hidden_ones_left_out,
+    items::a_cursor_must_be_one_of_the_threads_items,
+    items::an_item_that_is_saved_again_keeps_its_place,
+    items::fifty_at_once_get_fifty_places,
+    items::replacing_what_follows_happens_in_one_step,
+    items::items_are_removed_and_strangers_passed_over,
+    items::an_opinion_replaces_the_one_before_and_goes_with_its_item,
+    items::a_deleted_thread_stays_deleted,
+    owners::two_owners_never_meet,
+    files::a_file_belongs_to_the_thread_of_its_message,
+    files::files_that_no_message_carries_are_swept_in_batches,
+    texts::every_text_comes_back_as_it_was,
+    texts::an_id_with_a_nul_is_simply_not_there,
+    turns::one_of_many_claims_wins,
+    turns::a_turn_is_claimed_kept_and_given_back,
+    turns::a_turn_that_did_not_get_through_is_remembered_for_a_while,
+    turns::the_same_request_makes_one_thread,
+    turns::a_request_that_got_through_or_is_too_old_makes_another_thread,
+    turns::a_later_turn_does_not_hide_the_request_that_made_the_thread,
+    setup::eight_instances_may_start_at_once,
+    flat::pages_of_long_lists_read_no_more_than_they_show,
+}

@@ -1,0 +1,61 @@
+//! Outages: a database that is away, or that waits for somebody else, is an error in time; and then it is forgotten.
+
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection, PgConnection, SqliteConnection};
+
+use crate::made::{owner, said, stored};
+use crate::place::Place;
+use crate::postgres::PostgresServer;
+
+/// What a call may take, and some time for a busy machine.
+const IN_TIME: Duration = Duration::from_secs(13);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_that_comes_back_is_used_again() {
+    let mut server = tokio::task::spawn_blocking(PostgresServer::start).await.unwrap();
+    let (place, ada) = (Place::at(server.new_database().await), owner("ada"));
+    let store = place.open().await;
+    let thread = stored(&*store, &ada, 1).await;
+    // Several connections rest when the server goes.
+    let save = async |text| store.save_item(&ada, &said(&thread.id, text)).await;
+    let (a, b, c) = tokio::join!(save("a"), save("b"), store.ping());
+    assert!(a.unwrap() && b.unwrap());
+    c.unwrap();
+
+    tokio::task::block_in_place(|| server.stop());
+    let began = Instant::now();
+    let (ping, read, write) = tokio::join!(store.ping(), store.thread(&ada, &thread.id), save("lost"));
+    assert!(ping.is_err() && read.is_err() && write.is_err(), "it is away");
+    assert!(began.elapsed() < IN_TIME, "that took {:?}", began.elapsed());
+
+    tokio::task::block_in_place(|| server.launch());
+    assert_eq!(store.thread(&ada, &thread.id).await.unwrap().as_ref(), Some(&thread), "it is back");
+    for _ in 0..5 {
+        assert!(save("again").await.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_waits_too_long_is_an_error() {
+    let (sqlite, postgres, ada) = (Place::sqlite(), Place::postgres().await, owner("ada"));
+    let (file, server) = (sqlite.open().await, postgres.open().await);
+    let (one, other) = (stored(&*file, &ada, 1).await, stored(&*server, &ada, 1).await);
+    let mut writer = SqliteConnection::connect(&sqlite.url).await.unwrap();
+    let mut locker = PgConnection::connect(&postgres.url).await.unwrap();
+    let blocking = writer.begin_with("begin immediate").await.unwrap();
+    let mut locking = locker.begin().await.unwrap();
+    sqlx::query("lock table threads").execute(&mut *locking).await.unwrap();
+
+    let began = Instant::now();
+    let (late, later) = (said(&one.id, "late"), said(&other.id, "later"));
+    let (a, b) = tokio::join!(file.save_item(&ada, &late), server.save_item(&ada, &later));
+    assert!(a.is_err() && b.is_err(), "somebody else is in the way: {a:?}, {b:?}");
+    assert!(began.elapsed() < IN_TIME, "that took {:?}", began.elapsed());
+    assert!(file.thread(&ada, &one.id).await.unwrap().is_some(), "readers of a file don't wait");
+
+    blocking.rollback().await.unwrap();
+    locking.rollback().await.unwrap();
+    assert!(file.save_item(&ada, &late).await.unwrap(), "it is free again");
+    assert!(server.save_item(&ada, &later).await.unwrap(), "it is free again");
+}

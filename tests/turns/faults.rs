@@ -1,0 +1,100 @@
+//! What if the store fails? No stream ends without its last event, no browser is told to repeat, and the thread goes on.
+
+use std::sync::Arc;
+
+use chatkit_server::clock::SystemClock;
+use chatkit_server::store::connect;
+use serde_json::{Value, json};
+
+use crate::support::client::{Client, add, create, text, thread_of};
+use crate::support::faulty::Faulty;
+use crate::support::parrot::parrot;
+use crate::support::server::{Server, Setup};
+
+async fn faulty_server() -> (Arc<Faulty>, Server) {
+    let store = connect("sqlite::memory:", Arc::new(SystemClock)).await.expect("memory is there");
+    let store = Arc::new(Faulty::new(store));
+    let setup = Setup { agent: Some(parrot()), store: Some(store.clone()), ..Setup::default() };
+    (store, Server::start(setup).await)
+}
+
+/// A stream is whole: its answer is there, or it ends with an error that invites to try again.
+fn assert_has_its_end(events: &[Value], call: usize) {
+    let last = events.last().unwrap_or_else(|| panic!("call {call}: not one event"));
+    let error = json!({"type": "error", "code": "stream.error", "allow_retry": true});
+    let is_answered = events
+        .iter()
+        .any(|event| event["type"] == "thread.item.done" && event["item"]["type"] == "assistant_message");
+    assert!(is_answered || *last == error, "call {call}: {events:#?}");
+}
+
+async fn the_thread_goes_on(ada: &Client, thread: &str, call: usize) {
+    let events = ada.events(&add(thread, "and now")).await;
+    let answer = events.iter().rfind(|event| event["type"] == "thread.item.done").expect("an answer");
+    assert_eq!(text(&answer["item"]), "You said: and now", "call {call}");
+}
+
+#[tokio::test]
+async fn a_store_that_fails_at_any_call_of_a_first_turn_leaves_a_stream_with_its_end() {
+    for call in 0.. {
+        let (store, server) = faulty_server().await;
+        let ada = server.user("ada");
+        store.fail_after(call);
+        let events = ada.events(&create("hi")).await;
+        let has_failed = store.has_failed();
+        assert_has_its_end(&events, call);
+        store.fail_after(usize::MAX);
+        if events[0]["type"] == "thread.created" {
+            the_thread_goes_on(&ada, &thread_of(&events), call).await;
+        }
+        if !has_failed {
+            assert!(call > 3, "a turn makes more than {call} calls");
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_at_any_call_of_a_further_turn_leaves_a_stream_with_its_end() {
+    for (first, next) in [
+        ("hi", "threads.add_user_message"),
+        ("tool", "threads.add_client_tool_output"),
+        ("hi", "threads.retry_after_item"),
+    ] {
+        for call in 0.. {
+            let (store, server) = faulty_server().await;
+            let ada = server.user("ada");
+            let events = ada.events(&create(first)).await;
+            let thread = thread_of(&events);
+            let body = match next {
+                "threads.add_user_message" => add(&thread, "more"),
+                "threads.add_client_tool_output" => {
+                    json!({"type": next, "params": {"thread_id": thread, "result": 1}})
+                }
+                _ => {
+                    json!({"type": next, "params": {"thread_id": thread, "item_id": events[1]["item"]["id"]}})
+                }
+            };
+            store.fail_after(call);
+            let events = ada.events(&body).await;
+            let has_failed = store.has_failed();
+            assert_has_its_end(&events, call);
+            store.fail_after(usize::MAX);
+            the_thread_goes_on(&ada, &thread, call).await;
+            if !has_failed {
+                assert!(call > 3, "{next} makes more than {call} calls");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_is_an_internal_error_of_a_plain_request() {
+    let (store, server) = faulty_server().await;
+    let ada = server.user("ada");
+    store.fail_after(0);
+    let (status, body) = ada.ask("threads.list", json!({})).await;
+    assert_eq!((status, &body["error"]["code"]), (500, &json!("internal_error")));
+    assert!(!body.to_string().contains("the test wants it"), "the cause is for the log");
+}

@@ -1,0 +1,79 @@
+//! What if the store fails? A store that does, at a call of the test's choice.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use chatkit_server::protocol::{Feedback, FeedbackKind, Id, Item, Page, Thread, Timestamp};
+use chatkit_server::store::{
+    Answer, Audience, Claimed, Owner, PageQuery, Store, StoreError, StoredAttachment, ThreadChange, TurnClaim,
+};
+use futures_util::FutureExt;
+
+/// A store whose call number `failing` fails; calls count from 0.
+pub(crate) struct Faulty {
+    store: Arc<dyn Store>,
+    calls: AtomicUsize,
+    failing: AtomicUsize,
+}
+
+impl Faulty {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, calls: AtomicUsize::new(0), failing: AtomicUsize::new(usize::MAX) }
+    }
+
+    /// Lets the call fail that comes after so many others.
+    pub(crate) fn fail_after(&self, calls: usize) {
+        self.calls.store(0, Ordering::SeqCst);
+        self.failing.store(calls, Ordering::SeqCst);
+    }
+
+    /// Whether the call has come that was to fail.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.calls.load(Ordering::SeqCst) > self.failing.load(Ordering::SeqCst)
+    }
+
+    fn pass<'a, T>(&'a self, call: impl FnOnce(&'a dyn Store) -> Answer<'a, T>) -> Answer<'a, T>
+    where
+        T: Send + 'a,
+    {
+        if self.calls.fetch_add(1, Ordering::SeqCst) == self.failing.load(Ordering::SeqCst) {
+            return async { Err(StoreError("the test wants it".to_owned())) }.boxed();
+        }
+        call(&*self.store)
+    }
+}
+
+macro_rules! passed {
+    ($(fn $name:ident(&self $(, $arg:ident: $type:ty)*) -> $answer:ty;)*) => {
+        impl Store for Faulty {
+            $(fn $name<'a>(&'a self $(, $arg: $type)*) -> Answer<'a, $answer> {
+                self.pass(move |store| store.$name($($arg),*))
+            })*
+        }
+    };
+}
+
+passed! {
+    fn create_thread(&self, owner: &'a Owner, thread: &'a Thread, first: &'a Item, claim: &'a TurnClaim) -> Claimed;
+    fn take_turn(&self, owner: &'a Owner, thread_id: &'a str, claim: &'a TurnClaim) -> Claimed;
+    fn keep_turn(&self, owner: &'a Owner, thread_id: &'a str, claim: &'a TurnClaim) -> bool;
+    fn end_turn(&self, owner: &'a Owner, thread_id: &'a str, claim: &'a TurnClaim, got_through: bool) -> ();
+    fn thread(&self, owner: &'a Owner, thread_id: &'a str) -> Option<Thread>;
+    fn threads(&self, owner: &'a Owner, page: &'a PageQuery) -> Option<Page<Thread>>;
+    fn change_thread(&self, owner: &'a Owner, thread_id: &'a str, change: &'a ThreadChange) -> Option<Thread>;
+    fn delete_thread(&self, owner: &'a Owner, thread_id: &'a str) -> Option<Vec<Id>>;
+    fn item(&self, owner: &'a Owner, thread_id: &'a str, item_id: &'a str) -> Option<Item>;
+    fn items(&self, owner: &'a Owner, thread_id: &'a str, page: &'a PageQuery, audience: Audience) -> Option<Page<Item>>;
+    fn save_item(&self, owner: &'a Owner, item: &'a Item) -> bool;
+    fn remove_items(&self, owner: &'a Owner, thread_id: &'a str, item_ids: &'a [Id]) -> ();
+    fn replace_after(&self, owner: &'a Owner, thread_id: &'a str, item_id: &'a str, items: &'a [Item]) -> bool;
+    fn save_feedback(&self, owner: &'a Owner, feedback: &'a Feedback, at: Timestamp) -> bool;
+    fn feedback(&self, owner: &'a Owner, thread_id: &'a str) -> Vec<(Id, FeedbackKind)>;
+    fn save_attachment(&self, owner: &'a Owner, attachment: &'a StoredAttachment) -> ();
+    fn attachment(&self, owner: &'a Owner, attachment_id: &'a str) -> Option<StoredAttachment>;
+    fn linked_attachment(&self, attachment_id: &'a str) -> Option<(Owner, StoredAttachment)>;
+    fn delete_attachment(&self, owner: &'a Owner, attachment_id: &'a str) -> bool;
+    fn sweep_attachments(&self, before: Timestamp, limit: u32) -> Vec<Id>;
+    fn sweep_threads(&self, before: Timestamp, limit: u32) -> (u64, Vec<Id>);
+    fn ping(&self) -> ();
+}
