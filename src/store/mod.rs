@@ -16,7 +16,6 @@ pub use connect::connect;
 
 use futures_util::future::BoxFuture;
 
-use crate::error::Error;
 use crate::protocol::{
     Attachment, Feedback, FeedbackKind, Id, Item, Order, Page, Thread, ThreadStatus, Timestamp,
 };
@@ -35,13 +34,6 @@ pub struct Owner {
 #[derive(Debug, thiserror::Error)]
 #[error("the store failed: {0}")]
 pub struct StoreError(pub String);
-
-/// It is no fault of whoever asked.
-impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        Self::internal(error)
-    }
-}
 
 /// What a call to the store comes to.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
