@@ -28,7 +28,7 @@ use crate::config::self_hosted::OnDisconnect;
 use crate::error::Error;
 use crate::lifecycle::Lifecycle;
 use crate::protocol::{Id, Item, Timestamp};
-use crate::store::{Owner, Store};
+use crate::store::{Owner, Store, StoreError};
 
 use crate::telemetry::request::RequestContext;
 use crate::upstream::model::{ModelClient, ModelEndpoint};
@@ -110,4 +110,10 @@ impl Chat {
 /// A request whose thread, item or file is not there, or is somebody else's: nobody can tell which.
 fn not_found() -> Error {
     Error::new(crate::error::Kind::NotFound, "There is nothing with this id.")
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::internal(error)
+    }
 }
