@@ -72,7 +72,8 @@ async fn chat(
     let (parts, body) = request.into_parts();
     let holder = desk.door.holder(&parts, &context).await?;
     desk.door.count(&holder, &context).await?;
-    let limits = BodyLimits { most: MAX_BODY, exception: Some(Exception { most: MAX_SPEECH, fits: carries_speech }) };
+    let limits =
+        BodyLimits { most: MAX_BODY, exception: Some(Exception { most: MAX_SPEECH, fits: carries_speech }) };
     let body = read_body(&parts.headers, body, limits).await?;
     let request = Request::parse(&body)?;
     let is_speech = matches!(request, Request::Plain(Plain::InputTranscribe(_)));
