@@ -5,29 +5,37 @@ use std::sync::Arc;
 
 use super::{Own, StartError};
 use crate::agent::Agent;
+use crate::agent::model::ModelAgent;
 use crate::chatkit::Chat;
 use crate::chatkit::http::ChatDesk;
 use crate::clock::Clock;
 use crate::config::self_hosted::SelfHostedConfig;
+use crate::config::upstream::UpstreamConfig;
 use crate::door::ChatDoor;
 use crate::lifecycle::Lifecycle;
 use crate::protocol::Id;
 use crate::store;
 use crate::store::files::Files;
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::BuildError;
+use crate::upstream::model::{ModelClient, ModelSettings};
 
 /// The chat, and what it keeps running in the background.
 pub(super) async fn chat_desk(
     config: &SelfHostedConfig,
+    upstream: &UpstreamConfig,
     own: Own,
     door: Arc<ChatDoor>,
     lifecycle: &Lifecycle,
     clock: &Arc<dyn Clock>,
+    metrics: &Metrics,
 ) -> Result<ChatDesk, StartError> {
     let store = match own.store {
         Some(store) => store,
         None => store::connect(config.database_url.expose(), Arc::clone(clock)).await?,
     };
-    let agents = agents(config, own.agents)?;
+    let models = Arc::new(models(upstream, clock, metrics)?);
+    let agents = agents(config, &models, upstream, own.agents)?;
     let chat = Chat {
         store,
         files: Arc::new(Files::new(&config.uploads.dir)),
@@ -42,19 +50,32 @@ pub(super) async fn chat_desk(
     Ok(ChatDesk { door, chat: Arc::new(chat) })
 }
 
+/// How models are reached.
+pub(crate) fn models(
+    upstream: &UpstreamConfig,
+    clock: &Arc<dyn Clock>,
+    metrics: &Metrics,
+) -> Result<ModelClient, BuildError> {
+    let settings = ModelSettings {
+        retries: upstream.retries,
+        https_proxy: upstream.https_proxy.clone(),
+        ..ModelSettings::default()
+    };
+    ModelClient::new(settings, Arc::clone(clock), metrics.clone())
+}
+
 /// Every configured name with who answers under it: an agent of the program's own, or the configured model.
 fn agents(
     config: &SelfHostedConfig,
+    models: &Arc<ModelClient>,
+    upstream: &UpstreamConfig,
     mut own: HashMap<String, Arc<dyn Agent>>,
 ) -> Result<HashMap<Id, Arc<dyn Agent>>, StartError> {
     let mut agents = HashMap::new();
     for (name, agent) in &config.agents.by_name {
         let agent: Arc<dyn Agent> = match own.remove(name) {
             Some(own) => own,
-            None => {
-                let _ = agent;
-                return Err(StartError::UnknownAgent(name.clone()));
-            }
+            None => Arc::new(ModelAgent::new(Arc::clone(agent), Arc::clone(models), upstream)),
         };
         agents.insert(Id::from(name.as_str()), agent);
     }

@@ -176,7 +176,7 @@ async fn assemble(
     metrics: Metrics,
 ) -> Result<App, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let Config { service, auth, limits, upstream, session_ttl_seconds, mode } = config;
+    let Config { service, auth, limits, upstream: upstream_config, session_ttl_seconds, mode } = config;
     let (tasks, stopping) = (lifecycle.tasks().clone(), lifecycle.stopping().clone());
 
     let redis = match &limits.redis_url {
@@ -190,8 +190,8 @@ async fn assemble(
         Authenticator::new(&auth, Arc::clone(&clock), metrics.clone(), &tasks, stopping.clone())?;
     let page_settings =
         PageSettings { dev: own.dev.is_some(), anonymous: auth.visitors.is_some(), session_ttl_seconds };
-    let timeout = upstream.timeout;
-    let upstream = Client::new(&upstream, Arc::clone(&clock), metrics.clone())?;
+    let timeout = upstream_config.timeout;
+    let upstream = Client::new(&upstream_config, Arc::clone(&clock), metrics.clone())?;
     let cdn = (service.page.assets == Assets::Proxy)
         .then(|| CdnProxy::new(upstream.connections().clone(), service.page.cdn_base.clone()));
     let local = LocalRegistry::new(CAPACITY, Arc::clone(&clock), &metrics);
@@ -217,7 +217,9 @@ async fn assemble(
             let agents = Arc::clone(&config.agents);
             let (door, limits) = (Arc::clone(&door), Arc::clone(&shared_limits));
             let chat_door = Arc::new(ChatDoor { door, limits, secrets, revoked, agents });
-            let chat = chat::chat_desk(config, own, chat_door, &lifecycle, &clock).await?;
+            let chat =
+                chat::chat_desk(config, &upstream_config, own, chat_door, &lifecycle, &clock, &metrics)
+                    .await?;
             (Arc::new(mint), Workflows::of_agents(&config.agents), Some(Arc::new(chat)))
         }
     };

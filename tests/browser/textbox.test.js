@@ -73,6 +73,21 @@ test('text streams in as it comes, wherever the network cuts it', async (t) => {
   await idle(page);
 });
 
+test('a stream of events is read the same in whatever pieces it comes', async (t) => {
+  const page = await openScripted(t, { name: null });
+  const read = (stream, size) => page.evaluate(async ([stream, size]) => {
+    const { frames } = await import('/protocol.js');
+    const bytes = new TextEncoder().encode(stream);
+    let at = 0;
+    const pull = (controller) => (at < bytes.length ? controller.enqueue(bytes.slice(at, (at += size))) : controller.close());
+    const found = [];
+    for await (const data of frames(new ReadableStream({ pull }))) found.push(data);
+    return found;
+  }, [stream, size]);
+  const stream = ': hello\n\ndata: ü👋🏽\u2028x\n\nevent: x\r\nid: 1\r\ndata: a\r\ndata:b\r\ndata\r\n\r\ndatum: no\n\n:\n\ndata: cut off';
+  for (const size of [1, 2, 3, 5, 7, 1000]) assert.deepEqual(await read(stream, size), ['ü👋🏽\u2028x', 'a\nb\n'], `in pieces of ${size}`);
+});
+
 test('Stop ends the request, keeps what came, and the next message goes on in the thread', async (t) => {
   const page = await openScripted(t, { script: { long: ({ backend, thread }) => words(backend, thread, ['The beginning', gate()]) } });
   await say(page, 'long');
@@ -247,7 +262,10 @@ test('a thread that the server closes says so, and takes no more', async (t) => 
       },
     },
   });
+  await say(page, 'hello');
+  await answer(page);
   await say(page, 'close');
+  await page.locator('#log .user-message').nth(1).waitFor();
   await idle(page);
   assert.equal(await page.locator('#progress').innerText(), 'All is said.');
   assert.equal(await page.getByLabel('Message', { exact: true }).isDisabled(), true);
