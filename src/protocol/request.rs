@@ -78,13 +78,10 @@ impl Request {
         let Some(Value::String(kind)) = kind else {
             return Err(BadRequest::Field("`type` must be a string: the name of a request.".to_owned()));
         };
-        let Some(params) = params.map(RawValue::get).filter(|params| params.starts_with('{')) else {
-            return Err(BadRequest::Field("`params` must be an object.".to_owned()));
-        };
-        Self::of(&kind, params)
+        Self::of(&kind, params.map(RawValue::get))
     }
 
-    fn of(kind: &str, params: &str) -> Result<Self, BadRequest> {
+    fn of(kind: &str, params: Option<&str>) -> Result<Self, BadRequest> {
         use {Plain as P, Streaming as S};
         Ok(match kind {
             "threads.create" => Self::Streaming(S::ThreadsCreate(read(params)?)),
@@ -111,7 +108,10 @@ impl Request {
     }
 }
 
-fn read<T: DeserializeOwned>(params: &str) -> Result<T, BadRequest> {
+fn read<T: DeserializeOwned>(params: Option<&str>) -> Result<T, BadRequest> {
+    let Some(params) = params.filter(|params| params.starts_with('{')) else {
+        return Err(BadRequest::Field("`params` must be an object.".to_owned()));
+    };
     let mut json = serde_json::Deserializer::from_str(params);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_wrong_field_is_named_with_its_path() {
-        let unknown = json!({"type": "threads.stop", "params": {}});
+        let unknown = json!({"type": "threads.stop"});
         assert_eq!(complaint(&unknown), "`type` is unknown: `threads.stop`.");
         assert_eq!(complaint(&json!({"type": "threads.list"})), "`params` must be an object.");
         assert_eq!(complaint(&json!({"params": {}})), "`type` must be a string: the name of a request.");
