@@ -5,6 +5,7 @@ mod support;
 
 mod access;
 mod assets;
+mod attachments;
 mod check;
 mod cors;
 mod errors;
