@@ -30,6 +30,8 @@
 //! 5. Clients hear a turn by its [`Feed`](chatkit::feed::Feed), each at its own pace; [`chatkit::repeats`] finds the feed
 //!    for a request that comes again. Whatever happens, a stream has a last event.
 //!
+//! Files come in and go out by [`chatkit::uploads`], under [`chatkit::links`] that are signed and expire.
+//!
 //! # What is where
 //!
 //! Imports point one way: [`cli`] → [`service`] → [`app`] → {[`sessions`], [`chatkit`], [`page`], [`layers`], [`dev`]} →
