@@ -1,10 +1,12 @@
-//! Do the examples do what they show? They run as the programs that they are, and are spoken to over a socket.
+//! Do the examples do what they show? They run as the programs that they are, and are spoken to over a socket; the one in the
+//! README is read.
 #![cfg(test)]
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use chatkit_server::config::{Config, Mode};
 use serde_json::{Value, json};
 
 /// A running example.
@@ -97,4 +99,30 @@ async fn a_program_with_an_agent_of_its_own_streams_text_shows_a_widget_and_hand
     assert_eq!(replaced[0]["item"]["id"], widget["id"]);
     assert_eq!(replaced[0]["item"]["widget"]["children"][0]["value"], "Clicks: 1");
     assert_eq!(spoken(&answer), "That was a click.");
+}
+
+#[test]
+fn the_agents_file_of_the_readme_can_be_used() {
+    let readme = include_str!("../README.md");
+    let file = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let folder = std::env::temp_dir().join(format!("chatkit-server-readme-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    let path = folder.join("agents.toml");
+    std::fs::write(&path, file.expect("there is one")).expect("a file can be written");
+    std::fs::write(folder.join("support.md"), "You help customers.").expect("a file can be written");
+    let path = path.to_str().expect("it is UTF-8").to_owned();
+    let config = Config::from_vars(&|name| match name {
+        "CHATKIT_MODE" => Some("self-hosted".to_owned()),
+        "CHATKIT_AGENTS" => Some(path.clone()),
+        "OPENAI_API_KEY" | "OLLAMA_KEY" => Some("sk-any".to_owned()),
+        "CHATKIT_SIGNING_KEY" => Some("a signing key of thirty-two bytes and more".to_owned()),
+        "JWT_SECRET" => Some("a secret of thirty-two bytes and more".to_owned()),
+        _ => None,
+    });
+    std::fs::remove_dir_all(&folder).expect("the folder can be removed");
+    let Mode::SelfHosted(own) = config.unwrap_or_else(|problems| panic!("{problems:?}")).mode else {
+        panic!("the mode is self-hosted")
+    };
+    assert_eq!(own.agents.default, "support");
+    assert_eq!(own.agents.by_name.keys().collect::<Vec<_>>(), ["local", "support"]);
 }
