@@ -57,7 +57,7 @@ pub(crate) const TABLE: &[Difference] = &[
     ),
     everywhere(
         "empty-answers-are-not-replayed",
-        "a message of the model without any part does not go back to it: some servers refuse one",
+        "a message of the model without any text does not go back to it: some servers refuse one",
     ),
     everywhere(
         "chat-parts-are-done",
