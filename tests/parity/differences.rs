@@ -56,6 +56,10 @@ pub(crate) const TABLE: &[Difference] = &[
         "JSON inside texts, bare texts for parts and the like mean the same to the model",
     ),
     everywhere(
+        "empty-answers-are-not-replayed",
+        "a message of the model without any text does not go back to it: some servers refuse one",
+    ),
+    everywhere(
         "chat-parts-are-done",
         "with chat completions the parts of a message get their `done` as well, as with the Responses API",
     ),
