@@ -8,6 +8,7 @@ mod assets;
 mod attachments;
 mod check;
 mod cors;
+mod dev;
 mod errors;
 mod limits;
 mod metrics;
