@@ -1,6 +1,6 @@
 //! The real binary: usage, configuration, signals, and the commands that print something.
 
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use crate::support::server::{HOSTED, JWT_SECRET, TestServer, command};
