@@ -141,7 +141,7 @@ impl Turn {
             self.running.feed.say(&error.event());
         }
         self.running.feed.end();
-        self.give_back(&thread_id, &mut claim).await;
+        self.give_back(&thread_id, &mut claim, outcome.is_ok()).await;
         drop(front);
         self.forget_in_time().await;
     }
