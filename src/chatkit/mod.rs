@@ -25,6 +25,7 @@ use crate::lifecycle::Lifecycle;
 use crate::protocol::{Id, Timestamp};
 use crate::store::files::Files;
 use crate::store::{Owner, Store, StoreError};
+use crate::telemetry::metrics::Metrics;
 
 use queues::Queues;
 use repeats::Repeats;
@@ -46,6 +47,8 @@ pub struct Chat {
     pub clock: Arc<dyn Clock>,
     /// Who waits for turns, and ends them.
     pub lifecycle: Lifecycle,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Which turn answers which request.
     pub repeats: Repeats,
     /// Who waits for which thread.

@@ -15,6 +15,7 @@ use crate::door::ChatDoor;
 use crate::lifecycle::Lifecycle;
 use crate::protocol::Id;
 use crate::store;
+use crate::store::counted::Counted;
 use crate::store::files::Files;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::BuildError;
@@ -37,13 +38,14 @@ pub(super) async fn chat_desk(
     let models = Arc::new(models(upstream, clock, metrics)?);
     let agents = agents(config, &models, upstream, own.agents)?;
     let chat = Chat {
-        store,
+        store: Arc::new(Counted::new(store, metrics.clone())),
         files: Arc::new(Files::new(&config.uploads.dir)),
         agents,
         on_disconnect: config.on_disconnect,
         history: config.history,
         clock: Arc::clone(clock),
         lifecycle: lifecycle.clone(),
+        metrics: metrics.clone(),
         repeats: crate::chatkit::repeats::Repeats::default(),
         queues: crate::chatkit::queues::Queues::default(),
     };

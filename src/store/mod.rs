@@ -5,6 +5,7 @@
 
 mod attachments;
 mod connect;
+pub mod counted;
 mod database;
 pub mod files;
 mod items;

@@ -88,6 +88,19 @@ impl Stop {
 }
 
 impl TurnError {
+    /// How it is counted.
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Stopped(Stop::ClientLeft) => "cancelled",
+            Self::Stopped(Stop::Shutdown) => "shutdown",
+            Self::Store(_)
+            | Self::Save(_)
+            | Self::Agent(_)
+            | Self::Changed(_)
+            | Self::Stopped(Stop::TooLong | Stop::TurnLost) => "failed",
+        }
+    }
+
     /// What the client is told: a safe text, and whether trying again makes sense.
     fn event(&self) -> Event {
         let (code, message, allow_retry) = match self {
@@ -129,9 +142,13 @@ impl Turn {
         let outcome = match outcome {
             Ok(Taken::Turn) => self.answer(plan, &mut claim, deadline).await,
             Ok(Taken::Repeat { thread_id, is_created }) => {
+                self.chat.metrics.repeated_request();
                 self.follow(&thread_id, is_created, &mut claim, deadline).await
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                self.chat.metrics.turn_ended(error.outcome());
+                Err(error)
+            }
         };
         if let Err(error) = &outcome {
             self.note(error);
