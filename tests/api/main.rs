@@ -7,6 +7,7 @@ mod support;
 
 mod access;
 mod assets;
+mod chat;
 mod check;
 mod check_chat;
 mod cors;
