@@ -22,6 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::chatkit::http::{self as chatkit, ChatDesk};
+use crate::chatkit::links::Base;
 use crate::dev::DevTokens;
 use crate::error::{Error, ErrorBody, Kind};
 use crate::extract::Json;
@@ -250,17 +251,8 @@ async fn asset(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let cdn = app.cdn.as_ref().ok_or_else(not_found)?;
-    let host = own_authority(&headers).ok_or_else(|| Error::invalid("`Host` must name this service."))?;
-    let scheme = if client.https { "https" } else { "http" };
-    cdn.answer(&method, &path, &headers, &format!("{scheme}://{host}")).await
-}
-
-/// The one `Host`, a name or an address with an optional port: nothing that could end a string in a script.
-fn own_authority(headers: &HeaderMap) -> Option<&str> {
-    let mut hosts = headers.get_all(HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else { return None };
-    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
-    host.to_str().ok().filter(|host| !host.is_empty() && host.bytes().all(fits))
+    let base = Base::of(client, &headers)?;
+    cdn.answer(&method, &path, &headers, &base.to_string()).await
 }
 
 /// 200 while the process runs.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use http_body_util::BodyExt;
@@ -119,6 +119,35 @@ fn is_json(headers: &HeaderMap) -> bool {
     let Some(Ok(text)) = headers.get(CONTENT_TYPE).map(|value| value.to_str()) else { return false };
     let essence = text.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")
+}
+
+/// What the file server refuses, in our words. `missing` is the answer where there is no such file.
+#[must_use]
+pub fn refused_file(status: StatusCode, headers: &HeaderMap, missing: Error) -> Response {
+    match status {
+        StatusCode::NOT_FOUND => missing.into_response(),
+        StatusCode::RANGE_NOT_SATISFIABLE => out_of_range(headers),
+        StatusCode::PRECONDITION_FAILED => Error::new(
+            Kind::PreconditionFailed,
+            "The file is not the one that the request's conditions name. Ask again without them.",
+        )
+        .into_response(),
+        status => Error::internal(format_args!("a file was answered with {status}")).into_response(),
+    }
+}
+
+/// 416, with the `Content-Range` that says how long the file is.
+#[must_use]
+pub fn out_of_range(headers: &HeaderMap) -> Response {
+    let error = Error::new(
+        Kind::RangeNotSatisfiable,
+        "The file has no such range. Ask for one range within the length that `Content-Range` gives.",
+    );
+    let mut response = error.into_response();
+    if let Some(range) = headers.get(CONTENT_RANGE) {
+        response.headers_mut().insert(CONTENT_RANGE, range.clone());
+    }
+    response
 }
 
 /// A JSON answer.

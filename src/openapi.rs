@@ -13,6 +13,7 @@ use crate::error::ErrorBody;
     tags(
         (name = "sessions", description = "Client secrets for ChatKit"),
         (name = "chat", description = "The ChatKit protocol, in self-hosted mode"),
+        (name = "attachments", description = "The files of messages, in self-hosted mode"),
         (name = "page", description = "What an embedding page needs"),
         (name = "operations", description = "Health and readiness"),
     ),
@@ -82,12 +83,14 @@ impl Modify for Credentials {
     }
 }
 
-/// The whole document as JSON. Bodies are never required: an empty one counts as `{}`.
+/// The whole document as JSON. JSON bodies are never required: an empty one counts as `{}`.
 #[must_use]
 pub fn to_json(mut document: utoipa::openapi::OpenApi) -> String {
     for item in document.paths.paths.values_mut() {
         for operation in [&mut item.post, &mut item.delete].into_iter().flatten() {
-            if let Some(RefOr::T(body)) = &mut operation.request_body {
+            if let Some(RefOr::T(body)) = &mut operation.request_body
+                && body.content.contains_key("application/json")
+            {
                 body.required = Some(Required::False);
             }
         }

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 ///
 /// - `service` stands between the commands and what they run: it builds `app` and hands it to `server`, which knows no routes.
 /// - `sandbox` plays OpenAI. It is another program that happens to live in this binary, so it stands beside the service.
-/// - `dev`, `layers` and `openapi` are what `app` puts together, like `sessions` and `page`.
+/// - `dev` and `layers` are what `app` puts together, like `sessions` and `page`.
 /// - `door` is where limits and auth meet: it finds out the client, then the caller.
-/// - `redis_link`, `lifecycle` and `extract` carry whoever needs Redis, a clean end or a checked body.
+/// - `redis_link`, `lifecycle`, `extract` and `openapi` carry whoever needs Redis, a clean end, a checked body or a described
+///   answer.
 /// - `protocol` is at the bottom: the chat, the agents and the store all speak of its objects.
 /// - `telemetry` is below `config`, because the format of the logs is its own and is configured.
 const FLOORS: &[&[&str]] = &[
@@ -19,11 +20,11 @@ const FLOORS: &[&[&str]] = &[
     &["cli"],
     &["service"],
     &["app", "server", "sandbox"],
-    &["sessions", "chatkit", "page", "dev", "layers", "openapi"],
+    &["sessions", "chatkit", "page", "dev", "layers"],
     &["door"],
     &["agent"],
     &["upstream", "store", "limits", "auth"],
-    &["extract", "lifecycle", "redis_link"],
+    &["extract", "lifecycle", "openapi", "redis_link"],
     &["config"],
     &["telemetry"],
     &["clock", "error", "ids", "protocol", "user"],

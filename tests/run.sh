@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that CI runs: installs what the tests need and this machine lacks, then checks the whole project.
 # Each step runs even when one before it failed. It ends non-zero if any did, after a table of what took how long.
-# The services that tests talk to (Redis, Chromium) are started and stopped by those tests.
+# The services that tests talk to (Redis, PostgreSQL, Chromium) are started and stopped by those tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -47,6 +47,8 @@ debian_packages() {
   needs curl curl
   needs git git
   needs redis-server redis-server
+  # Not on the PATH. Tests start a server of their own; the one that Debian sets up is left alone.
+  compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
   # CHROMIUM names another browser for the browser tests.
   [ -n "${CHROMIUM:-}" ] || needs chromium chromium
   needs node nodejs

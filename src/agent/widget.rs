@@ -47,6 +47,13 @@ impl Widget {
     }
 }
 
+/// The widget's JSON.
+impl From<Widget> for Value {
+    fn from(widget: Widget) -> Self {
+        widget.0
+    }
+}
+
 /// A widget that a client sees grow.
 #[expect(missing_debug_implementations, reason = "its turn holds what people say")]
 pub struct StreamedWidget<'a> {

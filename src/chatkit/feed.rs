@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::Serialize;
 use tokio::sync::Notify;
 
+use super::frames::{frame, text_head, write_piece};
 use crate::protocol::{Event, Id, ItemUpdate};
 
 /// The most that is handed to a connection at once, but for a single larger event.
@@ -48,7 +48,7 @@ enum Entry {
     Frame(Bytes),
     /// A frame that tells a whole state; a later one of the same place makes it needless.
     State(StateKey, Bytes),
-    /// A text that grows: `ends` are where its pieces end. The frame of a piece is `head`, the piece as JSON, and `TAIL`.
+    /// A text that grows: `ends` are where its pieces end. The frame of a piece is `head`, the piece as JSON, and a tail.
     Text { item_id: Id, content_index: usize, head: Bytes, text: String, ends: Vec<usize> },
     /// A state that everybody has read and that was followed by a later one.
     Gone,
@@ -56,8 +56,6 @@ enum Entry {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct StateKey(Id, usize);
-
-const TAIL: &[u8] = b"}}\n\n";
 
 #[derive(Debug)]
 struct Reader {
@@ -278,37 +276,6 @@ impl Drop for Listener {
         drop(log);
         self.feed.left.notify_waiters();
     }
-}
-
-/// The frame of an event: `data: `, one line of JSON, a blank line.
-fn frame(event: &Event) -> Bytes {
-    let mut frame = BytesMut::with_capacity(256);
-    frame.put_slice(b"data: ");
-    write_json(&mut frame, event);
-    frame.put_slice(b"\n\n");
-    frame.freeze()
-}
-
-fn text_head(item_id: &Id, content_index: usize) -> Bytes {
-    let mut head = BytesMut::with_capacity(192);
-    head.put_slice(b"data: {\"type\":\"thread.item.updated\",\"item_id\":");
-    write_json(&mut head, &**item_id);
-    head.put_slice(b",\"update\":{\"type\":\"assistant_message.content_part.text_delta\",\"content_index\":");
-    write_json(&mut head, &content_index);
-    head.put_slice(b",\"delta\":");
-    head.freeze()
-}
-
-fn write_piece(batch: &mut BytesMut, head: &[u8], piece: &str) {
-    batch.put_slice(head);
-    write_json(batch, piece);
-    batch.put_slice(TAIL);
-}
-
-#[expect(clippy::expect_used, reason = "strings, numbers and maps with string keys always serialise")]
-fn write_json<T: Serialize + ?Sized>(to: &mut BytesMut, value: &T) {
-    serde_json::to_writer(to.writer(), value)
-        .expect("it is made of strings, numbers and maps with string keys");
 }
 
 /// The place whose whole state an event tells.

@@ -6,18 +6,22 @@ use axum::Extension;
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT_LANGUAGE;
+use axum::http::request::Parts;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::feed::Feed;
+use super::links::Base;
 use super::repeats::{self, Found, Running};
 use super::turn::{Plan, Turn};
+use super::uploads::{self, http::UploadDesk};
 use super::{Asker, Chat, ops, sse};
 use crate::agent::Agent;
 use crate::door::{ChatDoor, Holder};
 use crate::error::{Error, Kind};
 use crate::extract::{BodyLimits, Exception, read_body};
+use crate::limits::client_ip::Client;
 use crate::openapi::Refusals;
 use crate::protocol::{BadRequest, Event, Plain, Request, Streaming};
 use crate::store::Owner;
@@ -40,9 +44,10 @@ pub struct ChatDesk {
     pub chat: Arc<Chat>,
 }
 
-/// The one route of the protocol.
+/// The one route of the protocol, and those of files.
 pub fn router(desk: Arc<ChatDesk>) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(chat)).with_state(desk)
+    let files = UploadDesk { door: Arc::clone(&desk.door), uploads: desk.chat.uploads.clone() };
+    OpenApiRouter::new().routes(routes!(chat)).with_state(desk).merge(uploads::http::router(files))
 }
 
 /// Speaks the ChatKit protocol: one request, `{"type", "params"}`, answered with JSON or with a stream of events.
@@ -80,7 +85,7 @@ async fn chat(
     if body.len() > MAX_BODY && !is_speech {
         return Err(limits.too_large());
     }
-    let asker = asker(holder, &parts.headers, &context);
+    let asker = asker(holder, &parts, context)?;
     match request {
         Request::Plain(request) => ops::answer(&desk.chat, &asker, request).await,
         Request::Streaming(request) => {
@@ -105,7 +110,12 @@ impl Chat {
         };
         let found = self.repeats.find(key).await;
         let agent = self.agent(&asker)?;
-        let plan = match found.running() {
+        let known = match found.running() {
+            // Its answer got through, and it is about to be forgotten.
+            Some(running) if client_key.is_none() && running.feed.has_got_through() => None,
+            found => found,
+        };
+        let plan = match known {
             Some(running) if running.body != body => return Err(reused_key()),
             Some(running) => {
                 self.metrics.repeated_request();
@@ -145,7 +155,7 @@ impl Chat {
 
     /// A browser that gets a 5xx for a stream sends the same request five times more. It gets a stream that says so instead.
     fn broken(&self, asker: &Asker, error: &Error) -> Response {
-        tracing::warn!(request_id = asker.request_id, error = error.log_text(), "a turn could not begin");
+        tracing::warn!(request_id = asker.context.id(), error = error.log_text(), "a turn could not begin");
         let feed = Arc::new(Feed::default());
         let listener = feed.listen();
         feed.say(&Event::Error { code: "stream.error".to_owned(), message: None, allow_retry: true });
@@ -154,14 +164,17 @@ impl Chat {
     }
 }
 
-fn asker(holder: Holder, headers: &HeaderMap, context: &RequestContext) -> Asker {
-    let locale = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+fn asker(holder: Holder, parts: &Parts, context: Arc<RequestContext>) -> Result<Asker, Error> {
+    let client = parts.extensions.get::<Client>().copied();
+    let client = client.ok_or_else(|| Error::internal("the client was not identified"))?;
+    let locale = parts.headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     let locale = locale.and_then(|value| value.split([',', ';']).next()).map(str::trim);
-    Asker {
+    Ok(Asker {
         owner: Owner { workflow: holder.workflow.into(), user: holder.user },
         locale: locale.filter(|locale| !locale.is_empty()).map(str::to_owned),
-        request_id: context.id().to_owned(),
-    }
+        base: Base::of(client, &parts.headers)?,
+        context,
+    })
 }
 
 /// `Idempotency-Key`: a name that the client gives a request, so that it is done once however often it is sent.

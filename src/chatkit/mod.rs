@@ -6,15 +6,20 @@
 //! was asked, so that the same request again hears the same turn.
 
 pub mod feed;
+mod frames;
 pub mod http;
+pub mod links;
 pub mod ops;
 pub mod queues;
 pub mod repeats;
 pub mod sse;
+pub mod transcribe;
 pub mod turn;
+pub mod uploads;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::agent::Agent;
 use crate::clock::Clock;
@@ -22,21 +27,27 @@ use crate::config::features::History;
 use crate::config::self_hosted::OnDisconnect;
 use crate::error::Error;
 use crate::lifecycle::Lifecycle;
-use crate::protocol::{Id, Timestamp};
-use crate::store::files::Files;
+use crate::protocol::{Id, Item, Timestamp};
 use crate::store::{Owner, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
+use crate::telemetry::request::RequestContext;
+use crate::upstream::model::{ModelClient, ModelEndpoint};
+
+use links::Base;
 use queues::Queues;
 use repeats::Repeats;
+use uploads::Uploads;
 
 /// Everything that a chat needs.
 #[expect(missing_debug_implementations, reason = "agents hold keys")]
 pub struct Chat {
     /// Where threads live.
     pub store: Arc<dyn Store>,
-    /// Where files live.
-    pub files: Arc<Files>,
+    /// What becomes of files.
+    pub uploads: Uploads,
+    /// Who turns speech into text.
+    pub speech: Speech,
     /// Who answers, by the workflows' names.
     pub agents: HashMap<Id, Arc<dyn Agent>>,
     /// What becomes of an answer whose reader has left.
@@ -62,8 +73,21 @@ pub struct Asker {
     pub owner: Owner,
     /// The language of the page.
     pub locale: Option<String>,
-    /// The request's id, for the log.
-    pub request_id: String,
+    /// What the log says of the request.
+    pub context: Arc<RequestContext>,
+    /// Where this service is for them, for links.
+    pub base: Base,
+}
+
+/// Who turns speech into text.
+#[expect(missing_debug_implementations, reason = "the endpoint holds a key")]
+pub struct Speech {
+    /// The way to models.
+    pub models: Arc<ModelClient>,
+    /// The server with the model.
+    pub endpoint: ModelEndpoint,
+    /// How long it may take.
+    pub timeout: Duration,
 }
 
 impl Chat {
@@ -71,6 +95,12 @@ impl Chat {
     fn agent(&self, asker: &Asker) -> Result<Arc<dyn Agent>, Error> {
         let agent = self.agents.get(&asker.owner.workflow).cloned();
         agent.ok_or_else(|| Error::internal("a workflow has no agent"))
+    }
+
+    /// An item on its way to a client, with fresh links.
+    fn shown(&self, asker: &Asker, mut item: Item) -> Item {
+        self.uploads.present_item(&mut item, &asker.base);
+        item
     }
 
     /// What the time is.

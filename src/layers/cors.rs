@@ -14,11 +14,18 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::config::origins::OriginList;
 
+/// Where the widget itself runs. It loads what it shows of a conversation by links, and those may come from any site.
+const WIDGET: &str = "https://cdn.platform.openai.com";
+
+/// Where those links lead.
+const ATTACHMENTS: &str = "/api/chatkit/attachments/";
+
 /// A service, and the same service for pages that may read its answers.
 #[derive(Debug)]
 pub struct Cors<S> {
     origins: Arc<OriginList>,
     listed: tower_http::cors::Cors<S>,
+    widget: tower_http::cors::Cors<S>,
     unlisted: S,
 }
 
@@ -37,19 +44,25 @@ where
             .allow_headers(AllowHeaders::mirror_request())
             .expose_headers(exposed.collect::<Vec<_>>())
             .max_age(Duration::from_secs(24 * 60 * 60))
-            .allow_credentials(credentials)
             .vary([]);
-        Self { origins, listed: layer.layer(inner.clone()), unlisted: inner }
+        // A link needs no cookie.
+        let widget = layer.clone().layer(inner.clone());
+        let listed = layer.allow_credentials(credentials).layer(inner.clone());
+        Self { origins, listed, widget, unlisted: inner }
     }
 
     /// Answers one request.
     pub async fn answer(&self, request: Request) -> Response {
         let origin = request.headers().get(ORIGIN).and_then(|origin| origin.to_str().ok());
         let listed = origin.is_some_and(|origin| self.origins.allows(origin));
+        let widget = origin == Some(WIDGET) && request.uri().path().starts_with(ATTACHMENTS);
         // tower-http takes every OPTIONS for a preflight; only one that names a method is.
         let preflight = request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        let answer = if listed && (request.method() != Method::OPTIONS || preflight) {
+        let asks = request.method() != Method::OPTIONS || preflight;
+        let answer = if listed && asks {
             self.listed.clone().oneshot(request).await
+        } else if widget && asks {
+            self.widget.clone().oneshot(request).await
         } else {
             self.unlisted.clone().oneshot(request).await
         };

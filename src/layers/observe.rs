@@ -22,7 +22,7 @@ const RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
-/// The paths of the routes: with the assets and `other`, the values of the metrics' `route` label.
+/// The paths of the routes: with those of files and `other`, the values of the metrics' `route` label.
 const ROUTES: &[&str] = &[
     "/api/chatkit",
     "/api/chatkit/upload",
@@ -30,6 +30,7 @@ const ROUTES: &[&str] = &[
     "/api/chatkit/start",
     "/api/chatkit/refresh",
     "/api/chatkit/config",
+    "/api/chatkit/upload",
     "/healthz",
     "/readyz",
     "/openapi.json",
@@ -151,9 +152,12 @@ pub fn new_request_id() -> HeaderValue {
 
 /// The route's pattern, from the closed list, so that nobody can invent label values.
 fn route_label(path: &str) -> &'static str {
-    const ASSETS: &str = "/api/chatkit/assets/";
-    if path.starts_with(ASSETS) {
-        return "/api/chatkit/assets/{path}";
+    const FILES: &[(&str, &str)] = &[
+        ("/api/chatkit/assets/", "/api/chatkit/assets/{path}"),
+        ("/api/chatkit/attachments/", "/api/chatkit/attachments/{id}"),
+    ];
+    if let Some((_, route)) = FILES.iter().find(|(prefix, _)| path.starts_with(prefix)) {
+        return route;
     }
     ROUTES.iter().find(|route| **route == path).copied().unwrap_or("other")
 }

@@ -18,8 +18,9 @@ use bytes::{Bytes, BytesMut};
 use url::Url;
 
 use super::LOADER_PATH;
-use super::folder::{not_found, out_of_range};
+use super::folder::not_found;
 use crate::error::{Error, Kind};
+use crate::extract::out_of_range;
 
 /// The path under which the files are served.
 pub const PREFIX: &str = "/api/chatkit/assets/";

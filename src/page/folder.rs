@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{ALLOW, CONTENT_RANGE};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::Method;
+use axum::http::header::ALLOW;
 use axum::response::{IntoResponse, Response};
 use tower::ServiceExt;
 use tower_http::services::ServeDir;
 
 use crate::error::{Error, Kind};
+use crate::extract::refused_file;
 
 /// A folder whose files are public.
 #[derive(Debug, Clone)]
@@ -37,7 +38,7 @@ impl Folder {
         }
         match self.files.clone().oneshot(request).await {
             Ok(response) if response.status().is_client_error() || response.status().is_server_error() => {
-                refusal(response.status(), response.headers())
+                refused_file(response.status(), response.headers(), not_found())
             }
             Ok(response) => response.map(Body::new),
             Err(never) => match never {},
@@ -80,33 +81,6 @@ fn percent_decode(text: &str) -> Option<String> {
         }
     }
     String::from_utf8(bytes).ok()
-}
-
-/// A refusal of the file server, in our words.
-fn refusal(status: StatusCode, headers: &HeaderMap) -> Response {
-    match status {
-        StatusCode::NOT_FOUND => not_found().into_response(),
-        StatusCode::RANGE_NOT_SATISFIABLE => out_of_range(headers),
-        StatusCode::PRECONDITION_FAILED => Error::new(
-            Kind::PreconditionFailed,
-            "The file is not the one that the request's conditions name. Ask again without them.",
-        )
-        .into_response(),
-        status => Error::internal(format_args!("a file was answered with {status}")).into_response(),
-    }
-}
-
-/// 416, with the `Content-Range` that says how long the file is.
-pub(super) fn out_of_range(headers: &HeaderMap) -> Response {
-    let error = Error::new(
-        Kind::RangeNotSatisfiable,
-        "The file has no such range. Ask for one range within the length that `Content-Range` gives.",
-    );
-    let mut response = error.into_response();
-    if let Some(range) = headers.get(CONTENT_RANGE) {
-        response.headers_mut().insert(CONTENT_RANGE, range.clone());
-    }
-    response
 }
 
 /// The answer where there is nothing.

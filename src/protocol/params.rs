@@ -121,7 +121,7 @@ pub struct Action {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct PageParams {
     /// At most so many; null and 0 mean 20.
-    #[serde(default, deserialize_with = "lax_number")]
+    #[serde(default, deserialize_with = "lax_limit")]
     pub limit: Option<u32>,
     /// From the oldest or the newest.
     #[serde(default)]
@@ -199,6 +199,7 @@ pub struct CreateAttachment {
     /// Its name.
     pub name: String,
     /// Its bytes.
+    #[serde(deserialize_with = "lax_size")]
     pub size: u64,
     /// Its media type.
     pub mime_type: String,
@@ -218,28 +219,29 @@ fn any_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Erro
     Value::deserialize(deserializer)
 }
 
-fn lax_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    const EXPECTED: &str = "expected a whole number of 0 or more";
-    match Value::deserialize(deserializer)? {
-        Value::Null => Ok(None),
-        Value::Number(number) => {
-            let whole = number.as_u64().or_else(|| number.as_f64().and_then(whole)).ok_or(EXPECTED);
-            whole.map(clamp).map(Some).map_err(de::Error::custom)
-        }
-        Value::String(text) => {
-            text.trim().parse().map(clamp).map(Some).map_err(|_| de::Error::custom(EXPECTED))
-        }
-        Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(de::Error::custom(EXPECTED)),
-    }
+/// A whole number that is not negative, or null. As with the official server its text will do, and so will a truth value.
+fn lax_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let number = match Value::deserialize(deserializer)? {
+        Value::Null => return Ok(None),
+        Value::Number(number) => number.as_u64().or_else(|| number.as_f64().and_then(whole)),
+        Value::String(text) => text.trim().parse().ok(),
+        Value::Bool(truth) => Some(u64::from(truth)),
+        Value::Array(_) | Value::Object(_) => None,
+    };
+    number.map(Some).ok_or_else(|| de::Error::custom("expected a whole number of 0 or more"))
+}
+
+fn lax_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    Ok(lax_number(deserializer)?.map(|number| u32::try_from(number).unwrap_or(u32::MAX)))
+}
+
+fn lax_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    lax_number(deserializer)?.ok_or_else(|| de::Error::custom("expected a whole number of 0 or more"))
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole, and not negative")]
 fn whole(number: f64) -> Option<u64> {
     (number >= 0.0 && number.fract() == 0.0).then_some(number as u64)
-}
-
-fn clamp(number: u64) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn final_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StructuredInputStatus, D::Error> {

@@ -78,11 +78,10 @@ impl Request {
         let Some(Value::String(kind)) = kind else {
             return Err(BadRequest::Field("`type` must be a string: the name of a request.".to_owned()));
         };
-        let params = params.map_or("{}", RawValue::get);
-        Self::of(&kind, if params == "null" { "{}" } else { params })
+        Self::of(&kind, params.map(RawValue::get))
     }
 
-    fn of(kind: &str, params: &str) -> Result<Self, BadRequest> {
+    fn of(kind: &str, params: Option<&str>) -> Result<Self, BadRequest> {
         use {Plain as P, Streaming as S};
         Ok(match kind {
             "threads.create" => Self::Streaming(S::ThreadsCreate(read(params)?)),
@@ -109,7 +108,10 @@ impl Request {
     }
 }
 
-fn read<T: DeserializeOwned>(params: &str) -> Result<T, BadRequest> {
+fn read<T: DeserializeOwned>(params: Option<&str>) -> Result<T, BadRequest> {
+    let Some(params) = params.filter(|params| params.starts_with('{')) else {
+        return Err(BadRequest::Field("`params` must be an object.".to_owned()));
+    };
     let mut json = serde_json::Deserializer::from_str(params);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -150,11 +152,14 @@ mod tests {
 
     #[test]
     fn a_wrong_field_is_named_with_its_path() {
-        assert_eq!(complaint(&json!({"type": "threads.stop"})), "`type` is unknown: `threads.stop`.");
+        let unknown = json!({"type": "threads.stop"});
+        assert_eq!(complaint(&unknown), "`type` is unknown: `threads.stop`.");
+        assert_eq!(complaint(&json!({"type": "threads.list"})), "`params` must be an object.");
         assert_eq!(complaint(&json!({"params": {}})), "`type` must be a string: the name of a request.");
         assert_eq!(complaint(&json!([1])), "The body must be a JSON object.");
         assert_eq!(Request::parse(b"{"), Err(BadRequest::Json));
-        assert_eq!(complaint(&json!({"type": "threads.get_by_id"})), "`params`: missing field `thread_id`.");
+        let nothing = json!({"type": "threads.get_by_id", "params": {}});
+        assert_eq!(complaint(&nothing), "`params`: missing field `thread_id`.");
         let tag = json!({"content": [{"type": "input_tag", "id": "a", "text": "b"}]});
         assert_eq!(
             complaint(&json!({"type": "threads.create", "params": {"input": tag}})),
@@ -180,6 +185,7 @@ mod tests {
             (json!(2), Some(2)),
             (json!("2"), Some(2)),
             (json!(2.0), Some(2)),
+            (json!(true), Some(1)),
             (json!(99_999_999_999_u64), Some(u32::MAX)),
         ] {
             let body = json!({"type": "threads.list", "params": {"limit": limit}});
@@ -188,7 +194,7 @@ mod tests {
             };
             assert_eq!(page.limit, read, "{body}");
         }
-        for limit in [json!(-1), json!(1.5), json!("two"), json!(true)] {
+        for limit in [json!(-1), json!(1.5), json!("two"), json!([1])] {
             complaint(&json!({"type": "threads.list", "params": {"limit": limit}}));
         }
         let listed =

@@ -2,24 +2,32 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Own, StartError};
 use crate::agent::Agent;
 use crate::agent::model::ModelAgent;
-use crate::chatkit::Chat;
 use crate::chatkit::http::ChatDesk;
+use crate::chatkit::links::Links;
+use crate::chatkit::queues::Queues;
+use crate::chatkit::repeats::Repeats;
+use crate::chatkit::uploads::{Uploads, sweep};
+use crate::chatkit::{Chat, Speech};
 use crate::clock::Clock;
 use crate::config::self_hosted::SelfHostedConfig;
 use crate::config::upstream::UpstreamConfig;
 use crate::door::ChatDoor;
 use crate::lifecycle::Lifecycle;
 use crate::protocol::Id;
-use crate::store;
 use crate::store::counted::Counted;
 use crate::store::files::Files;
+use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::BuildError;
-use crate::upstream::model::{ModelClient, ModelSettings};
+use crate::upstream::model::{ModelApi, ModelClient, ModelEndpoint, ModelSettings};
+
+/// How long it may take to turn speech into text.
+const SPEECH: Duration = Duration::from_secs(60);
 
 /// The chat, and what it keeps running in the background.
 pub(super) async fn chat_desk(
@@ -35,19 +43,38 @@ pub(super) async fn chat_desk(
         Some(store) => store,
         None => store::connect(config.database_url.expose(), Arc::clone(clock)).await?,
     };
+    let store: Arc<dyn Store> = Arc::new(Counted::new(store, metrics.clone()));
     let models = Arc::new(models(upstream, clock, metrics)?);
     let agents = agents(config, &models, upstream, own.agents)?;
-    let chat = Chat {
-        store: Arc::new(Counted::new(store, metrics.clone())),
+    let links = Links::new(&config.signing_keys, Arc::clone(clock)).ok_or(StartError::NoKey)?;
+    let uploads = Uploads {
+        store: Arc::clone(&store),
         files: Arc::new(Files::new(&config.uploads.dir)),
+        links: Arc::new(links),
+        clock: Arc::clone(clock),
+        config: config.uploads.clone(),
+    };
+    let (tasks, stopping) = (lifecycle.tasks(), lifecycle.stopping().clone());
+    sweep::keep_swept(uploads.clone(), config.retention, tasks, stopping);
+    let endpoint = ModelEndpoint {
+        base_url: upstream.base.clone(),
+        api_key: upstream.api_key.clone(),
+        api: ModelApi::Responses,
+        organization: upstream.organization.clone(),
+        project: upstream.project.clone(),
+    };
+    let chat = Chat {
+        store,
+        uploads,
+        speech: Speech { models, endpoint, timeout: SPEECH },
         agents,
         on_disconnect: config.on_disconnect,
         history: config.history,
         clock: Arc::clone(clock),
         lifecycle: lifecycle.clone(),
         metrics: metrics.clone(),
-        repeats: crate::chatkit::repeats::Repeats::default(),
-        queues: crate::chatkit::queues::Queues::default(),
+        repeats: Repeats::default(),
+        queues: Queues::default(),
     };
     Ok(ChatDesk { door, chat: Arc::new(chat) })
 }

@@ -74,6 +74,9 @@ pub enum StartError {
     /// `DATABASE_URL` can't be reached, or its schema can't be brought up to date.
     #[error("DATABASE_URL")]
     Store(#[from] StoreError),
+    /// There is no key that signs links.
+    #[error("CHATKIT_SIGNING_KEY")]
+    NoKey,
     /// An agent of the program's own has a name that no configured agent has.
     #[error("no agent `{0}` is configured")]
     UnknownAgent(String),

@@ -1,9 +1,17 @@
 //! Where are the bytes of attachments? In a folder, one file each, named by the attachment's id.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
+use tokio::fs::{self, DirBuilder, File, OpenOptions};
+use tokio::io::AsyncWriteExt;
+
+use crate::ids::new_id;
+
+/// What begins the name of a file that is still coming in. No id looks like that.
+const COMING: &str = ".part_";
 
 /// The folder of uploads.
 #[derive(Debug, Clone)]
@@ -24,7 +32,7 @@ impl Files {
     /// When the file is there and can't be read.
     pub async fn read(&self, attachment_id: &str) -> io::Result<Option<Bytes>> {
         let Some(path) = self.path(attachment_id) else { return Ok(None) };
-        match tokio::fs::read(path).await {
+        match fs::read(path).await {
             Ok(bytes) => Ok(Some(bytes.into())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -36,10 +44,9 @@ impl Files {
     /// # Errors
     /// When the file is there and can't be removed.
     pub async fn remove(&self, attachment_id: &str) -> io::Result<()> {
-        let Some(path) = self.path(attachment_id) else { return Ok(()) };
-        match tokio::fs::remove_file(path).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        match self.path(attachment_id) {
+            Some(path) => remove(&path).await,
+            None => Ok(()),
         }
     }
 
@@ -49,5 +56,175 @@ impl Files {
         let digits = attachment_id.strip_prefix("atc_")?;
         let is_id = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_id.then(|| self.root.join(attachment_id))
+    }
+
+    /// Begins a file under a name that is nobody's. Only the user that this service runs as may read it.
+    ///
+    /// # Errors
+    /// When the folder can't be made or written to.
+    pub async fn begin(&self) -> io::Result<Incoming> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.root).await?;
+        let path = self.root.join(&*new_id(COMING));
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).await?;
+        Ok(Incoming { file, path, stays: false })
+    }
+
+    /// Removes what began to come in, was last written to before a time (since the Unix epoch), and never came to its end:
+    /// a process that is killed leaves it. Returns how many.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub async fn sweep(&self, before: Duration) -> io::Result<usize> {
+        let mut entries = match fs::read_dir(&self.root).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            entries => entries?,
+        };
+        let mut removed = 0;
+        while let Some(entry) = entries.next_entry().await? {
+            if !entry.file_name().as_encoded_bytes().starts_with(COMING.as_bytes()) {
+                continue;
+            }
+            // It may come to its end, and be gone, while we look at it.
+            let Ok(written) = entry.metadata().await.and_then(|about| about.modified()) else { continue };
+            if written.duration_since(UNIX_EPOCH).unwrap_or_default() < before {
+                remove(&entry.path()).await?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+async fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// A file that is coming in. Unless it is told to stay, it is removed when this is dropped.
+#[derive(Debug)]
+pub struct Incoming {
+    file: File,
+    path: PathBuf,
+    stays: bool,
+}
+
+impl Incoming {
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// When they can't be written: the disk is full, most often.
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes).await
+    }
+
+    /// Gives the file the name of its attachment.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when the attachment has bytes, and when the file can't be written.
+    pub async fn rename(&mut self, files: &Files, attachment_id: &str) -> io::Result<()> {
+        self.file.flush().await?;
+        let target = files.path(attachment_id).ok_or(io::ErrorKind::InvalidInput)?;
+        // To rename would replace silently: of two that come to their end at once, one has the name first.
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target).await?;
+        let coming = std::mem::replace(&mut self.path, target);
+        fs::rename(coming, &self.path).await
+    }
+
+    /// Lets the file stay.
+    pub fn stay(mut self) {
+        self.stays = true;
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if !self.stays {
+            // A failure leaves a file that is swept later, or removed with its attachment.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder of the test's own, which does not exist yet.
+    struct Room(PathBuf);
+
+    impl Room {
+        fn new() -> Self {
+            Self(std::env::temp_dir().join(&*new_id("chatkit-files-")))
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = std::fs::read_dir(&self.0).unwrap();
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        }
+    }
+
+    impl Drop for Room {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_does_not_come_to_its_end_leaves_nothing() {
+        let room = Room::new();
+        let files = Files::new(&room.0);
+        let mut coming = files.begin().await.unwrap();
+        coming.write(b"half").await.unwrap();
+        assert_eq!(room.names().len(), 1);
+        drop(coming);
+        assert_eq!(room.names(), Vec::<String>::new());
+
+        let mut named = files.begin().await.unwrap();
+        named.rename(&files, "atc_1").await.unwrap();
+        assert_eq!(room.names(), ["atc_1"]);
+        drop(named);
+        assert_eq!(room.names(), Vec::<String>::new(), "nor does one that nobody told to stay");
+    }
+
+    #[tokio::test]
+    async fn of_two_files_for_one_attachment_the_first_stays() {
+        let room = Room::new();
+        let files = Files::new(&room.0);
+        let (mut first, mut second) = (files.begin().await.unwrap(), files.begin().await.unwrap());
+        first.write(b"first").await.unwrap();
+        second.write(b"second").await.unwrap();
+        first.rename(&files, "atc_1").await.unwrap();
+        first.stay();
+        let refused = second.rename(&files, "atc_1").await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        drop(second);
+        assert_eq!(files.read("atc_1").await.unwrap().as_deref(), Some(&b"first"[..]));
+        assert_eq!(room.names(), ["atc_1"]);
+    }
+
+    #[tokio::test]
+    async fn only_old_files_that_never_came_to_their_end_are_swept() {
+        let room = Room::new();
+        let files = Files::new(&room.0);
+        assert_eq!(files.sweep(Duration::MAX).await.unwrap(), 0, "there is no folder yet");
+        let mut kept = files.begin().await.unwrap();
+        kept.rename(&files, "atc_1").await.unwrap();
+        kept.stay();
+        let coming = files.begin().await.unwrap();
+        assert_eq!(files.sweep(Duration::from_secs(1)).await.unwrap(), 0, "it was written to just now");
+        assert_eq!(files.sweep(Duration::MAX).await.unwrap(), 1);
+        assert_eq!(room.names(), ["atc_1"]);
+        drop(coming);
+    }
+
+    #[test]
+    fn nothing_but_an_id_names_a_file() {
+        let files = Files::new("/uploads");
+        assert_eq!(files.path("atc_0a"), Some("/uploads/atc_0a".into()));
+        for id in ["", "atc_", "atc_../x", "atc_g", "../atc_0a", "atc_0a/..", ".part_0a", "atc_0a\0"] {
+            assert_eq!(files.path(id), None, "{id}");
+        }
     }
 }

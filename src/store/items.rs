@@ -41,7 +41,7 @@ impl SqlStore {
             (None, Order::Desc) => i64::MAX,
         };
         let sql = Sql::listing(
-            "select i.data from threads t join items i on i.thread_id = t.id \
+            "select i.data from threads t join items i on i.thread_id || '' = $1 \
              where t.id = $1 and t.workflow = $2 and t.usr = $3 \
              and i.seq {behind} $4 and (not i.hidden or $5) \
              order by i.seq {order} limit $6",
@@ -94,7 +94,7 @@ impl SqlStore {
         let sql = "select seq from items where thread_id = $1 and id = $2";
         let anchor = tx.run(sql, values![thread_id, item_id]).await?;
         let Some(anchor) = anchor.first() else { return Ok(false) };
-        let sql = "delete from items where thread_id = $1 and seq > $2";
+        let sql = "delete from items where thread_id || '' = $1 and seq > $2";
         tx.run(sql, values![thread_id, anchor.number(0)?]).await?;
         for (seq, item) in (last + 1..).zip(items) {
             write(&mut tx, owner, thread_id, seq, item).await?;

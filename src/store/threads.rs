@@ -33,7 +33,7 @@ impl SqlStore {
         };
         let sql = Sql::listing(
             "select data from threads \
-             where workflow = $1 and usr = $2 and (created_at, id) {behind} ($3, $4) \
+             where workflow || '' = $1 and usr = $2 and (created_at, id) {behind} ($3, $4) \
              order by created_at {order}, id {order} limit $5",
             page.order,
         );

@@ -93,8 +93,8 @@ impl Client {
         let mut request = reqwest::Request::new(Method::POST, post.url.clone());
         *request.headers_mut() = post.headers.clone();
         *request.body_mut() = post.body.clone().map(reqwest::Body::from);
-        let response =
-            self.link.send(request, call, self.config.api_key.as_ref().map_or("", Secret::expose)).await?;
+        let own_key = self.config.api_key.as_ref().map_or("", Secret::expose);
+        let response = self.link.send(request, call, own_key).await?;
         self.link.body(response, call).await
     }
 }

@@ -7,6 +7,7 @@ mod support;
 
 mod access;
 mod assets;
+mod attachments;
 mod chat;
 mod check;
 mod check_chat;

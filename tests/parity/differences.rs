@@ -41,7 +41,7 @@ pub(crate) const TABLE: &[Difference] = &[
     ),
     everywhere(
         "hidden-context-is-developers",
-        "hidden context goes to the model as `developer`, so that a user can't write something that looks like it",
+        "hidden context goes to the model as `developer` (`system` in chat completions), so that a user can't write what looks like it",
     ),
     everywhere(
         "pending-calls-are-closed",
@@ -54,6 +54,10 @@ pub(crate) const TABLE: &[Difference] = &[
     everywhere(
         "spellings-of-input",
         "JSON inside texts, bare texts for parts and the like mean the same to the model",
+    ),
+    everywhere(
+        "empty-answers-are-not-replayed",
+        "a message of the model without any text does not go back to it: some servers refuse one",
     ),
     everywhere(
         "chat-parts-are-done",
@@ -77,6 +81,7 @@ pub(crate) const TABLE: &[Difference] = &[
     ),
     named("refusal-ends-well", "an answer that the model refused is an answer: no error follows it"),
     named("retry-keeps-the-old-answer", "the old answer goes when the new one has come"),
+    named("partial-answers-keep-annotations", "what was cited in a part that is kept stays cited"),
     named("truthful-allow-retry", "where the model will refuse again, an error doesn't invite to a retry"),
     named("actions-without-a-handler", "an agent without a handler for actions says so"),
     named("search-tasks", "web and file searches are shown as tasks of a workflow"),
@@ -137,7 +142,9 @@ pub(crate) fn model_input(expected: &Value, got: &mut Value) {
     }
     for item in items {
         let text = item["content"][0]["text"].as_str().unwrap_or_default();
-        if item["role"] == "developer" && text.starts_with("Hidden context for the agent") {
+        if (item["role"] == "developer" || item["role"] == "system")
+            && text.starts_with("Hidden context for the agent")
+        {
             item["role"] = "user".into();
         }
     }

@@ -40,7 +40,8 @@ fn items(item: &Value) -> Vec<Value> {
             let calls = item["tool_calls"].as_array();
             let content = parts(&item["content"], role);
             let message = json!({"role": role, "content": content});
-            let said = (calls.is_none() || !content.is_empty()).then_some(message);
+            let said =
+                (role != "assistant" || content.iter().any(|part| part["text"] != "")).then_some(message);
             let calls = calls.into_iter().flatten().map(|call| {
                 let function = &call["function"];
                 json!({"call": call["id"], "name": function["name"], "arguments": text(&function["arguments"])})

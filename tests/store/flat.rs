@@ -28,21 +28,25 @@ pub(crate) async fn pages_of_long_lists_read_no_more_than_they_show(place: &Plac
          {numbers} select thread_id, n, 'msg_' || n, n % 2 = 1, replace(data, '{first}', 'msg_' || n) \
          from n, items where thread_id = '{thread}'"
     );
+    // What PostgreSQL's planner knows is that owners have a thread or two. SQLite's knows nothing.
+    let others = threads.replace("usr, n, n", "usr || n, n, n").replace("'thr_' || n", "'others_' || n");
+    let analyze = if place.folder.is_some() { "select 1" } else { "analyze" };
+    run(place, [others, analyze.to_owned()]).await;
     run(place, [threads, items]).await;
 
     for order in [Order::Asc, Order::Desc] {
-        let few = best_of_ten(async || count_threads(&*store, &bob, order, None).await == 1).await;
+        let few = typical(async || count_threads(&*store, &bob, order, None).await == 1).await;
         let (near, far) = (None, Some(format!("thr_{}", MANY / 2).into()));
         for after in [near, far] {
             let many =
-                best_of_ten(async || count_threads(&*store, &ada, order, after.as_ref()).await == 20).await;
+                typical(async || count_threads(&*store, &ada, order, after.as_ref()).await == 20).await;
             assert!(many < few * 5 + SOME, "threads, {order:?} after {after:?}: {few:?}, then {many:?}");
         }
-        let few = best_of_ten(async || count_items(&*store, &bob, &short.id, order, None).await == 1).await;
+        let few = typical(async || count_items(&*store, &bob, &short.id, order, None).await == 1).await;
         let (near, far) = (None, Some(format!("msg_{}", MANY / 2).into()));
         for after in [near, far] {
             let many = async || count_items(&*store, &ada, &long.id, order, after.as_ref()).await == 20;
-            let many = best_of_ten(many).await;
+            let many = typical(many).await;
             assert!(many < few * 5 + SOME, "items, {order:?} after {after:?}: {few:?}, then {many:?}");
         }
     }
@@ -66,14 +70,16 @@ async fn count_items(
     store.items(owner, thread, &page, Audience::Client).await.unwrap().unwrap().data.len()
 }
 
-async fn best_of_ten(is_full: impl AsyncFn() -> bool) -> Duration {
-    let mut best = Duration::MAX;
-    for _ in 0..10 {
+/// In the middle of many: PostgreSQL plans the first few runs of a statement for their values, and then once for all.
+async fn typical(is_full: impl AsyncFn() -> bool) -> Duration {
+    let mut times = Vec::new();
+    for _ in 0..21 {
         let began = Instant::now();
         assert!(is_full().await, "the page is full");
-        best = best.min(began.elapsed());
+        times.push(began.elapsed());
     }
-    best
+    times.sort();
+    times[times.len() / 2]
 }
 
 async fn run(place: &Place, statements: [String; 2]) {

@@ -91,7 +91,7 @@ async fn strangers_change_nothing(store: &dyn Store, stranger: &Owner, things: &
     assert_eq!(store.delete_thread(stranger, id).await.unwrap(), None);
     assert!(!store.save_item(stranger, &things.items[0]).await.unwrap());
     assert!(!store.save_item(stranger, &said(id, "stolen")).await.unwrap());
-    store.remove_items(stranger, id, &[item.clone()]).await.unwrap();
+    store.remove_items(stranger, id, std::slice::from_ref(item)).await.unwrap();
     assert!(!store.replace_after(stranger, id, item, &[said(id, "stolen")]).await.unwrap());
     let opinion =
         Feedback { thread_id: id.clone(), item_ids: vec![item.clone()], kind: FeedbackKind::Negative };

@@ -58,7 +58,7 @@ impl PostgresServer {
                 child.wait()
             });
         assert!(made.unwrap().success(), "{folder:?} must be made");
-        let initdb = as_postgres(&binaries().join("initdb"))
+        let initdb = as_postgres(binaries().join("initdb"))
             .args([
                 "--username=postgres",
                 "--auth=password",
@@ -114,7 +114,7 @@ impl PostgresServer {
         self.running = Some(child);
         let began = Instant::now();
         let is_ready = || {
-            let mut command = as_postgres(&binaries().join("pg_isready"));
+            let mut command = as_postgres(binaries().join("pg_isready"));
             command.args(["--quiet", "--host=127.0.0.1", &format!("--port={}", self.port)]);
             command.status().unwrap().success()
         };

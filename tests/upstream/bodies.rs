@@ -125,7 +125,7 @@ async fn a_chat_completions_request_is_the_same_in_other_words() {
                 {"type": "text", "text": "see"},
                 {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO", "detail": "auto"}},
                 {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"}}]},
-            {"role": "user", "content": "a\nb"},
+            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
             {"role": "assistant", "content": "c\nd", "tool_calls": [call("call_1"), call("call_2")]},
             tool("call_1"), tool("call_2"),
             {"role": "assistant", "content": null, "tool_calls": [call("call_3")]},

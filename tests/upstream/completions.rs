@@ -89,8 +89,13 @@ async fn an_answer_without_a_finish_reason_is_cut() {
 }
 
 #[tokio::test]
-async fn reasoning_under_either_name_is_one_thought_before_the_answer() {
-    for field in ["reasoning_content", "reasoning"] {
+async fn reasoning_content_is_one_thought_before_the_answer_and_raw_reasoning_is_none() {
+    let thought =
+        |delta: &str| E::ThoughtDelta { item_id: "rs_0".into(), summary_index: 0, delta: delta.to_owned() };
+    let whole = E::ThoughtDone { item_id: "rs_0".into(), summary_index: 0, text: "I think".to_owned() };
+    for (field, thoughts) in
+        [("reasoning_content", &[thought("I "), thought("think"), whole][..]), ("reasoning", &[])]
+    {
         let given = [
             chunk(&json!({"content": "", field: "I "})),
             chunk(&json!({field: "think"})),
@@ -98,14 +103,8 @@ async fn reasoning_under_either_name_is_one_thought_before_the_answer() {
             chunk(&json!({field: "too late"})),
             finish("stop"),
         ];
-        let thought = |delta: &str| E::ThoughtDelta {
-            item_id: "rs_0".into(),
-            summary_index: 0,
-            delta: delta.to_owned(),
-        };
-        let whole = E::ThoughtDone { item_id: "rs_0".into(), summary_index: 0, text: "I think".to_owned() };
-        let thoughts = [E::ReasoningAdded { item_id: "rs_0".into() }, thought("I "), thought("think"), whole];
-        let expected = [&thoughts[..], &added(), &[delta("a")], &done("a"), &[END]].concat();
+        let begun = [E::ReasoningAdded { item_id: "rs_0".into() }];
+        let expected = [&begun[..], thoughts, &added(), &[delta("a")], &done("a"), &[END]].concat();
         assert_eq!(events(&given).await, (expected, None), "{field}");
     }
 }
@@ -173,7 +172,7 @@ async fn a_filter_without_words_is_a_refusal_and_a_limit_without_words_an_error(
     let refused = E::MessageDone { item_id: "msg_0".into(), parts: vec![part(PartKind::Refusal, words)] };
     assert_eq!(found[found.len() - 2..], [refused, END]);
     let (found, error) = events(&[chunk(&json!({"reasoning": "hm"})), finish("length")]).await;
-    assert_eq!(found.len(), 3, "the thought alone: {found:?}");
+    assert_eq!(found, [E::ReasoningAdded { item_id: "rs_0".into() }]);
     assert_eq!(error, Some(ModelErrorKind::Incomplete));
 }
 

@@ -56,6 +56,7 @@ async fn a_plain_answer_is_added_said_and_done() {
             E::PartAdded { item_id: id(), content_index: 0, kind: PartKind::Text, text: String::new() },
             delta("Héllo"),
             delta(" \"there\"\n"),
+            delta(""),
             E::TextDone { item_id: id(), content_index: 0, text: whole.to_owned() },
             E::MessageDone { item_id: id(), parts: vec![text(whole, vec![])] },
         ]

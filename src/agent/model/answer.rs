@@ -179,6 +179,7 @@ impl<'a> Answer<'a> {
         let begun = self.images.iter().position(|(id, _)| id == item_id);
         let begun = begun.map(|begun| self.images.swap_remove(begun).1);
         let kind = ItemKind::GeneratedImage { image };
+        self.tasks.take_place(out);
         out.push(AgentEvent::ItemDone(match begun {
             Some(item) => Item { kind, ..item },
             None => self.scribe.item(kind),

@@ -24,6 +24,7 @@ pub(super) struct Tasks {
     searches: Vec<(ItemId, Option<usize>)>,
 }
 
+#[derive(Clone)]
 struct Open {
     id: Id,
     thread_id: Id,
@@ -125,6 +126,11 @@ impl Tasks {
     /// Keeps the list for the next turn to go on with.
     pub(super) fn keep(&mut self, out: &mut Vec<AgentEvent>) {
         out.extend(self.open.take().map(|open| AgentEvent::ItemKept(open.into_item())));
+    }
+
+    /// Gives the open list its place in the thread, before an item that came later and is stored earlier.
+    pub(super) fn take_place(&self, out: &mut Vec<AgentEvent>) {
+        out.extend(self.open.as_ref().map(|open| AgentEvent::ItemKept(open.clone().into_item())));
     }
 
     fn opened(&mut self, scribe: &Scribe, out: &mut Vec<AgentEvent>) -> &mut Open {

@@ -3,6 +3,7 @@
 use super::writable_thread;
 use crate::agent::turn::new_item;
 use crate::chatkit::turn::{Plan, answered, is_pending_call};
+use crate::chatkit::uploads::{check_attachments, refuse_sent};
 use crate::chatkit::{Asker, Chat, not_found};
 use crate::error::{Error, Kind};
 use crate::ids::new_id;
@@ -88,8 +89,11 @@ pub(super) async fn retry(chat: &Chat, asker: &Asker, params: &ItemOfThread) -> 
 
 async fn message(chat: &Chat, asker: &Asker, thread_id: &Id, input: UserMessageInput) -> Result<Item, Error> {
     let UserMessageInput { content, attachments: ids, quoted_text, inference_options } = input;
-    let _ = (asker, ids);
-    let attachments = Vec::new();
+    let mut attachments = check_attachments(&chat.uploads, &asker.owner, &ids).await?;
+    refuse_sent(&attachments)?;
+    for attachment in &mut attachments {
+        attachment.thread_id = Some(thread_id.clone());
+    }
     let message = UserMessage { content, attachments, quoted_text, inference_options };
     Ok(new_item(thread_id, chat.now(), ItemKind::UserMessage(message)))
 }

@@ -10,11 +10,13 @@ mod widgets;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::transcribe::transcribe;
 use super::turn::Plan;
-use super::{Asker, Chat, not_found};
+use super::{Asker, Chat, Speech, not_found, uploads};
 use crate::error::{Error, Kind};
 use crate::extract::Json;
 use crate::protocol::{Plain, Streaming, Thread, ThreadStatus};
+use crate::upstream::{Call, Deadline};
 
 /// Answers a request that is answered with JSON.
 ///
@@ -29,8 +31,18 @@ pub async fn answer(chat: &Chat, asker: &Asker, request: Plain) -> Result<Respon
         Plain::ThreadsDelete(params) => json(threads::delete_thread(chat, asker, &params).await),
         Plain::ThreadsSyncCustomAction(params) => json(widgets::act_now(chat, asker, params).await),
         Plain::ItemsFeedback(params) => json(feedback::note_feedback(chat, asker, &params).await),
-        Plain::AttachmentsCreate(_) | Plain::AttachmentsDelete(_) | Plain::InputTranscribe(_) => {
-            Err(not_found())
+        Plain::AttachmentsCreate(params) => {
+            json(uploads::create_attachment(&chat.uploads, &asker.owner, &params, &asker.base).await)
+        }
+        Plain::AttachmentsDelete(params) => {
+            let deleted =
+                uploads::delete_attachment(&chat.uploads, &asker.owner, &params.attachment_id).await;
+            json(deleted.map(|()| Done {}))
+        }
+        Plain::InputTranscribe(params) => {
+            let Speech { models, endpoint, timeout } = &chat.speech;
+            let call = Call { deadline: Deadline::after(*timeout), request: Some(&asker.context) };
+            json(transcribe(models, endpoint, &params, call).await)
         }
     }
 }

@@ -15,7 +15,8 @@ pub(super) async fn get_thread(chat: &Chat, asker: &Asker, params: &OfThread) ->
     let thread = chat.store.thread(&asker.owner, &params.thread_id).await?.ok_or_else(not_found)?;
     let page = PageQuery { limit: DEFAULT_LIMIT, order: Order::Asc, after: None };
     let items = chat.store.items(&asker.owner, &thread.id, &page, Audience::Client).await?;
-    Ok(ThreadView::with(&thread, items.ok_or_else(not_found)?))
+    let items = items.ok_or_else(not_found)?.map(|item| chat.shown(asker, item));
+    Ok(ThreadView::with(&thread, items))
 }
 
 /// The threads of the user, by their making.
@@ -48,7 +49,7 @@ pub(super) async fn list_threads(
 pub(super) async fn list_items(chat: &Chat, asker: &Asker, params: ListItems) -> Result<Page<Item>, Error> {
     let query = query(params.page);
     let items = chat.store.items(&asker.owner, &params.thread_id, &query, Audience::Client).await?;
-    items.ok_or_else(not_found)
+    Ok(items.ok_or_else(not_found)?.map(|item| chat.shown(asker, item)))
 }
 
 fn query(params: PageParams) -> PageQuery {

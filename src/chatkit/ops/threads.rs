@@ -21,10 +21,6 @@ pub(super) async fn rename_thread(
 /// Deletes a thread with all that is in it, its files too.
 pub(super) async fn delete_thread(chat: &Chat, asker: &Asker, params: &OfThread) -> Result<Done, Error> {
     let files = chat.store.delete_thread(&asker.owner, &params.thread_id).await?.ok_or_else(not_found)?;
-    for id in &files {
-        if let Err(error) = chat.files.remove(id).await {
-            tracing::warn!(%error, file = %id, "a file of a deleted thread could not be removed");
-        }
-    }
+    chat.uploads.remove_files(&files).await;
     Ok(Done {})
 }

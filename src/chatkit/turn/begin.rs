@@ -67,7 +67,7 @@ impl Turn {
         message: Item,
         mut preamble: Vec<Event>,
     ) -> Result<Begun<'_>, TurnError> {
-        preamble.push(Event::ItemDone { item: message.clone() });
+        preamble.push(Event::ItemDone { item: self.chat.shown(&self.asker, message.clone()) });
         for event in &preamble {
             self.running.feed.say(event);
         }
@@ -210,7 +210,7 @@ impl crate::chatkit::Chat {
             locale: asker.locale.clone(),
             newest,
             store: self.store.clone(),
-            files: self.files.clone(),
+            files: self.uploads.files.clone(),
             clock: self.clock.clone(),
             events,
         }

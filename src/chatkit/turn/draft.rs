@@ -68,22 +68,35 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Stores an item that is final.
+    /// Stores an item that is final. Workflows that began before it stand before it.
     pub(super) async fn save(&mut self, item: &Item) -> Result<(), SaveError> {
+        let began = self.pending.iter().position(|pending| pending.item.id == item.id);
+        self.place_workflows(began.unwrap_or(self.pending.len())).await?;
         self.pending.retain(|pending| pending.item.id != item.id);
-        if let Some(HeldBack { items, .. }) = &mut self.held_back {
-            match items.iter_mut().find(|known| known.id == item.id) {
-                Some(known) => *known = item.clone(),
-                None => items.push(item.clone()),
+        self.put(item).await?;
+        // A page answers a call as soon as it hears of it: the call must be there by then.
+        if matches!(item.kind, ItemKind::ClientToolCall(_)) { self.release().await } else { Ok(()) }
+    }
+
+    async fn place_workflows(&mut self, before: usize) -> Result<(), SaveError> {
+        for index in 0..before {
+            let pending = &self.pending[index];
+            if !pending.is_stored && matches!(pending.item.kind, ItemKind::Workflow { .. }) {
+                let item = pending.item.clone();
+                self.put(&item).await?;
+                self.pending[index].is_stored = true;
             }
-            // A page answers a call as soon as it hears of it: the call must be there by then.
-            return if matches!(item.kind, ItemKind::ClientToolCall(_)) {
-                self.release().await
-            } else {
-                Ok(())
-            };
         }
-        self.store_item(item).await
+        Ok(())
+    }
+
+    async fn put(&mut self, item: &Item) -> Result<(), SaveError> {
+        let Some(HeldBack { items, .. }) = &mut self.held_back else { return self.store_item(item).await };
+        match items.iter_mut().find(|known| known.id == item.id) {
+            Some(known) => *known = item.clone(),
+            None => items.push(item.clone()),
+        }
+        Ok(())
     }
 
     pub(super) async fn remove(&mut self, item_id: &Id) -> Result<(), SaveError> {
@@ -120,12 +133,23 @@ impl<'a> Draft<'a> {
 
     /// Forgets what is under way, also in the store: an answer that failed leaves no half messages.
     pub(super) async fn discard_pending(&mut self) -> Result<(), SaveError> {
+        if let Some(HeldBack { items, .. }) = &mut self.held_back {
+            items.retain(|item| self.pending.iter().all(|pending| pending.item.id != item.id));
+            self.pending.clear();
+        }
         let stored = self.pending.drain(..).filter(|pending| pending.is_stored);
         let ids: Vec<Id> = stored.map(|pending| pending.item.id).collect();
         if !ids.is_empty() {
             self.store.remove_items(self.owner, &self.thread_id, &ids).await?;
         }
         Ok(())
+    }
+
+    /// Keeps the messages that are under way and have text, as they are, and nothing else that is.
+    pub(super) async fn keep_messages(&mut self) -> Result<(), SaveError> {
+        self.save_pending().await?;
+        self.pending.retain(|pending| !has_text(&pending.item));
+        self.discard_pending().await
     }
 
     async fn store_item(&self, item: &Item) -> Result<(), SaveError> {

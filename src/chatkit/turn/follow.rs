@@ -48,7 +48,7 @@ impl Turn {
         let (anchor, answer) = self.last_exchange(thread_id).await?;
         let is_finished = is_whole
             && answer.last().is_some_and(|item| !matches!(item.kind, ItemKind::SdkHiddenContext { .. }));
-        let preamble = preamble(&thread, &anchor, is_created);
+        let preamble = preamble(&thread, self.chat.shown(&self.asker, anchor.clone()), is_created);
         if !is_finished {
             let resumption = Resumption { thread, preamble, anchor };
             return Box::pin(self.answer(Plan::Resume(resumption), claim, deadline)).await;
@@ -83,13 +83,13 @@ impl Turn {
     }
 }
 
-fn preamble(thread: &Thread, anchor: &Item, is_created: bool) -> Vec<Event> {
+fn preamble(thread: &Thread, anchor: Item, is_created: bool) -> Vec<Event> {
     let created = is_created.then(|| {
         let thread = Thread { title: None, ..thread.clone() };
         Event::ThreadCreated { thread: ThreadView::bare(&thread) }
     });
     let brought = match anchor.kind {
-        ItemKind::UserMessage(_) => Some(Event::ItemDone { item: anchor.clone() }),
+        ItemKind::UserMessage(_) => Some(Event::ItemDone { item: anchor }),
         _ => None,
     };
     created.into_iter().chain(brought).collect()

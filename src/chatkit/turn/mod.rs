@@ -172,7 +172,7 @@ impl Turn {
     }
 
     fn note(&self, error: &TurnError) {
-        let (request_id, user) = (&*self.asker.request_id, self.asker.owner.user.fingerprint().hex());
+        let (request_id, user) = (self.asker.context.id(), self.asker.owner.user.fingerprint().hex());
         match error {
             TurnError::Stopped(Stop::ClientLeft | Stop::Shutdown) | TurnError::Changed(_) => {
                 tracing::info!(request_id, user, cause = %error, "a turn was stopped");

@@ -175,7 +175,7 @@ impl Turn {
                 // The earlier answer stays; or the thread is somebody else's by now.
                 return Ok(());
             }
-            draft.save_pending().await?;
+            draft.keep_messages().await?;
             if *stop == Stop::ClientLeft {
                 draft.save(&self.cancelled(draft.thread_id())).await?;
             }

@@ -17,7 +17,9 @@ create table threads (
     create_key text,
     create_until bigint not null
 );
-create index threads_of_owner on threads (workflow, usr, created_at, id);
+-- For lists alone. With the plain column, a planner that takes an owner to have only one thread would also look for a thread by
+-- its id here, and go through all of its owner's.
+create index threads_of_owner on threads ((workflow || ''), usr, created_at, id);
 create unique index threads_by_request on threads (workflow, usr, create_key) where create_key is not null;
 create index threads_by_touch on threads (touched_at, id);
 
@@ -27,9 +29,10 @@ create table items (
     id text not null,
     hidden boolean not null,
     data text not null,
-    primary key (thread_id, seq),
-    unique (thread_id, id)
+    primary key (thread_id, id)
 );
+-- For lists alone, like the one above.
+create unique index items_in_order on items ((thread_id || ''), seq);
 
 create table feedback (
     thread_id text not null,

@@ -196,8 +196,8 @@ fn add_call<'a>(messages: &mut Vec<Message<'a>>, call: ToolCall<'a>) {
 }
 
 fn content(parts: &[InputPart]) -> Content<'_> {
-    if parts.iter().all(|part| matches!(part, InputPart::Text(_))) {
-        return Content::Text(text(parts));
+    if let [InputPart::Text(text)] = parts {
+        return Content::Text(text.clone());
     }
     Content::Parts(parts.iter().map(part).collect())
 }

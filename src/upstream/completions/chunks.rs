@@ -1,8 +1,9 @@
 //! What do the chunks of a chat completion mean? They are brought into the same events as a Responses stream, with ids that
 //! are counted here, because chat completions have none.
 //!
-//! Both `reasoning_content` (DeepSeek, llama.cpp) and `reasoning` (Ollama, vLLM) are shown as one thought: who runs a
-//! model of their own wants to see what it is at. Reasoning that goes on after the answer began is not shown.
+//! `reasoning_content` (DeepSeek, llama.cpp) is shown as one thought. `reasoning` (Ollama, vLLM) is raw: as with the official
+//! server it shows that the model thinks, and for how long, and not what. Reasoning that goes on after the answer began is
+//! not shown.
 
 use std::collections::VecDeque;
 
@@ -127,8 +128,10 @@ impl Reader for ChunkReader {
 impl ChunkReader {
     fn delta(&mut self, delta: Delta<'_>, events: &mut Events) {
         let Delta { content, refusal, reasoning_content, reasoning, tool_calls } = delta;
-        if let Some(piece) = reasoning_content.some().or(reasoning.some()) {
-            self.think(piece, events);
+        if let Some(piece) = reasoning_content.some() {
+            self.think(Some(piece), events);
+        } else if reasoning.some().is_some() {
+            self.think(None, events);
         }
         if content.some().is_some() {
             self.say(PartKind::Text, content.into_string(), events);
@@ -141,15 +144,13 @@ impl ChunkReader {
         }
     }
 
-    fn think(&mut self, piece: &str, events: &mut Events) {
+    fn think(&mut self, piece: Option<&str>, events: &mut Events) {
         let thought = self.thought.get_or_insert_with(|| {
             let id: ItemId = "rs_0".into();
             events.push_back(ModelEvent::ReasoningAdded { item_id: id.clone() });
             Thought { id, text: String::new(), is_done: false }
         });
-        if thought.is_done || self.message.is_some() {
-            return;
-        }
+        let Some(piece) = piece.filter(|_| !thought.is_done && self.message.is_none()) else { return };
         thought.text.push_str(piece);
         let (item_id, delta) = (thought.id.clone(), piece.to_owned());
         events.push_back(ModelEvent::ThoughtDelta { item_id, summary_index: 0, delta });
@@ -207,6 +208,9 @@ impl ChunkReader {
         if let Some(thought) = self.thought.as_mut().filter(|thought| !thought.is_done) {
             thought.is_done = true;
             let (item_id, text) = (thought.id.clone(), std::mem::take(&mut thought.text));
+            if text.is_empty() {
+                return;
+            }
             events.push_back(ModelEvent::ThoughtDone { item_id, summary_index: 0, text });
         }
     }

@@ -173,7 +173,10 @@ impl EventReader {
     }
 
     fn delta(&mut self, kind: &str, event: TextEvent<'_>) -> Option<ModelEvent> {
-        event.delta.some()?;
+        // The official server passes on an empty piece of text, and nothing else that is empty.
+        if kind != "response.output_text.delta" {
+            event.delta.some()?;
+        }
         let item_id = self.id(&event.item_id);
         let TextEvent { content_index, summary_index, delta, .. } = event;
         let delta = delta.into_string();

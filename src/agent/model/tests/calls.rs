@@ -59,3 +59,14 @@ fn an_image_gets_clearer_and_is_done() {
         ]
     );
 }
+
+#[test]
+fn thoughts_stand_before_the_image_that_they_led_to() {
+    let fed = Fed::new();
+    let done = ModelEvent::ImageDone { item_id: id("ig"), b64: "Qg==".to_owned(), format: "png".to_owned() };
+    let events = named(&fed.all(vec![reasoning("r"), thought_done("r", 0, "Hm"), done, message_added("m")]));
+    let kept = json!({"kept": workflow(&[task("Hm")], None)});
+    assert_eq!(events[2], kept, "the store has its place before the image's");
+    assert_eq!(events[3]["done"]["type"], "generated_image");
+    assert_eq!(events[4], json!({"done": workflow(&[task("Hm")], Some(0))}));
+}

@@ -1,0 +1,312 @@
+//! The endpoints of files: one that takes them, one that gives them back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::http::request::Parts;
+use axum::response::Response;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::receive::{Received, receive, throw_away};
+use super::serve::serve;
+use super::{Uploads, kind, name};
+use crate::chatkit::links::{Base, LinkQuery, Purpose};
+use crate::door::ChatDoor;
+use crate::error::{Error, ErrorBody, Kind};
+use crate::extract::Json;
+use crate::limits::client_ip::Client;
+use crate::protocol::{Attachment, Id};
+use crate::store::files::Incoming;
+use crate::store::{Owner, StoredAttachment};
+use crate::telemetry::request::RequestContext;
+
+/// What the endpoints can reach.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "it holds secrets")]
+pub struct UploadDesk {
+    /// Who may come in without a link.
+    pub door: Arc<ChatDoor>,
+    /// Where files go.
+    pub uploads: Uploads,
+}
+
+/// The endpoints of files, with their part of the OpenAPI document.
+pub fn router(desk: UploadDesk) -> OpenApiRouter<()> {
+    OpenApiRouter::new()
+        .routes(routes!(upload))
+        .routes(routes!(download))
+        // The size of a body is counted as it comes in.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(Arc::new(desk))
+}
+
+/// The form.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it documents the body, which `receive` reads")]
+struct UploadForm {
+    /// The file, with its name and its media type.
+    #[schema(format = Binary, content_media_type = "application/octet-stream")]
+    file: String,
+}
+
+/// A file, as messages name it.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it documents the answer, which `Attachment` makes")]
+#[schema(as = Attachment)]
+struct AttachmentBody {
+    /// What messages name it by.
+    #[schema(example = "atc_0123456789abcdef0123456789abcdef")]
+    id: String,
+    /// Its name, without a path.
+    name: String,
+    /// Its media type, by its content.
+    mime_type: String,
+    /// `image` or `file`.
+    r#type: String,
+    /// Where an image is seen, for an hour. A file has none.
+    #[schema(format = "uri")]
+    preview_url: Option<String>,
+}
+
+/// How a request about a file may fail.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "it documents the answers, which `Error` makes")]
+enum Refusals {
+    /// No credential and no link, or a credential that is not good.
+    #[response(status = 401)]
+    Unknown(ErrorBody<'static>),
+    /// There is no such file for the caller, its link has expired, or this service takes no files.
+    #[response(status = 404)]
+    Missing(ErrorBody<'static>),
+    /// Any other error, in the same shape.
+    #[response(status = "default")]
+    Other(ErrorBody<'static>),
+}
+
+/// Takes a file. With the link of an `upload_descriptor` it is the one that was announced.
+#[utoipa::path(
+    post,
+    path = "/api/chatkit/upload",
+    tag = "attachments",
+    params(
+        ("attachment" = Option<String>, Query, description = "Of a link: which file"),
+        ("expires" = Option<u64>, Query, description = "Of a link: its end, in seconds since the Unix epoch"),
+        ("signature" = Option<String>, Query, description = "Of a link"),
+    ),
+    request_body(content = UploadForm, content_type = "multipart/form-data"),
+    responses(
+        (status = 200, description = "The file as messages name it", body = AttachmentBody),
+        (status = 408, description = "Nothing came for 30 seconds", body = ErrorBody),
+        (status = 409, description = "The announced file has its bytes already", body = ErrorBody),
+        (status = 413, description = "The file is too large", body = ErrorBody),
+        (status = 415, description = "No form, or an image that is none", body = ErrorBody),
+        Refusals
+    ),
+    security((), ("client_secret" = []), ("user_token" = []), ("user_cookie" = []), ("visitor_cookie" = []))
+)]
+async fn upload(
+    State(desk): State<Arc<UploadDesk>>,
+    Extension(context): Extension<Arc<RequestContext>>,
+    request: Request,
+) -> Result<Json<Attachment>, Error> {
+    let (parts, body) = request.into_parts();
+    match desk.expect(&parts, &context).await {
+        Ok(expected) => desk.take(expected, parts, body).await.map(Json),
+        Err(refusal) => {
+            throw_away(&parts.headers, body).await;
+            Err(refusal)
+        }
+    }
+}
+
+/// Gives a file back, to whoever has a link or owns it.
+#[utoipa::path(
+    get,
+    path = "/api/chatkit/attachments/{id}",
+    tag = "attachments",
+    params(
+        ("id" = String, Path, description = "Which file"),
+        ("expires" = Option<u64>, Query, description = "Of a link: its end, in seconds since the Unix epoch"),
+        ("signature" = Option<String>, Query, description = "Of a link"),
+    ),
+    responses(
+        (status = 200, description = "The file, in its own media type", content_type = "application/octet-stream"),
+        (status = 206, description = "The part that `Range` names", content_type = "application/octet-stream"),
+        (status = 304, description = "The file has not changed"),
+        (status = 416, description = "The file has no such part", body = ErrorBody),
+        Refusals
+    ),
+    security((), ("client_secret" = []), ("user_token" = []), ("user_cookie" = []), ("visitor_cookie" = []))
+)]
+async fn download(
+    State(desk): State<Arc<UploadDesk>>,
+    Extension(context): Extension<Arc<RequestContext>>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Error> {
+    let Path(id) = id.map_err(|_| missing())?;
+    let (parts, body) = request.into_parts();
+    desk.uploads.require_enabled()?;
+    let path = desk.uploads.files.path(&id).ok_or_else(missing)?;
+    let (stored, keep) = desk.find(&id, &parts, &context).await?;
+    serve(Request::from_parts(parts, body), &path, &stored.attachment, keep, missing()).await
+}
+
+/// A file that may come in.
+struct Expected {
+    owner: Owner,
+    announced: Option<StoredAttachment>,
+    base: Base,
+}
+
+impl UploadDesk {
+    /// Says whose file comes in, and which one it is if it was announced.
+    async fn expect(&self, parts: &Parts, context: &RequestContext) -> Result<Expected, Error> {
+        self.uploads.require_enabled()?;
+        let client = parts.extensions.get::<Client>().copied();
+        let client = client.ok_or_else(|| Error::internal("the client was not identified"))?;
+        let base = Base::of(client, &parts.headers)?;
+        let Some(link) = LinkQuery::parse(parts.uri.query()) else {
+            return Ok(Expected { owner: self.owner(parts, context).await?, announced: None, base });
+        };
+        let id = link.attachment.as_deref().ok_or_else(missing)?;
+        self.uploads.links.time_left(Purpose::Upload, id, &link).ok_or_else(missing)?;
+        let found = self.uploads.store.linked_attachment(id).await?;
+        let (owner, announced) = found.ok_or_else(missing)?;
+        context.note_user(&owner.user);
+        if announced.is_uploaded {
+            return Err(already_there());
+        }
+        Ok(Expected { owner, announced: Some(announced), base })
+    }
+
+    async fn take(&self, expected: Expected, parts: Parts, body: Body) -> Result<Attachment, Error> {
+        let Expected { owner, announced, base } = expected;
+        let Uploads { store, files, config, .. } = &self.uploads;
+        let limit = announced.as_ref().map_or(config.max_bytes, |file| file.size.min(config.max_bytes));
+        let received = receive(files, parts, body, limit).await?;
+        let mut stored = match announced {
+            Some(announced) => {
+                // It may have been deleted, or have come in by another request, while it came in by this one.
+                let still = store.attachment(&owner, &announced.attachment.id).await?.ok_or_else(missing)?;
+                typed(still, &received)?
+            }
+            None => {
+                let said = kind::declared(received.declared.as_deref().unwrap_or_default())?;
+                let fresh = self.uploads.describe(name::clean(&received.name), said, received.size);
+                let fresh = typed(fresh, &received)?;
+                // Described before its bytes are in their place: bytes without a description are never swept.
+                store.save_attachment(&owner, &fresh).await?;
+                fresh
+            }
+        };
+        self.complete(&owner, &mut stored, received.file).await?;
+        self.uploads.present(&mut stored.attachment, &base);
+        Ok(stored.attachment)
+    }
+
+    /// Puts the bytes of a file in their place, and notes that they are there.
+    async fn complete(
+        &self,
+        owner: &Owner,
+        stored: &mut StoredAttachment,
+        mut file: Incoming,
+    ) -> Result<(), Error> {
+        let Uploads { store, files, .. } = &self.uploads;
+        let id = Id::clone(&stored.attachment.id);
+        file.rename(files, &id).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => already_there(),
+            _ => Error::internal(error),
+        })?;
+        // From here on the client may leave: the store may have noted it by then.
+        file.stay();
+        stored.is_uploaded = true;
+        if let Err(error) = store.save_attachment(owner, stored).await {
+            self.uploads.remove_files(&[id]).await;
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    /// The file that is asked for, and how long a browser may keep it.
+    async fn find(
+        &self,
+        id: &str,
+        parts: &Parts,
+        context: &RequestContext,
+    ) -> Result<(StoredAttachment, Option<Duration>), Error> {
+        let (found, keep) = match LinkQuery::parse(parts.uri.query()) {
+            Some(link) => {
+                let left = self.uploads.links.time_left(Purpose::View, id, &link).ok_or_else(missing)?;
+                let found = self.uploads.store.linked_attachment(id).await?;
+                (found.map(|(_, stored)| stored), Some(left))
+            }
+            None => {
+                let owner = self.owner(parts, context).await?;
+                (self.uploads.store.attachment(&owner, id).await?, None)
+            }
+        };
+        let stored = found.filter(|stored| stored.is_uploaded).ok_or_else(missing)?;
+        Ok((stored, keep))
+    }
+
+    async fn owner(&self, parts: &Parts, context: &RequestContext) -> Result<Owner, Error> {
+        let holder = self.door.holder(parts, context).await?;
+        self.door.count(&holder, context).await?;
+        Ok(Owner { workflow: holder.workflow.into(), user: holder.user })
+    }
+}
+
+/// A file with the size and the type that its bytes have.
+fn typed(mut stored: StoredAttachment, received: &Received) -> Result<StoredAttachment, Error> {
+    if stored.is_uploaded {
+        return Err(already_there());
+    }
+    stored.attachment.mime_type = kind::of_content(&received.head, &stored.attachment.mime_type)?;
+    stored.attachment.kind = kind::announced(&stored.attachment.mime_type);
+    stored.size = received.size;
+    Ok(stored)
+}
+
+/// The same for a file that is missing, of somebody else, or behind a link that is no good.
+fn missing() -> Error {
+    Error::new(Kind::NotFound, "There is no such attachment, or its link has expired.")
+}
+
+fn already_there() -> Error {
+    Error::new(Kind::Conflict, "This attachment has its bytes already. Create another one.")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use utoipa::OpenApi;
+
+    use super::*;
+
+    #[derive(OpenApi)]
+    #[openapi(paths(upload, download), components(schemas(ErrorBody)))]
+    struct Endpoints;
+
+    #[test]
+    fn the_document_asks_for_a_form_with_a_file_and_lets_a_link_do_without_a_credential() {
+        let document = crate::openapi::to_json(Endpoints::openapi());
+        let document: Value = serde_json::from_str(&document).unwrap();
+        let upload = &document["paths"]["/api/chatkit/upload"]["post"];
+        assert_eq!(upload["requestBody"]["required"], true, "{upload}");
+        let form = &upload["requestBody"]["content"]["multipart/form-data"]["schema"]["$ref"];
+        let form = document.pointer(form.as_str().unwrap().trim_start_matches('#')).unwrap();
+        assert_eq!(form["required"], serde_json::json!(["file"]));
+        let answer = &upload["responses"]["200"]["content"]["application/json"]["schema"]["$ref"];
+        assert_eq!(answer, "#/components/schemas/Attachment");
+        let download = &document["paths"]["/api/chatkit/attachments/{id}"]["get"];
+        for operation in [upload, download] {
+            assert_eq!(operation["security"][0], serde_json::json!({}), "{operation}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Does the built-in agent answer? As a library, with a scripted server of models on a real socket and a database in memory.
+#![cfg(test)]
+
+mod example;
+mod failures;
+mod requests;
+mod setup;
+mod titles;
+mod widgets;
