@@ -4,6 +4,9 @@
 //! What is said stays in memory until the feed is dropped. A text that grows is kept once, with the ends of its pieces, and a
 //! state that takes the place of an earlier one (a task, a widget) lets that go once everybody has read it.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,7 +18,8 @@ use crate::protocol::{Event, Id, ItemUpdate};
 
 /// The most that is handed to a connection at once, but for a single larger event.
 const BATCH: usize = 64 * 1024;
-/// A listener that has had something to read for so long, and did not, is one that can't: it did not leave because it wanted to.
+/// A listener that for so long was never through with what there was to read is one that can't: it did not leave because it
+/// wanted to.
 const STALLED: Duration = Duration::from_secs(10);
 
 /// Everything that a turn has said.
@@ -190,7 +194,6 @@ impl Log {
     /// What a reader has not read yet, up to a batch.
     fn read(&mut self, id: u64) -> Read {
         let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) else { return Read::End };
-        reader.behind_since = Instant::now();
         let mut batch = BytesMut::new();
         while batch.len() < BATCH {
             match self.entries.get(reader.at.entry) {
@@ -290,88 +293,5 @@ fn state_key(event: &Event) -> Option<StateKey> {
         | ItemUpdate::TaskAdded { .. }
         | ItemUpdate::WidgetTextDelta { .. }
         | ItemUpdate::WidgetComponentUpdated { .. } => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::protocol::{StatusIndicator, Task, TaskKind};
-
-    fn delta(text: &str) -> Event {
-        let update = ItemUpdate::TextDelta { content_index: 0, delta: text.to_owned() };
-        Event::ItemUpdated { item_id: "msg_1".into(), update }
-    }
-
-    fn task(content: &str) -> Event {
-        let kind = TaskKind::Thought { title: None, content: content.to_owned() };
-        let task = Task { status_indicator: StatusIndicator::None, kind };
-        Event::ItemUpdated { item_id: "wf_1".into(), update: ItemUpdate::TaskUpdated { task_index: 0, task } }
-    }
-
-    async fn all(mut listener: Listener) -> String {
-        let mut heard = String::new();
-        while let Some(frames) = listener.next().await {
-            heard.push_str(std::str::from_utf8(&frames).unwrap());
-        }
-        heard
-    }
-
-    #[tokio::test]
-    async fn a_listener_hears_every_piece_as_it_was_said_whenever_it_comes() {
-        let feed = Arc::new(Feed::default());
-        let early = feed.listen();
-        let events = [delta("Hel\"lo"), delta("é\u{2028}"), task("a"), delta("x"), delta("")];
-        for event in &events {
-            feed.say(event);
-        }
-        feed.end();
-        let said: String = events
-            .iter()
-            .map(|event| format!("data: {}\n\n", serde_json::to_string(event).unwrap()))
-            .collect();
-        assert_eq!(all(early).await, said);
-        assert_eq!(all(feed.listen()).await, said, "one that comes at the end hears the same");
-        assert!(feed.has_got_through(), "somebody heard the end");
-    }
-
-    #[tokio::test]
-    async fn a_state_is_let_go_once_everybody_has_read_it_and_a_later_one_came() {
-        let feed = Arc::new(Feed::default());
-        let (mut quick, slow) = (feed.listen(), feed.listen());
-        feed.say(&task("one"));
-        let _ = quick.next().await;
-        feed.say(&task("two"));
-        assert!(matches!(feed.lock().entries[0], Entry::State(..)), "one listener has not read it yet");
-        let _ = quick.next().await;
-        drop(slow);
-        feed.say(&task("three"));
-        assert!(matches!(feed.lock().entries[1], Entry::Gone), "the only listener has read it");
-        feed.end();
-        let heard = all(feed.listen()).await;
-        assert!(heard.contains("one") && !heard.contains("two") && heard.contains("three"), "{heard}");
-    }
-
-    #[tokio::test]
-    async fn a_feed_is_abandoned_when_the_last_listener_goes() {
-        let feed = Arc::new(Feed::default());
-        let (one, two) = (feed.listen(), feed.listen());
-        drop(one);
-        let abandoned = tokio::time::timeout(Duration::from_millis(20), feed.abandoned()).await;
-        assert!(abandoned.is_err(), "one still listens");
-        feed.say(&delta("unread"));
-        drop(two);
-        assert_eq!(feed.abandoned().await, Departure::Left, "it had no time to read");
-        assert!(!feed.has_got_through());
-    }
-
-    #[tokio::test]
-    async fn a_listener_that_did_not_read_for_long_has_not_left_by_its_will() {
-        let feed = Arc::new(Feed::default());
-        let listener = feed.listen();
-        feed.say(&delta("unread"));
-        feed.lock().readers[0].behind_since -= STALLED;
-        drop(listener);
-        assert_eq!(feed.abandoned().await, Departure::Stalled);
     }
 }

@@ -117,13 +117,16 @@ impl Chat {
         };
         let plan = match known {
             Some(running) if running.body != body => return Err(reused_key()),
-            Some(running) => match running.to_resume() {
-                Some(resumption) => Plan::Resume(resumption),
-                None => return Ok(sse::stream(running.feed.listen())),
-            },
+            Some(running) => {
+                self.metrics.repeated_request();
+                match running.to_resume() {
+                    Some(resumption) => Plan::Resume(resumption),
+                    None => return Ok(sse::stream(running.feed.listen(), &self.metrics)),
+                }
+            }
             None => match ops::plan(self, &asker, request).await {
                 Ok(plan) => plan,
-                Err(error) if error.kind() == Kind::InternalError => return Ok(broken(&asker, &error)),
+                Err(error) if error.kind() == Kind::InternalError => return Ok(self.broken(&asker, &error)),
                 Err(refusal) => return Err(refusal),
             },
         };
@@ -147,18 +150,18 @@ impl Chat {
         found.begin(Arc::clone(&running));
         let turn = Turn { chat: Arc::clone(self), asker, agent, key, is_keyed, running };
         self.lifecycle.tasks().spawn(turn.run(plan));
-        sse::stream(listener)
+        sse::stream(listener, &self.metrics)
     }
-}
 
-/// A browser that gets a 5xx for a stream sends the same request five times more. It gets a stream that says so instead.
-fn broken(asker: &Asker, error: &Error) -> Response {
-    tracing::warn!(request_id = asker.context.id(), error = error.log_text(), "a turn could not begin");
-    let feed = Arc::new(Feed::default());
-    let listener = feed.listen();
-    feed.say(&Event::Error { code: "stream.error".to_owned(), message: None, allow_retry: true });
-    feed.end();
-    sse::stream(listener)
+    /// A browser that gets a 5xx for a stream sends the same request five times more. It gets a stream that says so instead.
+    fn broken(&self, asker: &Asker, error: &Error) -> Response {
+        tracing::warn!(request_id = asker.context.id(), error = error.log_text(), "a turn could not begin");
+        let feed = Arc::new(Feed::default());
+        let listener = feed.listen();
+        feed.say(&Event::Error { code: "stream.error".to_owned(), message: None, allow_retry: true });
+        feed.end();
+        sse::stream(listener, &self.metrics)
+    }
 }
 
 fn asker(holder: Holder, parts: &Parts, context: Arc<RequestContext>) -> Result<Asker, Error> {

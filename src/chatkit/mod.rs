@@ -29,6 +29,7 @@ use crate::error::Error;
 use crate::lifecycle::Lifecycle;
 use crate::protocol::{Id, Item, Timestamp};
 use crate::store::{Owner, Store, StoreError};
+use crate::telemetry::metrics::Metrics;
 
 use crate::telemetry::request::RequestContext;
 use crate::upstream::model::{ModelClient, ModelEndpoint};
@@ -57,6 +58,8 @@ pub struct Chat {
     pub clock: Arc<dyn Clock>,
     /// Who waits for turns, and ends them.
     pub lifecycle: Lifecycle,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Which turn answers which request.
     pub repeats: Repeats,
     /// Who waits for which thread.

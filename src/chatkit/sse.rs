@@ -10,6 +10,7 @@ use futures_util::{StreamExt, stream};
 use tokio::time::timeout;
 
 use super::feed::Listener;
+use crate::telemetry::metrics::Metrics;
 
 /// Proxies cut connections on which nothing comes for a minute, some for half of one.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -21,14 +22,15 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 
 /// The answer that lets a client hear a feed to its end.
 #[must_use]
-pub fn stream(listener: Listener) -> Response {
+pub fn stream(listener: Listener, metrics: &Metrics) -> Response {
     let opening = stream::iter([OPENING]);
-    let frames = stream::unfold(listener, |mut listener| async move {
+    let held = metrics.stream_open();
+    let frames = stream::unfold((listener, held), |(mut listener, held)| async move {
         let frames = match timeout(HEARTBEAT, listener.next()).await {
             Ok(frames) => frames?,
             Err(_) => STILL_HERE,
         };
-        Some((frames, listener))
+        Some((frames, (listener, held)))
     });
     let body = Body::from_stream(opening.chain(frames).map(Ok::<_, std::convert::Infallible>));
     let headers = [

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Failure, config, say};
+use super::{Failure, check_chat, config, say};
 use crate::auth::Authenticator;
 use crate::clock::{Clock, SystemClock};
 use crate::config::env::{Environment, Secret};
@@ -31,7 +31,7 @@ const CHECK_USER: &str = "chatkit-server-check";
 const KEYS_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What to do when no HTTP client can be built.
-const CLIENT_STEP: &str = "check HTTPS_PROXY, and that this machine has CA certificates";
+pub(super) const CLIENT_STEP: &str = "check HTTPS_PROXY, and that this machine has CA certificates";
 
 /// Says a line for each thing that is named, and fails if any failed.
 pub(super) async fn check(vars: &Environment) -> Result<(), Failure> {
@@ -40,8 +40,14 @@ pub(super) async fn check(vars: &Environment) -> Result<(), Failure> {
     say("ok      configuration: every variable can be used")?;
     let (metrics, _) = Metrics::new(config.limits.redis_url.is_some());
     let mut failed = false;
-    if let Mode::Hosted(hosted) = &config.mode {
-        failed |= report("OpenAI", openai(&config, hosted, &metrics).await)?;
+    match &config.mode {
+        Mode::Hosted(hosted) => failed |= report("OpenAI", openai(&config, hosted, &metrics).await)?,
+        Mode::SelfHosted(own) => {
+            failed |= report("database", check_chat::database(own).await)?;
+            for (what, outcome) in check_chat::models(&config, own, &metrics).await {
+                failed |= report(&what, outcome)?;
+            }
+        }
     }
     failed |= report("keys", keys(&config, &metrics).await)?;
     if let Some(url) = &config.limits.redis_url {
@@ -51,13 +57,13 @@ pub(super) async fn check(vars: &Environment) -> Result<(), Failure> {
 }
 
 /// Why something can't be used, and which variables to change how.
-struct Fault {
+pub(super) struct Fault {
     cause: String,
     step: &'static str,
 }
 
 impl Fault {
-    fn new(cause: impl Display, step: &'static str) -> Self {
+    pub(super) fn new(cause: impl Display, step: &'static str) -> Self {
         Self { cause: cause.to_string(), step }
     }
 }

@@ -2,6 +2,7 @@
 //! configuration.
 
 mod check;
+mod check_chat;
 mod dev;
 mod healthcheck;
 mod serve;

@@ -19,8 +19,9 @@ use crate::config::upstream::UpstreamConfig;
 use crate::door::ChatDoor;
 use crate::lifecycle::Lifecycle;
 use crate::protocol::Id;
-use crate::store;
+use crate::store::counted::Counted;
 use crate::store::files::Files;
+use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::BuildError;
 use crate::upstream::model::{ModelApi, ModelClient, ModelEndpoint, ModelSettings};
@@ -42,6 +43,7 @@ pub(super) async fn chat_desk(
         Some(store) => store,
         None => store::connect(config.database_url.expose(), Arc::clone(clock)).await?,
     };
+    let store: Arc<dyn Store> = Arc::new(Counted::new(store, metrics.clone()));
     let models = Arc::new(models(upstream, clock, metrics)?);
     let agents = agents(config, &models, upstream, own.agents)?;
     let links = Links::new(&config.signing_keys, Arc::clone(clock)).ok_or(StartError::NoKey)?;
@@ -70,6 +72,7 @@ pub(super) async fn chat_desk(
         history: config.history,
         clock: Arc::clone(clock),
         lifecycle: lifecycle.clone(),
+        metrics: metrics.clone(),
         repeats: Repeats::default(),
         queues: Queues::default(),
     };

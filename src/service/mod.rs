@@ -1,7 +1,7 @@
 //! How is a service put together? [`Service::bind`] turns a [`Config`] into something that listens, [`Service::run`]
 //! serves until a signal ends it.
 
-mod chat;
+pub(crate) mod chat;
 
 use std::collections::HashMap;
 use std::future::Future;

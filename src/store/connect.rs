@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::database::Database;
 use super::{Store, StoreError, sql_store::SqlStore};
 use crate::clock::Clock;
+use crate::protocol::Timestamp;
 
 /// How long a start may wait for others that are migrating, and for its own migrations.
 const MIGRATION_DEADLINE: Duration = Duration::from_secs(60);
@@ -57,7 +58,10 @@ static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
 pub async fn connect(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>, StoreError> {
     let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
     let database = match scheme {
-        "sqlite" => timeout(MIGRATION_DEADLINE, sqlite(url)).await,
+        "sqlite" => {
+            let now = Timestamp::from_epoch(clock.now());
+            timeout(MIGRATION_DEADLINE, sqlite(url, now)).await
+        }
         "postgres" | "postgresql" => timeout(MIGRATION_DEADLINE, postgres(url)).await,
         _ => return Err(StoreError("a database's address begins with sqlite:// or postgres://".to_owned())),
     };
@@ -66,7 +70,7 @@ pub async fn connect(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>,
     Ok(Arc::new(SqlStore::new(database.map_err(late)??, clock)))
 }
 
-async fn sqlite(url: &str) -> Result<Database, StoreError> {
+async fn sqlite(url: &str, now: Timestamp) -> Result<Database, StoreError> {
     let options = SqliteConnectOptions::from_str(url)?
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
@@ -86,6 +90,7 @@ async fn sqlite(url: &str) -> Result<Database, StoreError> {
         .map_err(|error| StoreError(format!("the database's file can't be made: {error}")))?;
     let writer = open_wal(&alone, &options).await?;
     migrate_sqlite(&writer).await?;
+    end_claims(&writer, now).await?;
     let readers =
         pool().max_connections(SQLITE_READERS).connect_lazy_with(options.pragma("query_only", "on"));
     Ok(Database::Sqlite { writer, readers })
@@ -132,6 +137,15 @@ async fn migrate_sqlite(writer: &SqlitePool) -> Result<(), StoreError> {
     let mut tx = writer.begin_with("begin immediate").await?;
     run_migrations(&mut *tx).await?;
     tx.commit().await?;
+    Ok(())
+}
+
+/// A file has one process at a time, so whoever had a turn is gone. Nobody should wait for a dead process. One that is not dead yet
+/// renews its claims.
+async fn end_claims(writer: &SqlitePool, now: Timestamp) -> Result<(), StoreError> {
+    let sql = "update threads set turn_until = ?1 where turn_holder is not null and turn_until > ?1";
+    let now = i64::try_from(now.0).unwrap_or(i64::MAX);
+    sqlx::query(sql).bind(now).execute(writer).await?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 
 mod attachments;
 mod connect;
+pub mod counted;
 mod database;
 pub mod files;
 mod items;
@@ -96,6 +97,8 @@ pub struct TurnClaim {
 pub enum Claimed {
     /// The turn is the claimer's.
     Yes,
+    /// The turn is the claimer's, and whoever had it before is lost: their answer is not whole.
+    Abandoned,
     /// Somebody else's turn is running.
     Busy,
     /// The same request is being answered, or was answered and its answer did not get through: in this thread.
@@ -136,7 +139,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> Answer<'a, Claimed>;
 
     /// Takes a thread's turn: when nobody has it, or its holder's `until` has passed. [`Claimed::Repeat`] when the last claim has
-    /// the same key and its turn runs, or it ended without getting through and its `until` has not passed.
+    /// the same key and its turn runs, or it ended without getting through and its `until` has not passed, or its holder was lost
+    /// less than two minutes ago.
     fn take_turn<'a>(
         &'a self,
         owner: &'a Owner,

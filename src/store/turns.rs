@@ -6,6 +6,8 @@ use super::sql_store::SqlStore;
 use super::{Claimed, Owner, StoreError, TurnClaim};
 use crate::protocol::{Id, Item, Thread, Timestamp};
 
+/// How long a request is known after its holder was lost, in microseconds: as long as browsers and people try again.
+const LOST_MICROS: u64 = 120_000_000;
 /// How often a thread is tried to be made: each time the one in the way may have gone before it could be looked at.
 const ATTEMPTS: usize = 3;
 
@@ -26,7 +28,7 @@ impl SqlStore {
             tx.run(sql, values![workflow, user, &*claim.key, claim.now]).await?;
             let sql = "insert into threads (id, workflow, usr, created_at, touched_at, last_seq, data, \
                        turn_key, turn_holder, turn_until, create_key, create_until) \
-                       values ($1, $2, $3, $4, $5, 1, $6, $7, $8, $9, $7, $9) \
+                       values ($1, $2, $3, $4, $5, 1, $6, $7, $8, $9, $7, $10) \
                        on conflict (workflow, usr, create_key) where create_key is not null do nothing returning id";
             let made = values![
                 &*thread.id,
@@ -38,6 +40,7 @@ impl SqlStore {
                 &*claim.key,
                 &*claim.holder,
                 claim.until,
+                after_loss(claim.until),
             ];
             if !tx.run(sql, made).await?.is_empty() {
                 items::write(&mut tx, owner, &thread.id, 1, first).await?;
@@ -69,7 +72,7 @@ impl SqlStore {
         let rows = tx.run(sql, values![thread_id, workflow, user]).await?;
         let Some(row) = rows.first() else { return Ok(Claimed::NotFound) };
         let claimed = LastTurn::read(row)?.answer(claim, || thread_id.into());
-        if claimed == Claimed::Yes {
+        if matches!(claimed, Claimed::Yes | Claimed::Abandoned) {
             let sql = "update threads set turn_key = $4, turn_holder = $5, turn_until = $6 \
                        where id = $1 and workflow = $2 and usr = $3";
             let claim = values![thread_id, workflow, user, &*claim.key, &*claim.holder, claim.until];
@@ -86,9 +89,10 @@ impl SqlStore {
         claim: &TurnClaim,
     ) -> Result<bool, StoreError> {
         let sql = "update threads set turn_until = $5, \
-                   create_until = case when create_key = turn_key then $5 else create_until end \
+                   create_until = case when create_key = turn_key then $6 else create_until end \
                    where id = $1 and workflow = $2 and usr = $3 and turn_holder = $4 returning id";
-        let values = values![thread_id, &*owner.workflow, &owner.user, &*claim.holder, claim.until];
+        let (until, known_until) = (claim.until, after_loss(claim.until));
+        let values = values![thread_id, &*owner.workflow, &owner.user, &*claim.holder, until, known_until];
         Ok(!self.database.write(sql, values).await?.is_empty())
     }
 
@@ -138,13 +142,21 @@ impl LastTurn {
 
     /// What becomes of a further claim.
     fn answer(&self, claim: &TurnClaim, thread_id: impl FnOnce() -> Id) -> Claimed {
-        let is_running = self.is_running(claim.now);
-        if claim.now < self.until && self.key.as_ref() == Some(&claim.key) {
+        let (is_running, is_held) = (self.is_running(claim.now), self.holder.is_some());
+        let known_until = if is_held { after_loss(self.until) } else { self.until };
+        if claim.now < known_until && self.key.as_ref() == Some(&claim.key) {
             Claimed::Repeat { thread_id: thread_id(), is_running }
         } else if is_running {
             Claimed::Busy
+        } else if is_held {
+            Claimed::Abandoned
         } else {
             Claimed::Yes
         }
     }
+}
+
+/// Until when a request is known whose holder had its turn until then, and neither renewed nor ended it.
+fn after_loss(until: Timestamp) -> Timestamp {
+    Timestamp(until.0.saturating_add(LOST_MICROS))
 }

@@ -30,6 +30,29 @@ pub struct Metrics {
     redis_up: Gauge,
     redis_failures: Counter,
     in_flight: Gauge,
+    turns: Family<OutcomeLabels, Counter>,
+    turns_running: Gauge,
+    first_events: Histogram,
+    streams_open: Gauge,
+    repeated_requests: Counter,
+    store_failures: Counter,
+}
+
+/// Something that a gauge counts as long as it is held.
+#[derive(Debug)]
+pub struct Held(Gauge);
+
+impl Held {
+    fn by(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -67,6 +90,11 @@ struct LimitLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SourceLabels {
     source: String,
 }
@@ -94,6 +122,12 @@ impl Metrics {
             redis_up: Gauge::default(),
             redis_failures: Counter::default(),
             in_flight: Gauge::default(),
+            turns: Family::default(),
+            turns_running: Gauge::default(),
+            first_events: duration_buckets(),
+            streams_open: Gauge::default(),
+            repeated_requests: Counter::default(),
+            store_failures: Counter::default(),
         };
         let registry = metrics.register(with_redis);
         (metrics, registry)
@@ -113,6 +147,12 @@ impl Metrics {
         r.register("registry_sessions", "Live sessions that this process remembers", self.registry_sessions.clone());
         r.register("registry_evictions", "Live sessions forgotten because the registry was full", self.registry_evictions.clone());
         r.register("jwks_age_seconds", "Time since the keys were last fetched", self.jwks_age.clone());
+        r.register("turns", "Answers of the chat that have ended", self.turns.clone());
+        r.register("turns_running", "Answers of the chat under way", self.turns_running.clone());
+        r.register("turn_first_event_seconds", "Time from the beginning of a turn to the first event of its answer", self.first_events.clone());
+        r.register("streams_open", "Clients that hear an answer", self.streams_open.clone());
+        r.register("repeated_requests", "Requests that were answered by the turn of an earlier one", self.repeated_requests.clone());
+        r.register("store_failures", "Calls of the database that failed or took too long", self.store_failures.clone());
         if with_redis {
             r.register("redis_up", "1 while Redis answers; at 0 the limits and sessions are this process's own", self.redis_up.clone());
             r.register("redis_failures", "Redis commands that failed or took too long", self.redis_failures.clone());
@@ -176,6 +216,38 @@ impl Metrics {
     /// Says whether Redis answers.
     pub fn set_redis_up(&self, up: bool) {
         self.redis_up.set(i64::from(up));
+    }
+
+    /// Counts one answer of the chat that has ended: `done`, `failed`, `cancelled` (its client left) or `shutdown`.
+    pub fn turn_ended(&self, outcome: &'static str) {
+        self.turns.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Counts an answer of the chat as under way until it is dropped.
+    #[must_use]
+    pub fn turn_running(&self) -> Held {
+        Held::by(&self.turns_running)
+    }
+
+    /// Notes how long a turn took to the first event of its answer.
+    pub fn turn_first_event(&self, after: Duration) {
+        self.first_events.observe(after.as_secs_f64());
+    }
+
+    /// Counts a client as one that hears an answer until it is dropped.
+    #[must_use]
+    pub fn stream_open(&self) -> Held {
+        Held::by(&self.streams_open)
+    }
+
+    /// Counts one request that an earlier one's turn answers.
+    pub fn repeated_request(&self) {
+        self.repeated_requests.inc();
+    }
+
+    /// Counts one call of the database that failed or took too long.
+    pub fn store_failed(&self) {
+        self.store_failures.inc();
     }
 
     /// Counts one Redis command that failed or took too long.

@@ -1,12 +1,16 @@
 //! The service as its clients see it: the real binary over real sockets, and its rooms against real neighbours.
 #![cfg(test)]
 
+#[path = "../support/postgres.rs"]
+mod postgres;
 mod support;
 
 mod access;
 mod assets;
 mod attachments;
+mod chat;
 mod check;
+mod check_chat;
 mod cors;
 mod dev;
 mod errors;

@@ -2,17 +2,20 @@
 
 use crate::support::server::{PATIENCE, TestServer};
 
-fn free_port() -> u16 {
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address").port()
 }
 
-async fn scrape(addr: &str) -> String {
+/// The metrics that a server tells at this address.
+pub(crate) async fn scrape(addr: &str) -> String {
     let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
     client.get(format!("http://{addr}/metrics")).send().await.expect("an answer").text().await.expect("text")
 }
 
-fn value(text: &str, metric: &str) -> Option<f64> {
+/// The value of a metric, by its name with its labels.
+pub(crate) fn value(text: &str, metric: &str) -> Option<f64> {
     let line =
         text.lines().find(|line| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(' ')))?;
     line.rsplit(' ').next()?.parse().ok()

@@ -8,6 +8,9 @@ use chatkit_server::store::{Claimed, Owner, Store, TurnClaim};
 use crate::made::{asked, at, claim, everything, owner, stored, thread};
 use crate::place::Place;
 
+/// Two minutes.
+const LOST: u64 = 120_000_000;
+
 fn repeat(thread_id: &Id, is_running: bool) -> Claimed {
     Claimed::Repeat { thread_id: thread_id.clone(), is_running }
 }
@@ -47,7 +50,7 @@ pub(crate) async fn a_turn_is_claimed_kept_and_given_back(place: &Place) {
     assert!(one.keep_turn(&ada, id, &at(&mine, 150, 300)).await.unwrap(), "only its holder ends it");
     assert_eq!(other.take_turn(&ada, id, &at(&theirs, 299, 400)).await.unwrap(), Claimed::Busy);
     let late = at(&theirs, 300, 400);
-    assert_eq!(other.take_turn(&ada, id, &late).await.unwrap(), Claimed::Yes, "its time has passed");
+    assert_eq!(other.take_turn(&ada, id, &late).await.unwrap(), Claimed::Abandoned, "its time has passed");
     assert!(!one.keep_turn(&ada, id, &at(&mine, 300, 500)).await.unwrap(), "somebody else has it");
     one.end_turn(&ada, id, &mine, true).await.unwrap();
     assert_eq!(one.take_turn(&ada, id, &at(&mine, 301, 500)).await.unwrap(), Claimed::Busy);
@@ -60,9 +63,11 @@ pub(crate) async fn a_turn_is_claimed_kept_and_given_back(place: &Place) {
     assert_eq!(one.take_turn(&ada, id, &same).await.unwrap(), repeat(id, true));
     assert_eq!(
         one.take_turn(&ada, id, &at(&same, 500, 600)).await.unwrap(),
-        Claimed::Yes,
-        "its holder is lost"
+        repeat(id, false),
+        "its holder is lost, and the request is still known"
     );
+    let forgotten = at(&same, 500 + LOST, 600 + LOST);
+    assert_eq!(one.take_turn(&ada, id, &forgotten).await.unwrap(), Claimed::Abandoned);
 }
 
 pub(crate) async fn a_turn_that_did_not_get_through_is_remembered_for_a_while(place: &Place) {
@@ -146,7 +151,8 @@ pub(crate) async fn a_request_that_got_through_or_is_too_old_makes_another_threa
     let (fourth, claimed) = create(&*one, &ada, &again(952, 5)).await;
     assert_eq!(claimed, Claimed::Yes, "the thread was deleted");
     assert_eq!(create(&*one, &ada, &again(1051, 6)).await.1, repeat(&fourth.id, true));
-    assert_eq!(create(&*one, &ada, &again(1052, 7)).await.1, Claimed::Yes, "its holder is lost");
+    assert_eq!(create(&*one, &ada, &again(1052, 7)).await.1, repeat(&fourth.id, false), "its holder is lost");
+    assert_eq!(create(&*one, &ada, &again(1052 + LOST, 8)).await.1, Claimed::Yes, "that was too long ago");
 }
 
 pub(crate) async fn a_later_turn_does_not_hide_the_request_that_made_the_thread(place: &Place) {

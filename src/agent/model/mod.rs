@@ -34,21 +34,10 @@ pub struct ModelAgent {
 }
 
 impl ModelAgent {
-    /// An agent that asks its model over these connections. The organisation and the project of `upstream` are named to that
-    /// server alone.
+    /// An agent that asks its model over these connections, at the [`endpoint`] of its configuration.
     #[must_use]
     pub fn new(config: Arc<AgentConfig>, models: Arc<ModelClient>, upstream: &UpstreamConfig) -> Self {
-        let is_ours = config.endpoint.base_url == upstream.base;
-        let endpoint = ModelEndpoint {
-            base_url: config.endpoint.base_url.clone(),
-            api_key: config.endpoint.api_key.clone(),
-            api: match config.endpoint.api {
-                ModelApi::Responses => model::ModelApi::Responses,
-                ModelApi::ChatCompletions => model::ModelApi::ChatCompletions,
-            },
-            organization: upstream.organization.clone().filter(|_| is_ours),
-            project: upstream.project.clone().filter(|_| is_ours),
-        };
+        let endpoint = endpoint(&config, upstream);
         Self { config, endpoint, models }
     }
 
@@ -68,6 +57,22 @@ impl ModelAgent {
             }
         }
         Ok(())
+    }
+}
+
+/// Where the model of an agent is. The organisation and the project of `upstream` are named to that server alone.
+#[must_use]
+pub fn endpoint(config: &AgentConfig, upstream: &UpstreamConfig) -> ModelEndpoint {
+    let is_ours = config.endpoint.base_url == upstream.base;
+    ModelEndpoint {
+        base_url: config.endpoint.base_url.clone(),
+        api_key: config.endpoint.api_key.clone(),
+        api: match config.endpoint.api {
+            ModelApi::Responses => model::ModelApi::Responses,
+            ModelApi::ChatCompletions => model::ModelApi::ChatCompletions,
+        },
+        organization: upstream.organization.clone().filter(|_| is_ours),
+        project: upstream.project.clone().filter(|_| is_ours),
     }
 }
 

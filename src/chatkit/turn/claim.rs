@@ -44,12 +44,12 @@ impl Turn {
             let (store, owner) = (&self.chat.store, &self.asker.owner);
             return match store.create_thread(owner, thread, message, claim).await? {
                 Claimed::Repeat { thread_id, .. } => Ok(Taken::Repeat { thread_id, is_created: true }),
-                Claimed::Yes | Claimed::Busy | Claimed::NotFound => Ok(Taken::Turn),
+                Claimed::Yes | Claimed::Abandoned | Claimed::Busy | Claimed::NotFound => Ok(Taken::Turn),
             };
         }
         match self.wait_for(plan.thread_id(), claim).await? {
             Claimed::Repeat { thread_id, .. } => Ok(Taken::Repeat { thread_id, is_created: false }),
-            Claimed::Yes | Claimed::Busy => Ok(Taken::Turn),
+            Claimed::Yes | Claimed::Abandoned | Claimed::Busy => Ok(Taken::Turn),
             Claimed::NotFound => Err(TurnError::Changed(super::THREAD_GONE)),
         }
     }
@@ -83,15 +83,23 @@ impl Turn {
         }
     }
 
-    /// Gives the thread back once somebody has heard the end, or soon.
-    pub(super) async fn give_back(&self, thread_id: &Id, claim: &mut TurnClaim) {
+    /// Gives the thread back once somebody has heard the end, or soon. An answer that is not whole, and whose end nobody heard, is
+    /// left as one whose holder is lost: the same request takes it up again.
+    pub(super) async fn give_back(&self, thread_id: &Id, claim: &mut TurnClaim, is_whole: bool) {
         let feed = &self.running.feed;
         let _ = timeout(FETCHING, feed.settled()).await;
+        let has_got_through = feed.has_got_through();
+        let is_left = !is_whole && !has_got_through;
         claim.now = self.chat.now();
-        claim.until = later(claim.now, REMEMBERED);
+        claim.until = if is_left { claim.now } else { later(claim.now, REMEMBERED) };
         let (store, owner) = (&self.chat.store, &self.asker.owner);
         for _ in 0..ATTEMPTS {
-            match store.end_turn(owner, thread_id, claim, feed.has_got_through()).await {
+            let given_back = if is_left {
+                store.keep_turn(owner, thread_id, claim).await.map(drop)
+            } else {
+                store.end_turn(owner, thread_id, claim, has_got_through).await
+            };
+            match given_back {
                 Ok(()) => return,
                 Err(error) => tracing::warn!(%error, "a claim could not be given back"),
             }

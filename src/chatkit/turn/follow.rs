@@ -28,8 +28,9 @@ impl Turn {
         if claimed == Claimed::NotFound {
             return Err(TurnError::Changed(THREAD_GONE));
         }
-        let told = self.tell_or_resume(thread_id, is_created, claim, deadline).await;
-        self.give_back(thread_id, claim).await;
+        let is_whole = claimed == Claimed::Yes;
+        let told = self.tell_or_resume(thread_id, is_created, is_whole, claim, deadline).await;
+        self.give_back(thread_id, claim, told.is_ok()).await;
         told
     }
 
@@ -37,6 +38,7 @@ impl Turn {
         &self,
         thread_id: &Id,
         is_created: bool,
+        is_whole: bool,
         claim: &mut TurnClaim,
         deadline: Instant,
     ) -> Result<(), TurnError> {
@@ -44,8 +46,8 @@ impl Turn {
             return Err(TurnError::Changed(THREAD_GONE));
         };
         let (anchor, answer) = self.last_exchange(thread_id).await?;
-        let is_finished =
-            answer.last().is_some_and(|item| !matches!(item.kind, ItemKind::SdkHiddenContext { .. }));
+        let is_finished = is_whole
+            && answer.last().is_some_and(|item| !matches!(item.kind, ItemKind::SdkHiddenContext { .. }));
         let preamble = preamble(&thread, self.chat.shown(&self.asker, anchor.clone()), is_created);
         if !is_finished {
             let resumption = Resumption { thread, preamble, anchor };

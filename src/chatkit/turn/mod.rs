@@ -88,6 +88,19 @@ impl Stop {
 }
 
 impl TurnError {
+    /// How it is counted.
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Stopped(Stop::ClientLeft) => "cancelled",
+            Self::Stopped(Stop::Shutdown) => "shutdown",
+            Self::Store(_)
+            | Self::Save(_)
+            | Self::Agent(_)
+            | Self::Changed(_)
+            | Self::Stopped(Stop::TooLong | Stop::TurnLost) => "failed",
+        }
+    }
+
     /// What the client is told: a safe text, and whether trying again makes sense.
     fn event(&self) -> Event {
         let (code, message, allow_retry) = match self {
@@ -129,9 +142,13 @@ impl Turn {
         let outcome = match outcome {
             Ok(Taken::Turn) => self.answer(plan, &mut claim, deadline).await,
             Ok(Taken::Repeat { thread_id, is_created }) => {
+                self.chat.metrics.repeated_request();
                 self.follow(&thread_id, is_created, &mut claim, deadline).await
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                self.chat.metrics.turn_ended(error.outcome());
+                Err(error)
+            }
         };
         if let Err(error) = &outcome {
             self.note(error);
@@ -141,7 +158,7 @@ impl Turn {
             self.running.feed.say(&error.event());
         }
         self.running.feed.end();
-        self.give_back(&thread_id, &mut claim).await;
+        self.give_back(&thread_id, &mut claim, outcome.is_ok()).await;
         drop(front);
         self.forget_in_time().await;
     }

@@ -27,6 +27,14 @@ impl Turn {
         claim: &mut TurnClaim,
         deadline: Instant,
     ) -> Result<(), TurnError> {
+        let metrics = &self.chat.metrics;
+        let _running = metrics.turn_running();
+        let outcome = self.carry_out(plan, claim, deadline).await;
+        metrics.turn_ended(outcome.as_ref().map_or_else(TurnError::outcome, |()| "done"));
+        outcome
+    }
+
+    async fn carry_out(&self, plan: Plan, claim: &mut TurnClaim, deadline: Instant) -> Result<(), TurnError> {
         let Begun { agent_turn, mut events, mut draft, act } = self.begin(plan).await?;
         let agent = &*self.agent;
         let answer: BoxFuture<'_, Result<(), AgentError>> = match &act {
@@ -60,6 +68,7 @@ impl Turn {
         let mut ticks = interval_at(Instant::now() + TICK, TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut since_renewal = 0;
+        let mut silent_since = Some(Instant::now());
         let stopped = self.stopped(deadline);
         let left = self.client_left();
         tokio::pin!(stopped, left);
@@ -68,9 +77,13 @@ impl Turn {
                 biased;
                 stop = &mut stopped => return Err(TurnError::Stopped(stop)),
                 () = &mut left => return Err(TurnError::Stopped(Stop::ClientLeft)),
-                Some(event) = events.recv() => self.hear(event, draft, thread).await?,
+                Some(event) = events.recv() => {
+                    self.note_first(&mut silent_since);
+                    self.hear(event, draft, thread).await?;
+                }
                 outcome = &mut answer => {
                     while let Ok(event) = events.try_recv() {
+                        self.note_first(&mut silent_since);
                         self.hear(event, draft, thread).await?;
                     }
                     return outcome.map_err(TurnError::from);
@@ -86,6 +99,13 @@ impl Turn {
                     }
                 }
             }
+        }
+    }
+
+    /// Measures the time to the first event of the answer.
+    fn note_first(&self, silent_since: &mut Option<Instant>) {
+        if let Some(began) = silent_since.take() {
+            self.chat.metrics.turn_first_event(began.elapsed());
         }
     }
 

@@ -153,8 +153,11 @@ impl ModelStream {
     /// The stream is over, for this reason, which is an error unless the answer was over before.
     fn end(&mut self, why: ModelError) {
         if let Some(frame) = self.parser.finish() {
-            let read = self.reader.read(frame.name, &frame.data, &mut self.ready);
-            self.went(read);
+            match self.reader.read(frame.name, &frame.data, &mut self.ready) {
+                // The end broke it off, and that is what there is to say.
+                Err(Trouble::Unreadable(_)) => {}
+                read => self.went(read),
+            }
         }
         if self.response.is_some() {
             if self.reader.end(&mut self.ready) {

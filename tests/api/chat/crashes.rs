@@ -1,0 +1,112 @@
+//! `kill -9` in the middle of a turn, and a restart: what was acknowledged is there, and nobody has to know about the crash.
+
+use serde_json::{Value, json};
+
+use super::client::{Client, add, create, text, types};
+use super::setting::{Model, answer_of, begun, goes_on, postgres, read_deltas, said, server, sqlite, user};
+use crate::process::TempFolder;
+
+/// An answer of seven seconds.
+const LONG: &str = "delay 30 deltas 220 please";
+/// After so many of its pieces it was stored at least once.
+const MIDDLE: usize = 150;
+
+/// A thread whose answer was under way when the server was killed.
+struct Torn {
+    user: &'static str,
+    request: Value,
+    thread: String,
+    message: Value,
+    heard: String,
+}
+
+/// Kills a server on this database in the middle of an answer to each of these users.
+async fn torn(model: &Model, url: &str, users: &[&'static str]) -> Vec<Torn> {
+    let mut killed = server(&model.base(), &[("DATABASE_URL", url)]);
+    let request = create(LONG);
+    let clients: Vec<Client> = users.iter().map(|name| user(&killed, name)).collect();
+    let heard = clients.iter().map(async |client| {
+        let mut stream = client.stream(&request).await;
+        (read_deltas(&mut stream, MIDDLE).await, stream)
+    });
+    let heard = futures_util::future::join_all(heard).await;
+    killed.signal("KILL");
+    killed.ended();
+    let torn = users.iter().zip(&heard).map(|(user, (events, _))| {
+        let (thread, message) = begun(events);
+        Torn { user, request: request.clone(), thread, message, heard: said(events) }
+    });
+    torn.collect()
+}
+
+/// The message is there, and the answer up to some seconds before the end.
+async fn is_kept(client: &Client, torn: &Torn) {
+    let items = client.items(&torn.thread).await;
+    assert_eq!(types(&items), ["user_message", "assistant_message"], "{items:#?}");
+    assert_eq!(items[0], torn.message, "as it was acknowledged");
+    let kept = text(&items[1]);
+    assert!(torn.heard.starts_with(kept), "{kept:?} of {:?}", torn.heard);
+    assert!(
+        kept.split_whitespace().count() >= 20,
+        "of the first seconds there is nearly everything: {kept:?}"
+    );
+}
+
+/// The same request again is no second message, and hears a whole answer.
+async fn is_taken_up_again(client: &Client, torn: &Torn) {
+    let events = client.events(&torn.request).await;
+    assert_eq!(begun(&events), (torn.thread.clone(), torn.message.clone()));
+    assert_eq!(answer_of(&events).split_whitespace().count(), 220, "{events:#?}");
+    let items = client.items(&torn.thread).await;
+    assert_eq!(types(&items), ["user_message", "assistant_message"], "{items:#?}");
+    let (_, threads) = client.ask("threads.list", json!({})).await;
+    assert_eq!(threads["data"].as_array().expect("a page").len(), 1);
+}
+
+async fn survives(url: &str) {
+    let model = Model::start();
+    let torn = torn(&model, url, &["ada", "bob"]).await;
+    let restarted = server(&model.base(), &[("DATABASE_URL", url)]);
+    let clients: Vec<Client> = torn.iter().map(|torn| user(&restarted, torn.user)).collect();
+    for (client, torn) in clients.iter().zip(&torn) {
+        is_kept(client, torn).await;
+    }
+    tokio::join!(another_message(&clients[0], &torn[0]), is_taken_up_again(&clients[1], &torn[1]));
+}
+
+async fn another_message(client: &Client, torn: &Torn) {
+    let events = client.events(&add(&torn.thread, "and now")).await;
+    assert!(answer_of(&events).contains("You said: \"and now\"."), "{events:#?}");
+    assert_eq!(client.items(&torn.thread).await.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_in_the_middle_of_a_turn_loses_nothing_that_was_acknowledged_in_a_file() {
+    let folder = TempFolder::new("crash");
+    let began = std::time::Instant::now();
+    survives(&sqlite(&folder)).await;
+    assert!(began.elapsed().as_secs() < 25, "nobody waits for a dead process");
+}
+
+/// Here the thread waits until the dead process's claim has ended: another replica might be behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_in_the_middle_of_a_turn_loses_nothing_that_was_acknowledged_in_postgres() {
+    survives(&postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_between_two_turns_changes_nothing() {
+    let (model, folder) = (Model::start(), TempFolder::new("crash-between"));
+    let url = sqlite(&folder);
+    let vars = [("DATABASE_URL", url.as_str())];
+    let mut killed = server(&model.base(), &vars);
+    let events = user(&killed, "ada").events(&create("hello")).await;
+    let (thread, _) = begun(&events);
+    let before = user(&killed, "ada").items(&thread).await;
+    killed.signal("KILL");
+    killed.ended();
+    let restarted = server(&model.base(), &vars);
+    let ada = user(&restarted, "ada");
+    assert_eq!(ada.items(&thread).await, before);
+    goes_on(&ada, &thread).await;
+}
