@@ -76,12 +76,12 @@ async fn sqlite(url: &str, now: Timestamp) -> Result<Database, StoreError> {
         .foreign_keys(true)
         .synchronous(SqliteSynchronous::Normal);
     let pool = || SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT);
-    // It lives as long as its one connection.
     let alone = pool().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
     if url.contains(":memory:") || url.contains("mode=memory") {
+        let keeper = alone.clone().connect_with(options.clone()).await?;
         let writer = alone.connect_with(options).await?;
         migrate_sqlite(&writer).await?;
-        return Ok(Database::Sqlite { readers: writer.clone(), writer });
+        return Ok(Database::Sqlite { readers: writer.clone(), writer, _keeper: Some(keeper) });
     }
     let path = options.get_filename().to_owned();
     let made = tokio::task::spawn_blocking(move || make_file(&path)).await;
@@ -93,7 +93,7 @@ async fn sqlite(url: &str, now: Timestamp) -> Result<Database, StoreError> {
     end_claims(&writer, now).await?;
     let readers =
         pool().max_connections(SQLITE_READERS).connect_lazy_with(options.pragma("query_only", "on"));
-    Ok(Database::Sqlite { writer, readers })
+    Ok(Database::Sqlite { writer, readers, _keeper: None })
 }
 
 /// Makes the file and its folder, for nobody else to read. What is there stays as it is.

@@ -21,6 +21,9 @@ pub(super) enum Database {
         writer: SqlitePool,
         /// The others; the same one for a database in memory.
         readers: SqlitePool,
+        /// A database in memory lives as long as a connection to it. A call that is given up may cost the one that it had, so
+        /// there is another, which nobody uses.
+        _keeper: Option<SqlitePool>,
     },
     /// PostgreSQL: any connection for anything.
     Postgres(PgPool),

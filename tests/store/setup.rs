@@ -7,7 +7,7 @@ use chatkit_server::clock::{SystemClock, TestClock};
 use chatkit_server::protocol::Order;
 use chatkit_server::store::connect;
 
-use crate::made::{owner, page, stored};
+use crate::made::{owner, page, said, stored};
 use crate::place::Place;
 use crate::postgres::{PASSWORD, PostgresServer};
 
@@ -49,6 +49,28 @@ async fn a_database_in_memory_lives_as_long_as_its_store() {
     assert_eq!(another.thread(&owner("ada"), &thread.id).await.unwrap(), None);
     assert_eq!(store.thread(&owner("ada"), &thread.id).await.unwrap(), Some(thread));
     assert!(!std::path::Path::new(":memory:").exists(), "no file has that name");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_in_memory_outlives_calls_that_are_given_up() {
+    let store = connect("sqlite::memory:", Arc::new(SystemClock)).await.unwrap();
+    let ada = owner("ada");
+    let first = stored(&*store, &ada, 1).await;
+    for micros in (0..500).cycle().take(2000) {
+        let item = said(&first.id, "given up");
+        // Timers are too coarse for this.
+        let began = std::time::Instant::now();
+        let given_up = async {
+            while began.elapsed() < std::time::Duration::from_micros(micros) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            _ = store.save_item(&ada, &item) => {}
+            () = given_up => {}
+        }
+    }
+    assert_eq!(store.thread(&ada, &first.id).await.unwrap(), Some(first));
 }
 
 #[tokio::test(flavor = "multi_thread")]
