@@ -24,7 +24,7 @@ use crate::extract::{BodyLimits, Exception, read_body};
 use crate::limits::client_ip::Client;
 use crate::openapi::Refusals;
 use crate::protocol::{BadRequest, Event, Plain, Request, Streaming};
-use crate::store::Owner;
+use crate::store::{Owner, StoreError};
 use crate::telemetry::request::RequestContext;
 use crate::user::Fingerprint;
 
@@ -111,17 +111,21 @@ impl Chat {
         let found = self.repeats.find(key).await;
         let agent = self.agent(&asker)?;
         let known = match found.running() {
-            // Its answer got through, and it is about to be forgotten.
-            Some(running) if client_key.is_none() && running.feed.has_got_through() => None,
+            Some(running) if client_key.is_none() => match self.is_over(&asker, &running).await {
+                Ok(is_over) => Some(running).filter(|_| !is_over),
+                Err(error) => return Ok(self.broken(&asker, &error.into())),
+            },
             found => found,
         };
         let plan = match known {
             Some(running) if running.body != body => return Err(reused_key()),
             Some(running) => {
                 self.metrics.repeated_request();
+                // Before it is asked: a turn that somebody listens to is not stopped.
+                let listener = running.feed.listen();
                 match running.to_resume() {
                     Some(resumption) => Plan::Resume(resumption),
-                    None => return Ok(sse::stream(running.feed.listen(), &self.metrics)),
+                    None => return Ok(sse::stream(listener, &self.metrics)),
                 }
             }
             None => match ops::plan(self, &asker, request).await {
@@ -131,6 +135,17 @@ impl Chat {
             },
         };
         Ok(self.begin(asker, agent, plan, body, client_key.is_some(), found, key))
+    }
+
+    /// Whether a request that comes again is a new one: the answer got through, or the conversation has gone on without it.
+    async fn is_over(&self, asker: &Asker, running: &Running) -> Result<bool, StoreError> {
+        if running.feed.has_got_through() {
+            return Ok(true);
+        }
+        match running.resumption.get() {
+            Some(turn) => self.has_gone_on(&asker.owner, turn).await,
+            None => Ok(false),
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "a turn is made of all of these, and made here alone")]
@@ -147,8 +162,9 @@ impl Chat {
         let running = Arc::new(Running::new(body));
         // Before the turn begins: one that nobody listens to is stopped.
         let listener = running.feed.listen();
+        let is_again = found.running().is_some();
         found.begin(Arc::clone(&running));
-        let turn = Turn { chat: Arc::clone(self), asker, agent, key, is_keyed, running };
+        let turn = Turn { chat: Arc::clone(self), asker, agent, key, is_keyed, is_again, running };
         self.lifecycle.tasks().spawn(turn.run(plan));
         sse::stream(listener, &self.metrics)
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::support::client::{Client, create, thread_of, types};
-use crate::support::parrot::parrot;
+use crate::support::client::{Client, Stream, add, create, text, thread_of, types};
+use crate::support::parrot::{Parrot, parrot};
 use crate::support::server::{Server, Setup};
 
 async fn thread_count(user: &Client) -> usize {
@@ -78,9 +78,7 @@ async fn under_finish_a_request_that_was_cut_hears_the_turn_that_went_on() {
     let ada = server.user("ada");
     let stream = ada.stream(&create("step by step")).await;
     parrot.until_begun(1).await;
-    drop(stream);
-    // Nothing shows from outside when the service has seen that the client is gone; what it writes until then got through.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    leave(stream, &parrot, "finish").await;
     parrot.steps.add_permits(100);
     parrot.idle().await;
     let events = ada.events(&create("step by step")).await;
@@ -104,4 +102,81 @@ async fn a_request_with_a_key_of_its_own_is_done_once_and_the_key_is_good_for_no
     assert_eq!(body["error"]["code"], "idempotency_key_reused");
     let bob = server.user("bob").stream_with(&create("hi"), &key).await.rest().await;
     assert_ne!(thread_of(&bob), thread_of(&first), "another user's key is another key");
+}
+
+/// Leaves a stream whose answer comes step by step, waits until the answer has stopped, or ended, and lets later ones run.
+async fn leave(stream: Stream, parrot: &Parrot, policy: &str) {
+    drop(stream);
+    if policy == "cancel" {
+        parrot.idle().await;
+    } else {
+        // What is written before the service notices counts as heard.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    parrot.steps.add_permits(100);
+    parrot.idle().await;
+}
+
+#[tokio::test]
+async fn a_text_that_was_stopped_is_a_new_message_once_the_conversation_has_gone_on() {
+    for policy in ["cancel", "finish"] {
+        let parrot = parrot();
+        let vars = vec![("CHATKIT_ON_DISCONNECT", policy.to_owned())];
+        let server = Server::start(Setup { agent: Some(parrot.clone()), vars, ..Setup::default() }).await;
+        let ada = server.user("ada");
+        let thread = thread_of(&ada.events(&create("hi")).await);
+        let mut stream = ada.stream(&add(&thread, "go on step by step")).await;
+        parrot.steps.add_permits(4);
+        for _ in 0..6 {
+            stream.next().await.expect("it goes on");
+        }
+        leave(stream, &parrot, policy).await;
+        ada.events(&add(&thread, "no, something else")).await;
+        let before = ada.items(&thread).await;
+        ada.events(&add(&thread, "go on step by step")).await;
+        let after = ada.items(&thread).await;
+        assert_eq!(after[..before.len()], before[..], "{policy}: nothing is lost");
+        let added: Vec<_> = after[before.len()..].iter().map(text).collect();
+        assert_eq!(added, ["go on step by step", "You said: go on step by step"], "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_cut_and_comes_again_at_once_gets_its_answer() {
+    for round in 0..20 {
+        let parrot = parrot();
+        let server = Server::start(Setup { agent: Some(parrot.clone()), ..Setup::default() }).await;
+        let ada = server.user("ada");
+        let mut stream = ada.stream(&create("step by step")).await;
+        parrot.steps.add_permits(4);
+        for _ in 0..7 {
+            stream.next().await.expect("it goes on");
+        }
+        drop(stream);
+        parrot.idle().await;
+        parrot.steps.add_permits(100);
+        let events = ada.events(&create("step by step")).await;
+        assert!(types(&events).iter().all(|kind| *kind != "error"), "round {round}: {events:#?}");
+        assert_eq!(ada.items(&thread_of(&events)).await.len(), 2, "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_got_through_at_the_second_try_makes_the_third_a_new_request() {
+    for policy in ["cancel", "finish"] {
+        let parrot = parrot();
+        let vars = vec![("CHATKIT_ON_DISCONNECT", policy.to_owned())];
+        let server = Server::start(Setup { agent: Some(parrot.clone()), vars, ..Setup::default() }).await;
+        let ada = server.user("ada");
+        let stream = ada.stream(&create("step by step")).await;
+        parrot.until_begun(1).await;
+        leave(stream, &parrot, policy).await;
+        let mut threads = Vec::new();
+        for _ in 0..3 {
+            threads.push(thread_of(&ada.events(&create("step by step")).await));
+        }
+        threads.sort();
+        threads.dedup();
+        assert_eq!((threads.len(), thread_count(&ada).await), (3, 3), "{policy}: each is a new chat");
+    }
 }

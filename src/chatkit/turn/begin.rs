@@ -46,6 +46,9 @@ impl Turn {
                 self.begin_again(Resumption { thread, preamble: Vec::new(), anchor: message }).await
             }
             Plan::Resume(resumption) => {
+                if self.chat.has_gone_on(&self.asker.owner, &resumption).await? {
+                    return Err(TurnError::Changed("This conversation has gone on. Send the message again."));
+                }
                 for event in &resumption.preamble {
                     self.running.feed.say(event);
                 }

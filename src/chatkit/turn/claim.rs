@@ -31,9 +31,10 @@ pub(super) enum Taken {
 }
 
 impl Turn {
-    pub(super) fn new_claim(&self, is_resumed: bool) -> TurnClaim {
-        // The store remembers the key of a turn that did not get through: to take it up again is another claim.
-        let key = if is_resumed { new_id("again_").to_string() } else { self.key.hex() };
+    pub(super) fn new_claim(&self) -> TurnClaim {
+        // The store remembers the key of a turn that did not get through: to take it up again, or to answer the same
+        // anew, is another claim.
+        let key = if self.is_again { new_id("again_").to_string() } else { self.key.hex() };
         let (now, until) = self.lease();
         TurnClaim { key, holder: new_id("").to_string(), now, until }
     }
@@ -114,7 +115,7 @@ impl Turn {
             feed.settled().await;
             if self.is_keyed {
                 sleep(KEYED).await;
-            } else if !feed.has_got_through() {
+            } else if self.is_again || !feed.has_got_through() {
                 sleep(REMEMBERED).await;
             }
         };

@@ -4,9 +4,10 @@
 use tokio::time::Instant;
 
 use super::{Plan, Resumption, Stop, THREAD_GONE, Turn, TurnError};
+use crate::chatkit::Chat;
 use crate::ids::new_id;
 use crate::protocol::{Event, Id, Item, ItemKind, StreamOptions, Thread, ThreadView};
-use crate::store::{Claimed, TurnClaim};
+use crate::store::{Claimed, Owner, StoreError, TurnClaim};
 
 /// No answer has more items.
 const MOST_ITEMS: u32 = 200;
@@ -29,9 +30,7 @@ impl Turn {
             return Err(TurnError::Changed(THREAD_GONE));
         }
         let is_whole = claimed == Claimed::Yes;
-        let told = self.tell_or_resume(thread_id, is_created, is_whole, claim, deadline).await;
-        self.give_back(thread_id, claim, told.is_ok()).await;
-        told
+        self.tell_or_resume(thread_id, is_created, is_whole, claim, deadline).await
     }
 
     async fn tell_or_resume(
@@ -69,10 +68,6 @@ impl Turn {
     /// The newest thing that a person brought, and what came after it, the oldest first.
     async fn last_exchange(&self, thread_id: &Id) -> Result<(Item, Vec<Item>), TurnError> {
         let mut newest = self.newest(thread_id, MOST_ITEMS).await?;
-        let is_brought = |item: &Item| {
-            matches!(item.kind, ItemKind::UserMessage(_) | ItemKind::StructuredInput { .. })
-                || matches!(&item.kind, ItemKind::ClientToolCall(_) if !super::begin::is_pending_call(item))
-        };
         let Some(place) = newest.iter().position(is_brought) else {
             return Err(TurnError::Stopped(Stop::TurnLost));
         };
@@ -80,6 +75,29 @@ impl Turn {
         newest.truncate(place);
         newest.reverse();
         Ok((anchor, newest))
+    }
+}
+
+/// Whether a person brought an item to the thread.
+fn is_brought(item: &Item) -> bool {
+    matches!(item.kind, ItemKind::UserMessage(_) | ItemKind::StructuredInput { .. })
+        || matches!(&item.kind, ItemKind::ClientToolCall(_) if !super::begin::is_pending_call(item))
+}
+
+impl Chat {
+    /// Whether the conversation has gone on since a turn: then its answer can't be made again without losing what came after.
+    pub(in crate::chatkit) async fn has_gone_on(
+        &self,
+        owner: &Owner,
+        turn: &Resumption,
+    ) -> Result<bool, StoreError> {
+        // To answer an earlier message anew means to drop what came after it.
+        if matches!(turn.anchor.kind, ItemKind::UserMessage(_)) && turn.preamble.is_empty() {
+            return Ok(false);
+        }
+        let newest = self.newest_items(owner, &turn.thread.id, MOST_ITEMS).await?;
+        let last = newest.iter().find(|item| item.id == turn.anchor.id || is_brought(item));
+        Ok(last.is_none_or(|item| item.id != turn.anchor.id))
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Turn {
     pub key: Fingerprint,
     /// Whether the client gave the request a key of its own: then its answer is remembered though it got through.
     pub is_keyed: bool,
+    /// Whether the request came before. The store may still know the turn that was begun then.
+    pub is_again: bool,
     /// What is said, and to whom.
     pub running: Arc<Running>,
 }
@@ -121,14 +123,14 @@ impl TurnError {
 
 impl Turn {
     /// Makes the answer. It resolves when the answer has got through, or was not fetched for a while.
-    pub async fn run(self, plan: Plan) {
+    pub async fn run(mut self, plan: Plan) {
         if let Plan::Say { event, .. } = plan {
             self.running.feed.say(&event);
             self.running.feed.end();
             return self.forget_in_time().await;
         }
-        let thread_id = plan.thread_id().clone();
-        let mut claim = self.new_claim(plan.is_resumed());
+        let mut thread_id = plan.thread_id().clone();
+        let mut claim = self.new_claim();
         let deadline = Instant::now() + LONGEST;
         let mut front = None;
         let outcome = tokio::select! {
@@ -141,7 +143,8 @@ impl Turn {
         };
         let outcome = match outcome {
             Ok(Taken::Turn) => self.answer(plan, &mut claim, deadline).await,
-            Ok(Taken::Repeat { thread_id, is_created }) => {
+            Ok(Taken::Repeat { thread_id: known, is_created }) => {
+                (self.is_again, thread_id) = (true, known);
                 self.chat.metrics.repeated_request();
                 self.follow(&thread_id, is_created, &mut claim, deadline).await
             }
@@ -152,9 +155,6 @@ impl Turn {
         };
         if let Err(error) = &outcome {
             self.note(error);
-            if matches!(error, TurnError::Stopped(Stop::ClientLeft)) {
-                self.running.stopped_unheard();
-            }
             self.running.feed.say(&error.event());
         }
         self.running.feed.end();

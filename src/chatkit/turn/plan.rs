@@ -88,8 +88,4 @@ impl Plan {
             | Self::Say { thread, .. } => &thread.id,
         }
     }
-
-    pub(super) fn is_resumed(&self) -> bool {
-        matches!(self, Self::Resume(_))
-    }
 }

@@ -50,6 +50,10 @@ impl Turn {
                 self.give_title(&agent_turn, &thread, deadline).await
             }
             Err(error) => {
+                if matches!(error, TurnError::Stopped(Stop::ClientLeft)) {
+                    // Before anything is stored: who asks again meanwhile waits for the thread, and takes the turn up.
+                    self.running.stopped_unheard();
+                }
                 self.wind_up(&mut draft, &error).await;
                 Err(error)
             }
