@@ -1,5 +1,5 @@
 # The server in a small image: no shell, no package manager, not root.
-# docker build -t chatkit-server . && docker run --env-file .env -p 8080:8080 chatkit-server
+# docker build -t chatkit-server . && docker run --env-file .env -p 8080:8080 -v chatkit-data:/data chatkit-server
 
 FROM rust:1.95.0-bookworm AS build
 WORKDIR /build
@@ -16,15 +16,19 @@ RUN mkdir src \
 
 COPY src ./src
 COPY static ./static
-RUN cargo build --release --locked --bin chatkit-server
+RUN cargo build --release --locked --bin chatkit-server \
+ && mkdir /data
 
 # libc, libgcc and the CA certificates, which the calls to OpenAI need. Kubernetes believes in a user that is not root only when it is a number.
 FROM gcr.io/distroless/cc-debian12:nonroot
 LABEL org.opencontainers.image.title="chatkit-server" \
-      org.opencontainers.image.description="A ChatKit backend in one binary: sessions behind your own sign-in, CORS and rate limits" \
+      org.opencontainers.image.description="A ChatKit backend in one binary: the chat itself or OpenAI's sessions, behind your own sign-in" \
       org.opencontainers.image.version="0.1.0" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=build /build/target/release/chatkit-server /chatkit-server
+# In self-hosted mode `data/` holds the database and the uploads. A new volume takes over who owns the folder.
+COPY --from=build --chown=65532:65532 /data /data
+WORKDIR /
 USER 65532:65532
 EXPOSE 8080
 STOPSIGNAL SIGTERM

@@ -26,7 +26,7 @@ use crate::chatkit::links::Base;
 use crate::dev::DevTokens;
 use crate::error::{Error, ErrorBody, Kind};
 use crate::extract::Json;
-use crate::layers::cors::Cors;
+use crate::layers::cors::{ATTACHMENTS, Cors};
 use crate::layers::observe::Observed;
 use crate::layers::shed::Shed;
 use crate::layers::{headers, panic};
@@ -125,8 +125,8 @@ impl Rooms {
         response
     }
 
-    /// Then the client's address, and the limit by address: on the API alone, and not on the files of the widget,
-    /// because one load of it is a burst of them.
+    /// Then the client's address, and the limit by address: on the API alone, and neither on the files of the widget nor on
+    /// those of messages, because one load of a page is a burst of them.
     async fn admitted(&self, path: &str, mut request: Request) -> Response {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
@@ -134,7 +134,8 @@ impl Rooms {
             return Error::invalid("A request must name its `Host`, and only one.").into_response();
         }
         self.app.desk.door.identify(peer, &mut request);
-        let is_counted = path.starts_with("/api/chatkit/") && !path.starts_with(assets::PREFIX);
+        let is_file = path.starts_with(assets::PREFIX) || path.starts_with(ATTACHMENTS);
+        let is_counted = path.starts_with("/api/chatkit/") && !is_file;
         let Ok(response) = if is_counted {
             self.counted.clone().oneshot(request).await
         } else {

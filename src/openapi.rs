@@ -9,7 +9,10 @@ use crate::error::ErrorBody;
 /// The document's head; the endpoints add themselves where they are routed.
 #[derive(Debug, OpenApi)]
 #[openapi(
-    info(title = "chatkit-server", description = "A site's ChatKit backend: sessions behind its own sign-in."),
+    info(
+        title = "chatkit-server",
+        description = "A site's ChatKit backend: the chat itself or OpenAI's sessions, behind the site's own sign-in."
+    ),
     tags(
         (name = "sessions", description = "Client secrets for ChatKit"),
         (name = "chat", description = "The ChatKit protocol, in self-hosted mode"),

@@ -34,7 +34,8 @@ impl Agent for Assistant {
     ) -> BoxFuture<'a, Result<(), AgentError>> {
         async move {
             let item = counted(action, sender)?;
-            turn.emit(AgentEvent::ItemReplaced(item)).await
+            turn.emit(AgentEvent::ItemReplaced(item)).await?;
+            say(turn, &["That ", "was a click."]).await
         }
         .boxed()
     }
@@ -82,14 +83,14 @@ fn counter(text: &str, clicks: u64) -> Result<Widget, AgentError> {
     Widget::new(json!({"type": "Card", "children": children})).map_err(wrong)
 }
 
-/// The widget after a click: another root under the same id.
+/// The widget after a click: another root under the same id. An action comes from a browser, so what it holds is checked.
 fn counted(action: &Action, sender: Option<&Item>) -> Result<Item, AgentError> {
     let clicks = action.payload["clicks"].as_u64();
     let (Some(sender), "count", Some(clicks)) = (sender, action.kind.as_str(), clicks) else {
         return Err(wrong("an action of no widget here"));
     };
-    let text = format!("Clicks: {}", clicks + 1);
-    let widget = counter(&text, clicks + 1)?.into();
+    let clicks = clicks.saturating_add(1);
+    let widget = counter(&format!("Clicks: {clicks}"), clicks)?.into();
     Ok(Item { kind: ItemKind::Widget { widget, copy_text: None }, ..sender.clone() })
 }
 

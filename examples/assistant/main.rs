@@ -1,4 +1,5 @@
-//! The service with an agent of the program's own: `cargo run --example assistant`, then open the address that it says.
+//! The service with an agent of the program's own: `cargo run --example assistant`, then open the address that it says. Everybody
+//! is a visitor there, and nobody has to sign in.
 
 mod agent;
 
@@ -7,25 +8,30 @@ use std::sync::Arc;
 
 use chatkit_server::agent::Agent;
 use chatkit_server::config::Config;
+use chatkit_server::config::env::Environment;
+use chatkit_server::ids::new_id;
 use chatkit_server::lifecycle;
 use chatkit_server::service::{Own, Service};
+
+/// The variables of this process, and for those that are not set what makes a start without any of them.
+fn environment() -> anyhow::Result<Environment> {
+    let mut vars = Environment::of_process().map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    vars.set_default("HOST", "127.0.0.1");
+    vars.set_default("CHATKIT_MODE", "self-hosted");
+    vars.set_default("DATABASE_URL", "sqlite::memory:");
+    vars.set_default("AUTH_ANONYMOUS", "on");
+    vars.set_default("CHATKIT_COOKIE_KEY", &*new_id(""));
+    vars.set_default("CHATKIT_SIGNING_KEY", &*new_id(""));
+    // These make the agent `default`, in whose place the one in agent.rs answers: no model is ever asked.
+    vars.set_default("CHATKIT_MODEL", "none");
+    vars.set_default("OPENAI_API_KEY", "none");
+    Ok(vars)
+}
 
 #[tokio::main]
 #[expect(clippy::print_stderr, reason = "an example talks to the one who runs it")]
 async fn main() -> anyhow::Result<()> {
-    let config = Config::from_vars(&|name| match name {
-        "CHATKIT_MODE" => Some("self-hosted".into()),
-        // The agent below takes the place of this model, so nothing is ever sent there.
-        "CHATKIT_MODEL" => Some("none".into()),
-        "OPENAI_BASE_URL" => Some("http://127.0.0.1:9/v1".into()),
-        "DATABASE_URL" => Some("sqlite::memory:".into()),
-        "CHATKIT_SIGNING_KEY" => Some("a signing key of at least thirty-two bytes".into()),
-        // Anybody who opens the page is a user.
-        "AUTH_ANONYMOUS" => Some("on".into()),
-        "CHATKIT_COOKIE_KEY" => Some("a cookie key of at least thirty-two bytes".into()),
-        _ => std::env::args().nth(1).filter(|_| name == "PORT"),
-    })
-    .map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+    let config = environment()?.read(Config::read).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
     let assistant: Arc<dyn Agent> = Arc::new(agent::Assistant);
     let agents = HashMap::from([("default".to_owned(), assistant)]);
     let service = Service::bind(config, Own { agents, ..Own::default() }).await?;

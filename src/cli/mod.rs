@@ -18,7 +18,7 @@ use crate::config::env::{Environment, Problem, Vars};
 use crate::config::variables::unknown_names;
 use crate::service::StartError;
 
-/// A site's ChatKit backend: sessions behind its own sign-in.
+/// A site's ChatKit backend: the chat itself or OpenAI's sessions, behind the site's own sign-in.
 #[derive(Debug, Parser)]
 #[command(name = "chatkit-server", version, about, propagate_version = true)]
 struct Cli {

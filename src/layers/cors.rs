@@ -18,7 +18,7 @@ use crate::config::origins::OriginList;
 const WIDGET: &str = "https://cdn.platform.openai.com";
 
 /// Where those links lead.
-const ATTACHMENTS: &str = "/api/chatkit/attachments/";
+pub const ATTACHMENTS: &str = "/api/chatkit/attachments/";
 
 /// A service, and the same service for pages that may read its answers.
 #[derive(Debug)]

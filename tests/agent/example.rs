@@ -103,7 +103,7 @@ async fn the_example_speaks_shows_a_widget_and_counts_clicks() {
 
     let click = |action: Value| json!({"thread_id": thread_id, "item_id": widget["id"], "action": action});
     let events = site.events("threads.custom_action", click(button(widget))).await;
-    assert_eq!(events.len(), 2, "{events:?}");
+    assert_eq!(events.last().expect("an event")["item"]["content"][0]["text"], "That was a click.");
     let replaced = &events[1];
     assert_eq!((&replaced["type"], &replaced["item"]["id"]), (&json!("thread.item.replaced"), &widget["id"]));
     assert_eq!(replaced["item"]["widget"]["children"][0]["value"], "Clicks: 1");

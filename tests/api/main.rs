@@ -12,6 +12,7 @@ mod chat;
 mod check;
 mod check_chat;
 mod cors;
+mod dev;
 mod errors;
 mod limits;
 mod metrics;

@@ -6,25 +6,33 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 
 import { openPage } from './support/browser.js';
 import { startCdn } from './support/cdn.js';
+import { startFresh } from './support/selfhosted.js';
 import { BINARY, startDev, startServe } from './support/server.js';
 
+const FETCH = fileURLToPath(new URL('../../static/chatkit-fetch.js', import.meta.url));
 const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
 
-/** The first code block of the README that holds this text. */
-function snippet(text) {
+/** The first code block of the README that holds these texts. */
+function snippet(...texts) {
   const blocks = [...readme.matchAll(/```\w*\n([\s\S]*?)```/g)].map(([, code]) => code);
-  const found = blocks.find((code) => code.includes(text));
-  assert.ok(found, `the README has a snippet with ${text}`);
+  const found = blocks.find((code) => texts.every((text) => code.includes(text)));
+  assert.ok(found, `the README has a snippet with ${texts.join(' and ')}`);
   return found;
 }
 
-/** A page on an origin of its own, whose text is set once the origin is known. */
+/** A site on an origin of its own: a page, whose text is set once the origin is known, and a copy of chatkit-fetch.js. */
 async function otherSite(t) {
   const site = { html: '', origin: '' };
-  const server = createServer((_, response) => response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(site.html));
+  const script = await readFile(FETCH, 'utf8');
+  const server = createServer(({ url }, response) => {
+    const [type, text] = url === '/chatkit-fetch.js' ? ['text/javascript', script] : ['text/html', site.html];
+    response.writeHead(200, { 'content-type': `${type}; charset=utf-8` }).end(text);
+  });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.after(() => {
@@ -35,16 +43,80 @@ async function otherSite(t) {
   return site;
 }
 
-test('the plain web component of the README gets its session from another origin and loads', async (t) => {
+/** A snippet of a page, with the addresses of a test and a token of Ada's. */
+async function pageOf(code, cdn, server) {
+  return code
+    .replaceAll('https://cdn.platform.openai.com', cdn.origin)
+    .replaceAll('https://chat.example.com', server.origin)
+    .replace('the JWT that your site gave this user', await adasToken(server));
+}
+
+async function adasToken(server) {
+  const answer = await fetch(`${server.origin}/dev/token`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"user":"ada"}' });
+  return (await answer.json()).token;
+}
+
+/** A script that shows the `Chat` of a React snippet, with the sign-in that the snippet leaves to the site. */
+async function reactScript(code, token) {
+  const own = {
+    name: 'the files of the site',
+    setup({ onResolve, onLoad }) {
+      onResolve({ filter: /chatkit-fetch\.js$/ }, () => ({ path: FETCH }));
+      onResolve({ filter: /sign-in$/ }, () => ({ path: 'sign-in', namespace: 'site' }));
+      onLoad({ filter: /./, namespace: 'site' }, () => ({ contents: `export const getUserToken = async () => ${JSON.stringify(token)};` }));
+    },
+  };
+  const shown = `${code}\nimport { createRoot } from 'react-dom/client';\ncreateRoot(document.getElementById('root')).render(<Chat />);`;
+  const { outputFiles } = await build({
+    stdin: { contents: shown, loader: 'tsx', resolveDir: fileURLToPath(new URL('.', import.meta.url)) },
+    plugins: [own],
+    bundle: true,
+    write: false,
+    format: 'esm',
+    jsx: 'automatic',
+    define: { 'process.env.NODE_ENV': '"production"' },
+    logLevel: 'error',
+  });
+  return outputFiles[0].text;
+}
+
+/** Has the page send a message, and waits for the answer in the widget. */
+async function chat(page) {
+  await page.waitForSelector('openai-chatkit[data-loaded="true"]');
+  await page.evaluate(() => document.querySelector('openai-chatkit').sendUserMessage({ text: 'Hello from the README' }));
+  const frame = page.frames().find((one) => one !== page.mainFrame());
+  await frame.getByText('You said: "Hello from the README"').waitFor();
+}
+
+test('the self-hosted web component of the README chats from another origin', async (t) => {
+  const cdn = await startCdn(t);
+  const site = await otherSite(t);
+  const server = await startFresh(t, { CORS_ALLOWED_ORIGINS: site.origin });
+  site.html = await pageOf(snippet('<openai-chatkit', 'chatkitFetch'), cdn, server);
+  const page = await openPage(t, 'about:blank');
+  await page.goto(site.origin);
+  await chat(page);
+  assert.deepEqual(page.noise, []);
+});
+
+test('the self-hosted React component of the README chats from another origin', async (t) => {
+  const cdn = await startCdn(t);
+  const site = await otherSite(t);
+  const server = await startFresh(t, { CORS_ALLOWED_ORIGINS: site.origin });
+  const code = await pageOf(snippet('useChatKit', 'chatkitFetch'), cdn, server);
+  const script = await reactScript(code, await adasToken(server));
+  site.html = `<!doctype html><link rel="icon" href="data:,"><script src="${cdn.origin}/deployments/chatkit/chatkit.js" async></script><div id="root"></div><script type="module">${script.replaceAll('</script', '<\\/script')}</script>`;
+  const page = await openPage(t, 'about:blank');
+  await page.goto(site.origin);
+  await chat(page);
+  assert.deepEqual(page.noise, []);
+});
+
+test('the hosted web component of the README gets its session from another origin and loads', async (t) => {
   const cdn = await startCdn(t);
   const site = await otherSite(t);
   const server = await startDev(t, { CORS_ALLOWED_ORIGINS: site.origin });
-  const answer = await fetch(`${server.origin}/dev/token`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"user":"ada"}' });
-  const { token } = await answer.json();
-  site.html = snippet('<openai-chatkit')
-    .replaceAll('https://cdn.platform.openai.com', cdn.origin)
-    .replaceAll('https://chat.example.com', server.origin)
-    .replace('the JWT that your site gave this user', token);
+  site.html = await pageOf(snippet('<openai-chatkit', 'getClientSecret'), cdn, server);
   const page = await openPage(t, 'about:blank');
   const minted = page.waitForResponse((response) => new URL(response.url()).pathname === '/api/chatkit/session' && response.request().method() === 'POST');
   await page.goto(site.origin);
