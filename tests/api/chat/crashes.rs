@@ -2,47 +2,54 @@
 
 use serde_json::{Value, json};
 
-use super::client::{Client, add, create, text, types};
+use super::client::{Client, add, create, text, thread_of, types};
 use super::setting::{Model, answer_of, begun, goes_on, postgres, read_deltas, said, server, sqlite, user};
 use crate::process::TempFolder;
 
-/// An answer of seven seconds.
-const LONG: &str = "delay 30 deltas 220 please";
-/// After so many of its pieces it was stored at least once.
-const MIDDLE: usize = 150;
+/// An answer of some seconds.
+const LONG: &str = "delay 30 deltas 150 please";
+const WORDS: usize = 150;
+/// After so many of its pieces it was stored once.
+const MIDDLE: usize = 120;
 
 /// A thread whose answer was under way when the server was killed.
 struct Torn {
     user: &'static str,
     request: Value,
     thread: String,
+    /// What was in the thread before.
+    earlier: Vec<Value>,
     message: Value,
     heard: String,
 }
 
-/// Kills a server on this database in the middle of an answer to each of these users.
-async fn torn(model: &Model, url: &str, users: &[&'static str]) -> Vec<Torn> {
+/// Kills a server on this database in the middle of three answers: two of them begin a thread, one doesn't.
+async fn torn(model: &Model, url: &str) -> [Torn; 3] {
     let mut killed = server(&model.base(), &[("DATABASE_URL", url)]);
-    let request = create(LONG);
-    let clients: Vec<Client> = users.iter().map(|name| user(&killed, name)).collect();
-    let heard = clients.iter().map(async |client| {
+    let cut = async |name, is_created: bool| {
+        let client = user(&killed, name);
+        let first = if is_created { Vec::new() } else { client.events(&create("hello")).await };
+        let request = if is_created { create(LONG) } else { add(&thread_of(&first), LONG) };
+        let earlier = if is_created { Vec::new() } else { client.items(&thread_of(&first)).await };
         let mut stream = client.stream(&request).await;
-        (read_deltas(&mut stream, MIDDLE).await, stream)
-    });
-    let heard = futures_util::future::join_all(heard).await;
+        let events = read_deltas(&mut stream, MIDDLE).await;
+        let message = events[usize::from(is_created)]["item"].clone();
+        let thread = message["thread_id"].as_str().expect("an item has a thread").to_owned();
+        let torn = Torn { user: name, request, thread, earlier, message, heard: said(&events) };
+        (torn, stream)
+    };
+    let (ada, bob, cat) = tokio::join!(cut("ada", true), cut("bob", true), cut("cat", false));
     killed.signal("KILL");
     killed.ended();
-    let torn = users.iter().zip(&heard).map(|(user, (events, _))| {
-        let (thread, message) = begun(events);
-        Torn { user, request: request.clone(), thread, message, heard: said(events) }
-    });
-    torn.collect()
+    [ada.0, bob.0, cat.0]
 }
 
 /// The message is there, and the answer up to some seconds before the end.
 async fn is_kept(client: &Client, torn: &Torn) {
     let items = client.items(&torn.thread).await;
-    assert_eq!(types(&items), ["user_message", "assistant_message"], "{items:#?}");
+    let (earlier, items) = items.split_at(torn.earlier.len());
+    assert_eq!(earlier, torn.earlier);
+    assert_eq!(types(items), ["user_message", "assistant_message"], "{items:#?}");
     assert_eq!(items[0], torn.message, "as it was acknowledged");
     let kept = text(&items[1]);
     assert!(torn.heard.starts_with(kept), "{kept:?} of {:?}", torn.heard);
@@ -55,23 +62,29 @@ async fn is_kept(client: &Client, torn: &Torn) {
 /// The same request again is no second message, and hears a whole answer.
 async fn is_taken_up_again(client: &Client, torn: &Torn) {
     let events = client.events(&torn.request).await;
-    assert_eq!(begun(&events), (torn.thread.clone(), torn.message.clone()));
-    assert_eq!(answer_of(&events).split_whitespace().count(), 220, "{events:#?}");
+    let is_message = |event: &&Value| event["item"]["type"] == "user_message";
+    assert_eq!(events.iter().find(is_message).expect("the message")["item"], torn.message);
+    assert_eq!(answer_of(&events).split_whitespace().count(), WORDS, "{events:#?}");
     let items = client.items(&torn.thread).await;
-    assert_eq!(types(&items), ["user_message", "assistant_message"], "{items:#?}");
+    let new = types(&items[torn.earlier.len()..]);
+    assert_eq!(new, ["user_message", "assistant_message"], "{items:#?}");
     let (_, threads) = client.ask("threads.list", json!({})).await;
     assert_eq!(threads["data"].as_array().expect("a page").len(), 1);
 }
 
 async fn survives(url: &str) {
     let model = Model::start();
-    let torn = torn(&model, url, &["ada", "bob"]).await;
+    let torn = torn(&model, url).await;
     let restarted = server(&model.base(), &[("DATABASE_URL", url)]);
-    let clients: Vec<Client> = torn.iter().map(|torn| user(&restarted, torn.user)).collect();
+    let clients = torn.each_ref().map(|torn| user(&restarted, torn.user));
     for (client, torn) in clients.iter().zip(&torn) {
         is_kept(client, torn).await;
     }
-    tokio::join!(another_message(&clients[0], &torn[0]), is_taken_up_again(&clients[1], &torn[1]));
+    tokio::join!(
+        another_message(&clients[0], &torn[0]),
+        is_taken_up_again(&clients[1], &torn[1]),
+        is_taken_up_again(&clients[2], &torn[2]),
+    );
 }
 
 async fn another_message(client: &Client, torn: &Torn) {

@@ -12,6 +12,7 @@ mod failures;
 mod metrics;
 mod refusals;
 mod replicas;
+mod retention;
 mod slow_reader;
 mod streams;
 

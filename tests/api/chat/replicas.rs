@@ -41,6 +41,25 @@ async fn the_same_request_at_once_on_both_makes_one_turn_and_everybody_hears_it(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_same_message_in_a_thread_at_once_on_both_is_one_message() {
+    let model = Model::start();
+    let replicas = two(&model, &[]).await;
+    let ada = user(&replicas[0], "ada");
+    let thread = thread_of(&ada.events(&create("hello")).await);
+    let request = add(&thread, "delay 10 deltas 60");
+    let all = (0..6).map(|number| {
+        let (client, request) = (user(&replicas[number % 2], "ada"), &request);
+        async move { client.events(request).await }
+    });
+    let heard = join_all(all).await;
+    for events in &heard {
+        assert_eq!((&events[0], answer_of(events)), (&heard[0][0], answer_of(&heard[0])));
+    }
+    assert_eq!(model.stats().await, (0, 2), "the model was asked once more");
+    assert_eq!(types(&ada.items(&thread).await), ["user_message", "assistant_message"].repeat(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_messages_in_one_thread_come_one_after_another() {
     let model = Model::start();
     let replicas = two(&model, &[]).await;
