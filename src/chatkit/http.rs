@@ -142,8 +142,8 @@ impl Chat {
         if running.feed.has_got_through() {
             return Ok(true);
         }
-        match running.resumption.get() {
-            Some(turn) => self.has_gone_on(&asker.owner, turn).await,
+        match running.place() {
+            Some(place) => self.has_gone_on(&asker.owner, place).await,
             None => Ok(false),
         }
     }

@@ -1,25 +1,36 @@
 //! Was this asked before? The same request of the same user hears the turn that answers it, as long as no answer of that turn
 //! has got through to its end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use super::feed::Feed;
-use super::turn::Resumption;
+use super::turn::{Place, Resumption};
 use crate::store::Owner;
 use crate::user::Fingerprint;
 
 /// How long an answer that did not get through is remembered. Browsers repeat within half a minute.
 pub const REMEMBERED: Duration = Duration::from_secs(120);
 
+/// The most bytes of turns that are remembered after their end. Past it the oldest are forgotten early.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+
 /// Which turn answers which request.
 #[derive(Debug, Default)]
 pub struct Repeats {
     by_key: Arc<Mutex<HashMap<Fingerprint, Arc<Slot>>>>,
+    ended: Mutex<Ended>,
+}
+
+/// Turns that are remembered though they have ended, the oldest first.
+#[derive(Debug, Default)]
+struct Ended {
+    turns: VecDeque<(Fingerprint, Weak<Running>, usize)>,
+    bytes: usize,
 }
 
 /// The turn of one request, and its door: while somebody holds it, who asks the same waits to hear what becomes of it.
@@ -37,7 +48,8 @@ pub struct Running {
     /// The body that it answers. A key that the client chose may come with another one.
     pub body: Fingerprint,
     /// How the turn would be taken up again, once it was stopped because nobody listened.
-    pub resumption: OnceLock<Resumption>,
+    resumption: Mutex<Option<Resumption>>,
+    place: OnceLock<Place>,
     is_stopped: AtomicBool,
 }
 
@@ -54,7 +66,33 @@ impl Running {
     /// A turn that has said nothing yet.
     #[must_use]
     pub fn new(body: Fingerprint) -> Self {
-        Self { feed: Arc::default(), body, resumption: OnceLock::new(), is_stopped: AtomicBool::new(false) }
+        let (resumption, place, is_stopped) = (Mutex::default(), OnceLock::new(), AtomicBool::new(false));
+        Self { feed: Arc::default(), body, resumption, place, is_stopped }
+    }
+
+    /// Notes how the turn would be taken up again; the first to say so is right.
+    pub fn resumable(&self, place: Place, resumption: Resumption) {
+        if self.place.set(place).is_ok() {
+            *lock(&self.resumption) = Some(resumption);
+        }
+    }
+
+    /// Where the turn stands in its thread, once it has begun.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        self.place.get()
+    }
+
+    /// Notes that the answer is whole, so that the turn will not be taken up again.
+    pub fn is_whole(&self) {
+        *lock(&self.resumption) = None;
+    }
+
+    /// The bytes that it takes to remember the turn.
+    fn size(&self) -> usize {
+        // What would be taken up again holds the message twice.
+        let copies = if lock(&self.resumption).is_some() { 3 } else { 1 };
+        self.feed.size() * copies
     }
 
     /// Notes that the turn was stopped because nobody listened.
@@ -65,7 +103,7 @@ impl Running {
     /// How the turn is taken up again, if it was stopped because nobody listened.
     #[must_use]
     pub fn to_resume(&self) -> Option<Resumption> {
-        if self.is_stopped.load(Ordering::Acquire) { self.resumption.get().cloned() } else { None }
+        if self.is_stopped.load(Ordering::Acquire) { lock(&self.resumption).clone() } else { None }
     }
 }
 
@@ -82,11 +120,41 @@ impl Repeats {
         }
     }
 
+    /// Remembers a turn that has ended, for as long as there is room.
+    pub fn remember(&self, key: Fingerprint, running: &Arc<Running>) {
+        let bytes = running.size();
+        let mut ended = lock(&self.ended);
+        ended.bytes += bytes;
+        ended.turns.push_back((key, Arc::downgrade(running), bytes));
+        let mut early = Vec::new();
+        while ended.bytes > MOST_BYTES
+            && let Some((key, running, bytes)) = ended.turns.pop_front()
+        {
+            ended.bytes -= bytes;
+            early.push((key, running));
+        }
+        drop(ended);
+        for (key, running) in early {
+            self.forget_slot(key, &running);
+        }
+    }
+
     /// Forgets a turn, unless another one has taken its place.
-    pub fn forget(&self, key: Fingerprint, running: &Arc<Running>) {
+    pub fn forget(&self, key: Fingerprint, running: &Weak<Running>) {
+        let mut ended = lock(&self.ended);
+        if let Some(place) = ended.turns.iter().position(|(_, known, _)| known.ptr_eq(running))
+            && let Some((_, _, bytes)) = ended.turns.remove(place)
+        {
+            ended.bytes -= bytes;
+        }
+        drop(ended);
+        self.forget_slot(key, running);
+    }
+
+    fn forget_slot(&self, key: Fingerprint, running: &Weak<Running>) {
         let mut by_key = lock(&self.by_key);
         let is_the_one = by_key.get(&key).is_some_and(|slot| {
-            lock(&slot.running).as_ref().is_some_and(|known| Arc::ptr_eq(known, running))
+            lock(&slot.running).as_ref().is_some_and(|known| Arc::as_ptr(known) == running.as_ptr())
         });
         if is_the_one {
             by_key.remove(&key);
@@ -128,4 +196,36 @@ pub fn key(owner: &Owner, what: &[u8]) -> Fingerprint {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Event, NoticeLevel};
+
+    fn turn(bytes: usize) -> Arc<Running> {
+        let running = Arc::new(Running::new(Fingerprint([0; 16])));
+        let message = "x".repeat(bytes);
+        running.feed.say(&Event::Notice { level: NoticeLevel::Info, message, title: None });
+        running
+    }
+
+    #[tokio::test]
+    async fn past_the_most_bytes_the_oldest_turns_are_forgotten_and_let_go() {
+        let repeats = Repeats::default();
+        let mut turns = Vec::new();
+        for number in 0..5 {
+            let (key, running) = (Fingerprint([number; 16]), turn(MOST_BYTES / 4));
+            repeats.find(key).await.begin(Arc::clone(&running));
+            repeats.remember(key, &running);
+            turns.push((key, Arc::downgrade(&running)));
+        }
+        let known: Vec<bool> = turns.iter().map(|(_, turn)| turn.upgrade().is_some()).collect();
+        assert_eq!(known, [false, false, true, true, true]);
+        for (key, turn) in &turns {
+            repeats.forget(*key, turn);
+        }
+        assert!(lock(&repeats.by_key).is_empty(), "nothing is known any more");
+        assert_eq!(lock(&repeats.ended).bytes, 0);
+    }
 }

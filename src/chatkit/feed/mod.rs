@@ -99,6 +99,18 @@ impl Feed {
         self.said.notify_waiters();
     }
 
+    /// The bytes that the feed keeps, roughly.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let log = self.lock();
+        let size = |entry: &Entry| match entry {
+            Entry::Frame(frame) | Entry::State(_, frame) => frame.len(),
+            Entry::Text { text, ends, .. } => text.len() + size_of_val(&**ends),
+            Entry::Gone => 0,
+        };
+        log.entries.iter().map(size).sum::<usize>() + size_of_val(&*log.entries)
+    }
+
     /// Nothing more will be said.
     pub fn end(&self) {
         self.lock().is_ended = true;

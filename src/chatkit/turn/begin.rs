@@ -46,7 +46,7 @@ impl Turn {
                 self.begin_again(Resumption { thread, preamble: Vec::new(), anchor: message }).await
             }
             Plan::Resume(resumption) => {
-                if self.chat.has_gone_on(&self.asker.owner, &resumption).await? {
+                if self.chat.has_gone_on(&self.asker.owner, &resumption.place()).await? {
                     return Err(TurnError::Changed("This conversation has gone on. Send the message again."));
                 }
                 for event in &resumption.preamble {
@@ -140,7 +140,7 @@ impl Turn {
 
     /// Notes how this turn is taken up again if it is stopped because nobody listens.
     fn remember(&self, resumption: Resumption) {
-        let _ = self.running.resumption.set(resumption);
+        self.running.resumable(resumption.place(), resumption);
     }
 
     fn say_options(&self) {

@@ -1,5 +1,6 @@
 //! Who has the thread? A turn claims it in the store, where every replica sees it, renews the claim, and gives it back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -108,22 +109,27 @@ impl Turn {
         }
     }
 
-    /// Forgets the request when its answer has got through, or when nobody came for it in time.
-    pub(super) async fn forget_in_time(&self) {
-        let feed = &self.running.feed;
-        let wait = async {
-            feed.settled().await;
-            if self.is_keyed {
-                sleep(KEYED).await;
-            } else if self.is_again || !feed.has_got_through() {
-                sleep(REMEMBERED).await;
+    /// Forgets the request when its answer has got through, or when nobody came for it in time. What only the turn needed
+    /// is let go at once.
+    pub(super) async fn forget_in_time(self) {
+        let Self { chat, running, key, is_keyed, is_again, .. } = self;
+        let remembered = async {
+            running.feed.settled().await;
+            match (is_keyed, is_again || !running.feed.has_got_through()) {
+                (true, _) => Some(KEYED),
+                (false, true) => Some(REMEMBERED),
+                (false, false) => None,
             }
         };
-        tokio::select! {
-            () = wait => {}
-            () = self.chat.lifecycle.stopping().cancelled() => {}
+        let stopping = chat.lifecycle.stopping();
+        let remembered = stopping.run_until_cancelled(remembered).await.flatten();
+        let (running, turn) = (Arc::downgrade(&running), running);
+        if let Some(time) = remembered {
+            chat.repeats.remember(key, &turn);
+            drop(turn);
+            stopping.run_until_cancelled(sleep(time)).await;
         }
-        self.chat.repeats.forget(self.key, &self.running);
+        chat.repeats.forget(key, &running);
     }
 
     fn lease(&self) -> (Timestamp, Timestamp) {

@@ -3,7 +3,7 @@
 
 use tokio::time::Instant;
 
-use super::{Plan, Resumption, Stop, THREAD_GONE, Turn, TurnError};
+use super::{Place, Plan, Resumption, Stop, THREAD_GONE, Turn, TurnError};
 use crate::chatkit::Chat;
 use crate::ids::new_id;
 use crate::protocol::{Event, Id, Item, ItemKind, StreamOptions, Thread, ThreadView};
@@ -89,15 +89,15 @@ impl Chat {
     pub(in crate::chatkit) async fn has_gone_on(
         &self,
         owner: &Owner,
-        turn: &Resumption,
+        place: &Place,
     ) -> Result<bool, StoreError> {
         // To answer an earlier message anew means to drop what came after it.
-        if matches!(turn.anchor.kind, ItemKind::UserMessage(_)) && turn.preamble.is_empty() {
+        if place.is_retry {
             return Ok(false);
         }
-        let newest = self.newest_items(owner, &turn.thread.id, MOST_ITEMS).await?;
-        let last = newest.iter().find(|item| item.id == turn.anchor.id || is_brought(item));
-        Ok(last.is_none_or(|item| item.id != turn.anchor.id))
+        let newest = self.newest_items(owner, &place.thread_id, MOST_ITEMS).await?;
+        let last = newest.iter().find(|item| item.id == place.anchor_id || is_brought(item));
+        Ok(last.is_none_or(|item| item.id != place.anchor_id))
     }
 }
 

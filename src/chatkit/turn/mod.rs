@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub(super) use begin::{answered, is_pending_call};
-pub use plan::{Plan, Resumption};
+pub use plan::{Place, Plan, Resumption};
 pub(super) use speak::store_unheard;
 
 use super::repeats::Running;
@@ -153,6 +153,9 @@ impl Turn {
                 Err(error)
             }
         };
+        if outcome.is_ok() {
+            self.running.is_whole();
+        }
         if let Err(error) = &outcome {
             self.note(error);
             self.running.feed.say(&error.event());

@@ -75,6 +75,28 @@ pub struct Resumption {
     pub anchor: Item,
 }
 
+/// Where a turn stands in its thread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The thread.
+    pub thread_id: Id,
+    /// What is answered.
+    pub anchor_id: Id,
+    /// Whether an earlier message is answered anew.
+    pub is_retry: bool,
+}
+
+impl Resumption {
+    pub(super) fn place(&self) -> Place {
+        let is_message = matches!(self.anchor.kind, crate::protocol::ItemKind::UserMessage(_));
+        Place {
+            thread_id: self.thread.id.clone(),
+            anchor_id: self.anchor.id.clone(),
+            is_retry: is_message && self.preamble.is_empty(),
+        }
+    }
+}
+
 impl Plan {
     pub(super) fn thread_id(&self) -> &Id {
         match self {
