@@ -130,23 +130,23 @@ impl Turn {
         let event = match event {
             AgentEvent::ItemAdded(item) => {
                 draft.begin(item.clone());
-                Event::ItemAdded { item }
+                Event::ItemAdded { item: self.chat.shown(&self.asker, item) }
             }
             AgentEvent::ItemUpdated { item_id, update } => {
                 draft.update(&item_id, &update);
-                Event::ItemUpdated { item_id, update }
+                Event::ItemUpdated { item_id, update: self.chat.shown_update(&self.asker, update) }
             }
             AgentEvent::ItemDone(item) => {
                 draft.save(&item).await?;
                 if item.is_hidden() {
                     return Ok(());
                 }
-                Event::ItemDone { item }
+                Event::ItemDone { item: self.chat.shown(&self.asker, item) }
             }
             AgentEvent::ItemKept(item) => return Ok(draft.save(&item).await?),
             AgentEvent::ItemReplaced(item) => {
                 draft.save(&item).await?;
-                Event::ItemReplaced { item }
+                Event::ItemReplaced { item: self.chat.shown(&self.asker, item) }
             }
             AgentEvent::ItemRemoved(item_id) => {
                 draft.remove(&item_id).await?;
