@@ -8,9 +8,11 @@ use tokio::sync::mpsc;
 use super::{AgentError, AgentEvent};
 use crate::clock::Clock;
 use crate::ids::new_id;
-use crate::protocol::{Id, Item, ItemKind, Order, Page, Thread, Timestamp};
+use crate::protocol::{
+    Attachment, AttachmentKind, GeneratedImage, Id, Item, ItemKind, Order, Page, Thread, Timestamp,
+};
 use crate::store::files::Files;
-use crate::store::{Audience, Owner, PageQuery, Store};
+use crate::store::{Audience, Owner, PageQuery, Store, StoredAttachment};
 
 /// One answer of an agent in a thread.
 #[derive(Clone)]
@@ -80,12 +82,41 @@ impl Turn {
         Ok(items)
     }
 
-    /// The bytes of a file that a message carries. `None` when they are gone.
+    /// The bytes of a file that a message or a generated image carries. `None` when they are gone.
     ///
     /// # Errors
     /// When they can't be read.
     pub async fn file(&self, attachment_id: &str) -> Result<Option<Bytes>, AgentError> {
         self.files.read(attachment_id).await.map_err(AgentError::failed)
+    }
+
+    /// Keeps the bytes of an image (`image/png`, `image/jpeg`, `image/webp` or `image/gif`) as a file of its own, so that the item
+    /// that shows it stays small: a client gets a link to them. They go with the thread; without an item that shows them, after a
+    /// day. `id` is what clients know the image by.
+    ///
+    /// # Errors
+    /// When the store fails, or the bytes can't be written.
+    pub async fn save_image(
+        &self,
+        id: String,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<GeneratedImage, AgentError> {
+        let attachment = Attachment {
+            id: new_id("atc_"),
+            name: format!("image.{}", media_type.rsplit('/').next().unwrap_or_default()),
+            mime_type: media_type.to_owned(),
+            upload_descriptor: None,
+            thread_id: None,
+            kind: AttachmentKind::Image { preview_url: String::new() },
+        };
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let stored = StoredAttachment { attachment, size, is_uploaded: true, created_at: self.now() };
+        let attachment_id = &stored.attachment.id;
+        // Described before its bytes are in their place: bytes without a description are never swept.
+        self.store.save_attachment(&self.owner, &stored).await.map_err(AgentError::failed)?;
+        self.files.save(attachment_id, bytes).await.map_err(AgentError::failed)?;
+        Ok(GeneratedImage::kept(id, attachment_id))
     }
 }
 

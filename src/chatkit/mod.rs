@@ -27,7 +27,7 @@ use crate::config::features::History;
 use crate::config::self_hosted::OnDisconnect;
 use crate::error::Error;
 use crate::lifecycle::Lifecycle;
-use crate::protocol::{Id, Item, Timestamp};
+use crate::protocol::{Id, Item, ItemUpdate, Timestamp};
 use crate::store::{Owner, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
@@ -101,6 +101,14 @@ impl Chat {
     fn shown(&self, asker: &Asker, mut item: Item) -> Item {
         self.uploads.present_item(&mut item, &asker.base);
         item
+    }
+
+    /// An update of an item on its way to a client, with fresh links.
+    fn shown_update(&self, asker: &Asker, mut update: ItemUpdate) -> ItemUpdate {
+        if let ItemUpdate::ImageUpdated { image, .. } = &mut update {
+            self.uploads.present_image(image, &asker.base);
+        }
+        update
     }
 
     /// What the time is.

@@ -116,8 +116,25 @@ pub enum ClientToolCallStatus {
 pub struct GeneratedImage {
     /// The model's id for it.
     pub id: String,
-    /// Where it is.
+    /// Where it is. Of one that is kept here the store has `attachment:` and an id, and the wire a link that is made each time.
     pub url: String,
+}
+
+/// What begins the URL of an image that is kept here.
+const KEPT: &str = "attachment:";
+
+impl GeneratedImage {
+    /// An image whose bytes are those of an attachment.
+    #[must_use]
+    pub fn kept(id: String, attachment_id: &str) -> Self {
+        Self { id, url: format!("{KEPT}{attachment_id}") }
+    }
+
+    /// The attachment that has its bytes. `None` when its URL leads elsewhere.
+    #[must_use]
+    pub fn attachment_id(&self) -> Option<&str> {
+        self.url.strip_prefix(KEPT)
+    }
 }
 
 /// Whether questions are answered.

@@ -1,4 +1,4 @@
-//! How are the descriptions of files kept? Which thread a file belongs to is known by the messages that were stored, not by what a
+//! How are the descriptions of files kept? Which thread a file belongs to is known by the items that were stored, not by what a
 //! description says.
 
 use super::database::{Row, number, values};

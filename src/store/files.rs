@@ -39,6 +39,18 @@ impl Files {
         }
     }
 
+    /// Writes the bytes of an attachment that has none.
+    ///
+    /// # Errors
+    /// When the folder can't be made or written to.
+    pub async fn save(&self, attachment_id: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut file = self.begin().await?;
+        file.write(bytes).await?;
+        file.rename(self, attachment_id).await?;
+        file.stay();
+        Ok(())
+    }
+
     /// Removes the bytes of an attachment, if there are any.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use super::database::{Sql, Tx, values};
 use super::sql_store::{SqlStore, read_json, read_page};
 use super::{Audience, Owner, PageQuery, StoreError};
-use crate::protocol::{Feedback, FeedbackKind, Id, Item, ItemKind, Order, Page, Timestamp};
+use crate::protocol::{Feedback, FeedbackKind, GeneratedImage, Id, Item, ItemKind, Order, Page, Timestamp};
 
 impl SqlStore {
     pub(super) async fn find_item(
@@ -158,11 +158,20 @@ pub(super) async fn write(
     let sql = "insert into items (thread_id, seq, id, hidden, data) values ($1, $2, $3, $4, $5) \
                on conflict (thread_id, id) do update set hidden = excluded.hidden, data = excluded.data";
     tx.run(sql, values![thread_id, seq, &*item.id, item.is_hidden(), &*data]).await?;
-    if let ItemKind::UserMessage(message) = &item.kind {
-        for file in &message.attachments {
-            let sql = "update attachments set thread_id = $4 where id = $1 and workflow = $2 and usr = $3";
-            tx.run(sql, values![&*file.id, &*owner.workflow, &owner.user, thread_id]).await?;
-        }
+    for file in files(&item.kind) {
+        let sql = "update attachments set thread_id = $4 where id = $1 and workflow = $2 and usr = $3";
+        tx.run(sql, values![file, &*owner.workflow, &owner.user, thread_id]).await?;
     }
     Ok(())
+}
+
+/// The files that an item carries: they are its thread's.
+fn files(kind: &ItemKind) -> Vec<&str> {
+    match kind {
+        ItemKind::UserMessage(message) => message.attachments.iter().map(|file| &*file.id).collect(),
+        ItemKind::GeneratedImage { image } => {
+            image.iter().filter_map(GeneratedImage::attachment_id).collect()
+        }
+        _ => Vec::new(),
+    }
 }

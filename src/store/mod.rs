@@ -195,8 +195,8 @@ pub trait Store: Send + Sync + 'static {
         audience: Audience,
     ) -> Answer<'a, Option<Page<Item>>>;
 
-    /// Stores an item: a new one at the end of its thread, a known one over itself and in its place. The files of a user's message
-    /// become the thread's. `false` when there is no such thread.
+    /// Stores an item: a new one at the end of its thread, a known one over itself and in its place. The files of a user's message,
+    /// and of a generated image, become the thread's. `false` when there is no such thread.
     fn save_item<'a>(&'a self, owner: &'a Owner, item: &'a Item) -> Answer<'a, bool>;
 
     /// Removes items. Those that are not there are passed over.
@@ -243,7 +243,7 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes a file's description. `false` when it is not there.
     fn delete_attachment<'a>(&'a self, owner: &'a Owner, attachment_id: &'a str) -> Answer<'a, bool>;
 
-    /// Deletes files that were made before a time and that no message carries, at most `limit`. Returns their ids.
+    /// Deletes files that were made before a time and that no item carries, at most `limit`. Returns their ids.
     fn sweep_attachments(&self, before: Timestamp, limit: u32) -> Answer<'_, Vec<Id>>;
 
     /// Deletes threads that were last written to before a time, at most `limit`. Returns how many, and the ids of their files.

@@ -151,3 +151,47 @@ async fn an_agent_that_nobody_hears_stops() {
     drop(heard);
     assert_eq!(agent.respond(&turn).await, Err(AgentError::Over));
 }
+
+#[tokio::test]
+async fn an_image_is_kept_in_the_format_it_comes_in_and_one_that_cannot_be_read_is_left_out() {
+    let image = |result: &str, format: Value| {
+        json!({"type": "response.output_item.done", "item": {"type": "image_generation_call", "id": format!("ig_{result}"),
+            "result": result, "output_format": format}})
+    };
+    let mut events = vec![
+        image("not base64!", json!("png")),
+        image("UE5H", json!(null)),
+        image("V0VCUA==", json!("webp")),
+        image("U1ZH", json!("svg+xml")),
+    ];
+    events.extend(hello());
+    let model = Model::saying(&events).await;
+    let (turn, mut heard) = turn(&[message("Draw", &json!({}))]).await;
+    assert_eq!(agent(&model.base, &[]).respond(&turn).await, Ok(()));
+    let mut seen = Vec::new();
+    let mut said = Vec::new();
+    while let Ok(event) = heard.try_recv() {
+        let AgentEvent::ItemDone(item) = &event else { continue };
+        let ItemKind::GeneratedImage { image } = &item.kind else {
+            said.push(event);
+            continue;
+        };
+        let image = image.as_ref().expect("it is drawn");
+        let id = image.attachment_id().expect("it is kept here");
+        let stored = turn.store.attachment(&turn.owner, id).await.expect("the store answers");
+        let stored = stored.expect("it is described");
+        let bytes = turn.file(id).await.expect("it can be read").expect("it is there");
+        turn.files.remove(id).await.expect("it is there");
+        assert_eq!((stored.is_uploaded, stored.size), (true, bytes.len() as u64));
+        seen.push((image.id.clone(), stored.attachment.name, stored.attachment.mime_type, bytes));
+    }
+    let expected = [
+        ("ig_UE5H", "image.png", "image/png", "PNG"),
+        ("ig_V0VCUA==", "image.webp", "image/webp", "WEBP"),
+        ("ig_U1ZH", "image.png", "image/png", "SVG"),
+    ];
+    let expected = expected
+        .map(|(id, name, kind, bytes)| (id.to_owned(), name.to_owned(), kind.to_owned(), bytes.into()));
+    assert_eq!(seen, expected);
+    assert_eq!(said.len(), 1, "the answer goes on");
+}

@@ -329,10 +329,14 @@ impl TempFolder {
         Self(path)
     }
 
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("a UTF-8 path").to_owned()
+    }
+
     pub(crate) fn write(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
+        let path = self.path(name);
         std::fs::write(&path, text).expect("a file");
-        path.to_str().expect("a UTF-8 path").to_owned()
+        path
     }
 }
 

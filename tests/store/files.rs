@@ -1,10 +1,10 @@
 //! Files: which thread has them, and which are swept.
 
 use chatkit_server::ids::new_id;
-use chatkit_server::protocol::{Id, Timestamp};
+use chatkit_server::protocol::{GeneratedImage, Id, ItemKind, Timestamp};
 use chatkit_server::store::StoredAttachment;
 
-use crate::made::{asked, claim, everything, file, owner, stored, thread};
+use crate::made::{asked, claim, everything, file, item, owner, stored, thread};
 use crate::place::Place;
 
 pub(crate) async fn a_file_belongs_to_the_thread_of_its_message(place: &Place) {
@@ -48,6 +48,34 @@ pub(crate) async fn a_file_belongs_to_the_thread_of_its_message(place: &Place) {
     assert_eq!(store.attachment(&ada, &files[0].attachment.id).await.unwrap(), None);
     assert_eq!(thread_of(3).await, None, "a file that was never sent stays");
     assert_eq!(store.delete_thread(&ada, &mine.id).await.unwrap(), None);
+}
+
+pub(crate) async fn a_generated_image_belongs_to_the_thread_that_shows_it(place: &Place) {
+    let (store, ada, grace) = (place.open().await, owner("ada"), owner("grace"));
+    let mine = stored(&*store, &ada, 1).await;
+    let drawn = |file: &StoredAttachment| {
+        let image = GeneratedImage::kept("ig_1".to_owned(), &file.attachment.id);
+        item(&mine.id, ItemKind::GeneratedImage { image: Some(image) })
+    };
+    let files: Vec<StoredAttachment> = (1..=3).map(file).collect();
+    for one in &files[..2] {
+        store.save_attachment(&ada, one).await.unwrap();
+    }
+    store.save_attachment(&grace, &files[2]).await.unwrap();
+    let first = drawn(&files[0]);
+    assert!(store.save_item(&ada, &first).await.unwrap());
+    let behind =
+        [drawn(&files[1]), drawn(&files[2]), item(&mine.id, ItemKind::GeneratedImage { image: None })];
+    assert!(store.replace_after(&ada, &mine.id, &first.id, &behind).await.unwrap());
+    assert_eq!(everything(&*store, &ada, &mine.id).await[1..], [&[first][..], &behind].concat());
+
+    let swept = store.sweep_attachments(Timestamp(100), 10).await.unwrap();
+    assert_eq!(swept, [files[2].attachment.id.clone()], "the file of somebody else is not the thread's");
+    let mut gone = store.delete_thread(&ada, &mine.id).await.unwrap().unwrap();
+    let mut expected = vec![files[0].attachment.id.clone(), files[1].attachment.id.clone()];
+    gone.sort();
+    expected.sort();
+    assert_eq!(gone, expected);
 }
 
 pub(crate) async fn files_that_no_message_carries_are_swept_in_batches(place: &Place) {

@@ -54,6 +54,7 @@ story! {
     items::a_deleted_thread_stays_deleted,
     owners::two_owners_never_meet,
     files::a_file_belongs_to_the_thread_of_its_message,
+    files::a_generated_image_belongs_to_the_thread_that_shows_it,
     files::files_that_no_message_carries_are_swept_in_batches,
     texts::every_text_comes_back_as_it_was,
     texts::an_id_with_a_nul_is_simply_not_there,

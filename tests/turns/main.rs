@@ -5,6 +5,7 @@
 mod answers;
 mod cuts;
 mod faults;
+mod images;
 mod owners;
 mod repeats;
 mod support;

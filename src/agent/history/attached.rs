@@ -4,7 +4,8 @@ use bytes::Bytes;
 use data_encoding::BASE64;
 
 use crate::agent::{AgentError, Turn};
-use crate::protocol::{Attachment, Item, ItemKind};
+use crate::protocol::{Attachment, GeneratedImage, Item, ItemKind};
+use crate::store::StoredAttachment;
 use crate::upstream::model::{ImageDetail, InputItem, InputPart};
 
 /// What images and files may take in one request, in base64: OpenAI takes 50 MB.
@@ -22,14 +23,27 @@ impl Attached {
         Self { room: MOST_BYTES, longest_text }
     }
 
-    /// The parts that a message's attachments become.
+    /// The parts that a message's attachments become, or a generated image.
     ///
     /// # Errors
-    /// When a file is there and can't be read.
+    /// When the store fails, or a file that is there can't be read.
     pub(super) async fn files(&self, turn: &Turn, item: &Item) -> Result<Vec<InputPart>, AgentError> {
-        let ItemKind::UserMessage(message) = &item.kind else { return Ok(Vec::new()) };
-        let mut parts = Vec::with_capacity(message.attachments.len());
-        for attachment in &message.attachments {
+        match &item.kind {
+            ItemKind::UserMessage(message) => self.attachments(turn, &message.attachments).await,
+            ItemKind::GeneratedImage { image: Some(image) } => {
+                self.image(turn, image).await.map(Vec::from_iter)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn attachments(
+        &self,
+        turn: &Turn,
+        attachments: &[Attachment],
+    ) -> Result<Vec<InputPart>, AgentError> {
+        let mut parts = Vec::with_capacity(attachments.len());
+        for attachment in attachments {
             parts.push(match Reading::of(&attachment.mime_type) {
                 Some(_) if self.room == 0 => without(attachment, NO_ROOM),
                 Some(reading) => match turn.file(&attachment.id).await? {
@@ -40,6 +54,20 @@ impl Attached {
             });
         }
         Ok(parts)
+    }
+
+    /// `None` when its bytes are gone, or there is no room for it.
+    async fn image(&self, turn: &Turn, image: &GeneratedImage) -> Result<Option<InputPart>, AgentError> {
+        let Some(attachment_id) = image.attachment_id() else {
+            return Ok(Some(InputPart::Image { url: image.url.clone(), detail: ImageDetail::Auto }));
+        };
+        if self.room == 0 {
+            return Ok(None);
+        }
+        let stored = turn.store.attachment(&turn.owner, attachment_id).await.map_err(AgentError::failed)?;
+        let Some(StoredAttachment { attachment, .. }) = stored else { return Ok(None) };
+        let bytes = turn.file(attachment_id).await?;
+        Ok(bytes.map(|bytes| self.read(&attachment, Reading::Image, &bytes)))
     }
 
     /// Takes out what there is no room for. Files that are older than the first of these are not shown either.

@@ -34,6 +34,16 @@ pub(super) struct Answer<'a> {
     call: Option<Item>,
 }
 
+/// An image that has come whole. Its item is done once its bytes are kept.
+#[derive(Debug, PartialEq)]
+pub(super) struct Drawing {
+    pub(super) item: Item,
+    pub(super) id: ItemId,
+    pub(super) b64: String,
+    /// `png`, `jpeg` or `webp`.
+    pub(super) format: String,
+}
+
 /// Makes the items of a thread.
 pub(super) struct Scribe {
     pub(super) thread_id: Id,
@@ -66,11 +76,15 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Adds to `out` what this event of the model means.
+    /// Adds to `out` what this event of the model means. An image that comes after all that is returned.
     ///
     /// # Errors
     /// When the model calls a function that it was not given.
-    pub(super) fn apply(&mut self, event: ModelEvent, out: &mut Vec<AgentEvent>) -> Result<(), AgentError> {
+    pub(super) fn apply(
+        &mut self,
+        event: ModelEvent,
+        out: &mut Vec<AgentEvent>,
+    ) -> Result<Option<Drawing>, AgentError> {
         let Self { scribe, messages, tasks, .. } = self;
         match event {
             ModelEvent::TextDelta { item_id, content_index, delta } => {
@@ -116,10 +130,12 @@ impl<'a> Answer<'a> {
             }
             ModelEvent::ImageAdded { item_id } => self.image_added(item_id, out),
             ModelEvent::ImagePartial { item_id, index, b64 } => self.sketch(&item_id, index, &b64, out),
-            ModelEvent::ImageDone { item_id, b64, format } => self.image_done(&item_id, &b64, &format, out),
+            ModelEvent::ImageDone { item_id, b64, format } => {
+                return Ok(Some(self.image_done(item_id, b64, format, out)));
+            }
             ModelEvent::Completed { usage: _ } => self.complete(out),
         }
-        Ok(())
+        Ok(None)
     }
 
     /// A message that is under way. A server that did not announce it means to begin it.
@@ -167,23 +183,20 @@ impl<'a> Answer<'a> {
     #[expect(clippy::cast_precision_loss, reason = "nobody counts so many sketches")]
     fn sketch(&self, item_id: &ItemId, index: u64, b64: &str, out: &mut Vec<AgentEvent>) {
         let Some((_, item)) = self.images.iter().find(|(id, _)| id == item_id) else { return };
-        let image = image(item_id, b64, "png");
+        // It lives as long as the stream: nothing of it is stored, so nothing of it is to be thrown away.
+        let image = GeneratedImage { id: item_id.to_string(), url: format!("data:image/png;base64,{b64}") };
         let progress = self.sketches.filter(|sketches| *sketches > 0);
         let progress = progress.map_or(0.0, |sketches| (index as f64 / sketches as f64).min(1.0));
         let update = ItemUpdate::ImageUpdated { image, progress: Some(progress) };
         out.push(AgentEvent::ItemUpdated { item_id: item.id.clone(), update });
     }
 
-    fn image_done(&mut self, item_id: &ItemId, b64: &str, format: &str, out: &mut Vec<AgentEvent>) {
-        let image = Some(image(item_id, b64, format));
-        let begun = self.images.iter().position(|(id, _)| id == item_id);
+    fn image_done(&mut self, id: ItemId, b64: String, format: String, out: &mut Vec<AgentEvent>) -> Drawing {
+        let begun = self.images.iter().position(|(begun, _)| *begun == id);
         let begun = begun.map(|begun| self.images.swap_remove(begun).1);
-        let kind = ItemKind::GeneratedImage { image };
+        let item = begun.unwrap_or_else(|| self.scribe.item(ItemKind::GeneratedImage { image: None }));
         self.tasks.take_place(out);
-        out.push(AgentEvent::ItemDone(match begun {
-            Some(item) => Item { kind, ..item },
-            None => self.scribe.item(kind),
-        }));
+        Drawing { item, id, b64, format }
     }
 
     fn complete(&mut self, out: &mut Vec<AgentEvent>) {
@@ -191,8 +204,4 @@ impl<'a> Answer<'a> {
         self.tasks.keep(out);
         out.extend(self.call.take().map(AgentEvent::ItemDone));
     }
-}
-
-fn image(item_id: &ItemId, b64: &str, format: &str) -> GeneratedImage {
-    GeneratedImage { id: item_id.to_string(), url: format!("data:image/{format};base64,{b64}") }
 }

@@ -1,6 +1,7 @@
 //! Who answers when a site has no agent of its own? A model: [`ModelAgent`] sends it the thread and passes on what it says.
 
 mod answer;
+mod drawing;
 mod messages;
 mod request;
 mod tasks;
@@ -51,9 +52,12 @@ impl ModelAgent {
         drop(request);
         let mut events = Vec::new();
         while let Some(event) = stream.next().await {
-            answer.apply(event.map_err(failure)?, &mut events)?;
+            let drawing = answer.apply(event.map_err(failure)?, &mut events)?;
             for event in events.drain(..) {
                 turn.emit(event).await?;
+            }
+            if let Some(drawing) = drawing {
+                drawing.show(turn).await?;
             }
         }
         Ok(())

@@ -52,7 +52,7 @@ pub(super) async fn act_now(chat: &Chat, asker: &Asker, params: CustomAction) ->
     {
         return Err(not_found());
     }
-    Ok(ActedNow { updated_item })
+    Ok(ActedNow { updated_item: updated_item.map(|item| chat.shown(asker, item)) })
 }
 
 fn refusal(error: AgentError) -> Error {

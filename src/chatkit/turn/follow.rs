@@ -57,7 +57,7 @@ impl Turn {
         preamble.iter().for_each(|event| feed.say(event));
         feed.say(&Event::StreamOptions { stream_options });
         for item in answer.into_iter().filter(|item| !item.is_hidden()) {
-            feed.say(&Event::ItemDone { item });
+            feed.say(&Event::ItemDone { item: self.chat.shown(&self.asker, item) });
         }
         if thread.title.is_some() && is_created {
             feed.say(&Event::ThreadUpdated { thread: ThreadView::bare(&thread) });

@@ -76,28 +76,30 @@ impl Turn {
         let stopped = self.stopped(deadline);
         let left = self.client_left();
         tokio::pin!(stopped, left);
+        let mut outcome: Option<Result<(), AgentError>> = None;
         loop {
+            if let Some(outcome) = outcome {
+                while let Ok(event) = events.try_recv() {
+                    self.note_first(&mut silent_since);
+                    self.hear(event, draft, thread).await?;
+                }
+                return outcome.map_err(TurnError::from);
+            }
             tokio::select! {
                 biased;
                 stop = &mut stopped => return Err(TurnError::Stopped(stop)),
                 () = &mut left => return Err(TurnError::Stopped(Stop::ClientLeft)),
                 Some(event) = events.recv() => {
                     self.note_first(&mut silent_since);
-                    self.hear(event, draft, thread).await?;
+                    alongside(&mut answer, &mut outcome, self.hear(event, draft, thread)).await?;
                 }
-                outcome = &mut answer => {
-                    while let Ok(event) = events.try_recv() {
-                        self.note_first(&mut silent_since);
-                        self.hear(event, draft, thread).await?;
-                    }
-                    return outcome.map_err(TurnError::from);
-                }
+                done = &mut answer => outcome = Some(done),
                 _ = ticks.tick() => {
-                    draft.save_pending().await?;
+                    alongside(&mut answer, &mut outcome, draft.save_pending()).await?;
                     since_renewal += 1;
                     if since_renewal == TICKS_PER_RENEWAL {
                         since_renewal = 0;
-                        if !self.keep(&thread.id, claim).await {
+                        if !alongside(&mut answer, &mut outcome, self.keep(&thread.id, claim)).await {
                             return Err(TurnError::Stopped(Stop::TurnLost));
                         }
                     }
@@ -132,23 +134,23 @@ impl Turn {
         let event = match event {
             AgentEvent::ItemAdded(item) => {
                 draft.begin(item.clone());
-                Event::ItemAdded { item }
+                Event::ItemAdded { item: self.chat.shown(&self.asker, item) }
             }
             AgentEvent::ItemUpdated { item_id, update } => {
                 draft.update(&item_id, &update);
-                Event::ItemUpdated { item_id, update }
+                Event::ItemUpdated { item_id, update: self.chat.shown_update(&self.asker, update) }
             }
             AgentEvent::ItemDone(item) => {
                 draft.save(&item).await?;
                 if item.is_hidden() {
                     return Ok(());
                 }
-                Event::ItemDone { item }
+                Event::ItemDone { item: self.chat.shown(&self.asker, item) }
             }
             AgentEvent::ItemKept(item) => return Ok(draft.save(&item).await?),
             AgentEvent::ItemReplaced(item) => {
                 draft.save(&item).await?;
-                Event::ItemReplaced { item }
+                Event::ItemReplaced { item: self.chat.shown(&self.asker, item) }
             }
             AgentEvent::ItemRemoved(item_id) => {
                 draft.remove(&item_id).await?;
@@ -193,6 +195,23 @@ impl Turn {
     fn cancelled(&self, thread_id: &crate::protocol::Id) -> Item {
         let content = CANCELLED.to_owned();
         new_item(thread_id, self.chat.now(), ItemKind::SdkHiddenContext { content })
+    }
+}
+
+/// Does some work while the agent goes on, and notes how its answer ends if it does. An agent that stood still might hold the very
+/// connection to the database that the work waits for.
+async fn alongside<T>(
+    answer: &mut BoxFuture<'_, Result<(), AgentError>>,
+    outcome: &mut Option<Result<(), AgentError>>,
+    work: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            ended = &mut *answer, if outcome.is_none() => *outcome = Some(ended),
+        }
     }
 }
 

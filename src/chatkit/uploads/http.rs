@@ -80,7 +80,7 @@ enum Refusals {
     /// No credential and no link, or a credential that is not good.
     #[response(status = 401)]
     Unknown(ErrorBody<'static>),
-    /// There is no such file for the caller, its link has expired, or this service takes no files.
+    /// There is no such file for the caller, its link has expired, or this service takes no files and there is no link.
     #[response(status = 404)]
     Missing(ErrorBody<'static>),
     /// Any other error, in the same shape.
@@ -151,7 +151,6 @@ async fn download(
 ) -> Result<Response, Error> {
     let Path(id) = id.map_err(|_| missing())?;
     let (parts, body) = request.into_parts();
-    desk.uploads.require_enabled()?;
     let path = desk.uploads.files.path(&id).ok_or_else(missing)?;
     let (stored, keep) = desk.find(&id, &parts, &context).await?;
     serve(Request::from_parts(parts, body), &path, &stored.attachment, keep, missing()).await
@@ -246,7 +245,9 @@ impl UploadDesk {
                 let found = self.uploads.store.linked_attachment(id).await?;
                 (found.map(|(_, stored)| stored), Some(left))
             }
+            // Where there are no uploads, links lead to what agents made.
             None => {
+                self.uploads.require_enabled()?;
                 let owner = self.owner(parts, context).await?;
                 (self.uploads.store.attachment(&owner, id).await?, None)
             }

@@ -16,7 +16,8 @@ use crate::config::self_hosted::UploadsConfig;
 use crate::error::{Error, Kind};
 use crate::ids::new_id;
 use crate::protocol::{
-    Attachment, AttachmentKind, CreateAttachment, Id, Item, ItemKind, Timestamp, UploadDescriptor,
+    Attachment, AttachmentKind, CreateAttachment, GeneratedImage, Id, Item, ItemKind, Timestamp,
+    UploadDescriptor,
 };
 use crate::store::files::Files;
 use crate::store::{Owner, Store, StoredAttachment};
@@ -138,8 +139,19 @@ impl Uploads {
 
     /// Like [`Uploads::present`], for all that an item carries.
     pub fn present_item(&self, item: &mut Item, base: &Base) {
-        if let ItemKind::UserMessage(message) = &mut item.kind {
-            message.attachments.iter_mut().for_each(|attachment| self.present(attachment, base));
+        match &mut item.kind {
+            ItemKind::UserMessage(message) => {
+                message.attachments.iter_mut().for_each(|attachment| self.present(attachment, base));
+            }
+            ItemKind::GeneratedImage { image: Some(image) } => self.present_image(image, base),
+            _ => {}
+        }
+    }
+
+    /// Fills in a fresh link to an image that is kept here.
+    pub fn present_image(&self, image: &mut GeneratedImage, base: &Base) {
+        if let Some(attachment_id) = image.attachment_id() {
+            image.url = self.links.view(base, attachment_id);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod downloads;
 mod forms;
+mod images;
 mod lives;
 mod room;
 mod uploads;

@@ -31,7 +31,7 @@ fn a_call_without_an_id_gets_one_and_a_call_of_nothing_fails() {
 }
 
 #[test]
-fn an_image_gets_clearer_and_is_done() {
+fn an_image_gets_clearer_and_is_drawn() {
     let fed = Fed::new();
     let sketch = |index| ModelEvent::ImagePartial { item_id: id("ig"), index, b64: "QQ==".to_owned() };
     let done = ModelEvent::ImageDone { item_id: id("ig"), b64: "Qg==".to_owned(), format: "webp".to_owned() };
@@ -54,8 +54,7 @@ fn an_image_gets_clearer_and_is_done() {
             update(0.0),
             update(0.5),
             update(1.0),
-            json!({"done": {"id": "msg0", "type": "generated_image",
-                "image": {"id": "ig", "url": "data:image/webp;base64,Qg=="}}}),
+            json!({"drawn": {"id": "msg0", "type": "generated_image"}, "image": ["ig", "Qg==", "webp"]}),
         ]
     );
 }
@@ -67,6 +66,6 @@ fn thoughts_stand_before_the_image_that_they_led_to() {
     let events = named(&fed.all(vec![reasoning("r"), thought_done("r", 0, "Hm"), done, message_added("m")]));
     let kept = json!({"kept": workflow(&[task("Hm")], None)});
     assert_eq!(events[2], kept, "the store has its place before the image's");
-    assert_eq!(events[3]["done"]["type"], "generated_image");
+    assert_eq!(events[3]["drawn"]["type"], "generated_image");
     assert_eq!(events[4], json!({"done": workflow(&[task("Hm")], Some(0))}));
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Scribe};
+use super::answer::{Answer, Drawing, Scribe};
 use crate::agent::{AgentError, AgentEvent};
 use crate::clock::TestClock;
 use crate::config::agents::{AgentConfig, ClientTool, Endpoint, ModelApi};
@@ -62,29 +62,37 @@ impl Fed {
     fn after(&self, newest: Vec<Item>, events: Vec<ModelEvent>) -> Vec<Value> {
         let mut answer = self.answer(newest);
         let mut out = Vec::new();
+        let mut told = Vec::new();
         for event in events {
-            answer.apply(event, &mut out).unwrap();
+            let drawing = answer.apply(event, &mut out).unwrap();
+            told.extend(out.drain(..).map(|event| wire(&event)));
+            told.extend(drawing.map(|Drawing { item, id, b64, format }| {
+                let mut drawn = of("drawn", &item);
+                drawn["image"] = json!([id.to_string(), b64, format]);
+                drawn
+            }));
         }
-        out.iter().map(wire).collect()
+        told
     }
 }
 
 /// An event in short: what happens, to which item, and how. Ids of items are counted by their prefix alone, since they are random.
 fn wire(event: &AgentEvent) -> Value {
-    let item = |word: &str, item: &Item| {
-        let mut fields = serde_json::to_value(item).unwrap();
-        assert_eq!(fields["id"].as_str().unwrap().len(), item.id.find('_').unwrap() + 33, "{fields}");
-        let fields = fields.as_object_mut().unwrap();
-        fields.remove("thread_id");
-        json!({word: fields})
-    };
     match event {
-        AgentEvent::ItemAdded(added) => item("added", added),
-        AgentEvent::ItemDone(done) => item("done", done),
-        AgentEvent::ItemKept(kept) => item("kept", kept),
+        AgentEvent::ItemAdded(added) => of("added", added),
+        AgentEvent::ItemDone(done) => of("done", done),
+        AgentEvent::ItemKept(kept) => of("kept", kept),
         AgentEvent::ItemUpdated { item_id, update } => json!({"item": item_id, "update": update}),
         other => panic!("{other:?} is no event of a model"),
     }
+}
+
+fn of(word: &str, item: &Item) -> Value {
+    let mut fields = serde_json::to_value(item).unwrap();
+    assert_eq!(fields["id"].as_str().unwrap().len(), item.id.find('_').unwrap() + 33, "{fields}");
+    let fields = fields.as_object_mut().unwrap();
+    fields.remove("thread_id");
+    json!({word: fields})
 }
 
 /// Puts names in the place of random ids, in the order of their coming, and leaves out times.
@@ -100,7 +108,7 @@ fn named(events: &[Value]) -> Vec<Value> {
     }
     let mut events: Vec<Value> = serde_json::from_str(&text).unwrap();
     for event in &mut events {
-        for word in ["added", "done", "kept"] {
+        for word in ["added", "done", "kept", "drawn"] {
             if let Some(item) = event.get_mut(word).and_then(Value::as_object_mut) {
                 item.remove("created_at");
             }

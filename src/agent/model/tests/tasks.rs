@@ -11,7 +11,9 @@ fn thoughts_are_one_list_and_only_the_first_is_shown_while_it_grows() {
     let fed = Fed::new();
     let (mut answer, mut out) = (fed.answer(Vec::new()), Vec::new());
     let mut feed = |events: Vec<ModelEvent>| {
-        events.into_iter().for_each(|event| answer.apply(event, &mut out).unwrap());
+        for event in events {
+            assert_eq!(answer.apply(event, &mut out).unwrap(), None, "no image is drawn");
+        }
     };
     feed(vec![
         reasoning("r1"),
