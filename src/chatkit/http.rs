@@ -165,7 +165,7 @@ impl Chat {
         let is_again = found.running().is_some();
         found.begin(Arc::clone(&running));
         let turn = Turn { chat: Arc::clone(self), asker, agent, key, is_keyed, is_again, running };
-        self.lifecycle.tasks().spawn(turn.run(plan));
+        self.lifecycle.tasks().spawn(turn.run(Box::new(plan)));
         sse::stream(listener, &self.metrics)
     }
 
