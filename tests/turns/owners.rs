@@ -105,3 +105,18 @@ async fn feedback_is_noted_for_items_that_are_there() {
     assert_eq!(ada.ask("items.feedback", feedback(json!([answer]))).await, (200, json!({})));
     assert_eq!(ada.ask("items.feedback", feedback(json!([answer, "msg_0"]))).await.0, 404);
 }
+
+#[tokio::test]
+async fn feedback_for_very_many_items_at_once_is_refused() {
+    let server = Server::start(Setup { agent: Some(parrot()), ..Setup::default() }).await;
+    let ada = server.user("ada");
+    let events = ada.events(&create("hi")).await;
+    let feedback = |count: usize| {
+        let ids = vec![events[1]["item"]["id"].clone(); count];
+        json!({"thread_id": thread_of(&events), "item_ids": ids, "kind": "positive"})
+    };
+    assert_eq!(ada.ask("items.feedback", feedback(100)).await.0, 200);
+    let (status, body) = ada.ask("items.feedback", feedback(101)).await;
+    assert_eq!((status, &body["error"]["code"]), (400, &json!("invalid_request")));
+    assert!(body["message"].as_str().expect("it has one").contains("item_ids"), "{body}");
+}
