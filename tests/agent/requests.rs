@@ -171,7 +171,7 @@ async fn an_image_is_kept_in_the_format_it_comes_in_and_one_that_cannot_be_read_
     let mut seen = Vec::new();
     let mut said = Vec::new();
     while let Ok(event) = heard.try_recv() {
-        let AgentEvent::ItemDone(item) = &event else { continue };
+        let AgentEvent::ItemDone(item) = &*event else { continue };
         let ItemKind::GeneratedImage { image } = &item.kind else {
             said.push(event);
             continue;

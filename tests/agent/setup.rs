@@ -135,7 +135,7 @@ pub(crate) fn message(text: &str, inference_options: &Value) -> Value {
 }
 
 /// A turn in a thread of these items, that answers the last one, and what is said in it.
-pub(crate) async fn turn(kinds: &[Value]) -> (Turn, mpsc::Receiver<AgentEvent>) {
+pub(crate) async fn turn(kinds: &[Value]) -> (Turn, mpsc::Receiver<Box<AgentEvent>>) {
     let clock = Arc::new(TestClock::at(1));
     let store = connect("sqlite::memory:", clock.clone()).await.expect("a store");
     let owner = Owner { workflow: "default".into(), user: UserId::parse("ada").expect("a user") };
@@ -167,7 +167,7 @@ pub(crate) async fn answer(agent: &ModelAgent, kinds: &[Value]) -> (Vec<AgentEve
     drop(turn);
     let mut events = Vec::new();
     while let Some(event) = heard.recv().await {
-        events.push(event);
+        events.push(*event);
     }
     (events, outcome)
 }

@@ -25,7 +25,7 @@ async fn a_widget_is_added_grows_and_is_done_under_one_id() {
     drop(turn);
     let mut events = Vec::new();
     while let Some(event) = heard.recv().await {
-        events.push(event);
+        events.push(*event);
     }
     let [AgentEvent::ItemAdded(added), first, second, AgentEvent::ItemDone(done)] = &events[..] else {
         panic!("{events:?}")

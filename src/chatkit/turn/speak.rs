@@ -55,7 +55,11 @@ impl Turn {
             Ok(()) => {
                 draft.discard_pending().await?;
                 draft.release().await?;
-                self.give_title(&agent_turn, &thread, deadline).await
+                if let Err(error) = self.give_title(&agent_turn, &thread, deadline).await {
+                    // The answer is whole without one.
+                    tracing::warn!(%error, "a title could not be stored");
+                }
+                Ok(())
             }
             Err(error) => {
                 if matches!(error, TurnError::Stopped(Stop::ClientLeft)) {
