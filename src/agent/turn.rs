@@ -32,8 +32,8 @@ pub struct Turn {
     pub files: Arc<Files>,
     /// What the time is.
     pub clock: Arc<dyn Clock>,
-    /// Who hears what the agent says.
-    pub events: mpsc::Sender<AgentEvent>,
+    /// Who hears what the agent says. Events are boxed because a channel keeps room for 32 of them while it is empty.
+    pub events: mpsc::Sender<Box<AgentEvent>>,
 }
 
 impl Turn {
@@ -42,7 +42,7 @@ impl Turn {
     /// # Errors
     /// [`AgentError::Over`] when the turn is over.
     pub async fn emit(&self, event: AgentEvent) -> Result<(), AgentError> {
-        self.events.send(event).await.map_err(|_| AgentError::Over)
+        self.events.send(Box::new(event)).await.map_err(|_| AgentError::Over)
     }
 
     /// An item of this thread, with an id of its own and made now.

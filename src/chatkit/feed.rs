@@ -279,11 +279,12 @@ impl Drop for Listener {
 
 /// The frame of an event: `data: `, one line of JSON, a blank line.
 fn frame(event: &Event) -> Bytes {
-    let mut frame = BytesMut::with_capacity(256);
+    let mut frame = Vec::with_capacity(256);
     frame.put_slice(b"data: ");
     write_json(&mut frame, event);
     frame.put_slice(b"\n\n");
-    frame.freeze()
+    // It is kept as long as the turn runs: without the room that is left.
+    frame.into_boxed_slice().into()
 }
 
 fn text_head(item_id: &Id, content_index: usize) -> Bytes {
@@ -303,7 +304,7 @@ fn write_piece(batch: &mut BytesMut, head: &[u8], piece: &str) {
 }
 
 #[expect(clippy::expect_used, reason = "strings, numbers and maps with string keys always serialise")]
-fn write_json<T: Serialize + ?Sized>(to: &mut BytesMut, value: &T) {
+fn write_json<T: Serialize + ?Sized>(to: &mut impl BufMut, value: &T) {
     serde_json::to_writer(to.writer(), value)
         .expect("it is made of strings, numbers and maps with string keys");
 }

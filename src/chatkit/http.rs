@@ -136,7 +136,7 @@ impl Chat {
         let listener = running.feed.listen();
         found.begin(Arc::clone(&running));
         let turn = Turn { chat: Arc::clone(self), asker, agent, key, is_keyed, running };
-        self.lifecycle.tasks().spawn(turn.run(plan));
+        self.lifecycle.tasks().spawn(turn.run(Box::new(plan)));
         sse::stream(listener)
     }
 }

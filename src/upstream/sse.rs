@@ -17,6 +17,9 @@ pub struct Event<'a> {
     pub data: Cow<'a, str>,
 }
 
+/// What is kept of the room that a large event took.
+const KEPT: usize = 512;
+
 /// An event that is larger than the cap. The stream can't be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event of more than {cap} bytes")]
@@ -104,6 +107,8 @@ impl Parser {
             self.piece.advance(1);
         }
         if self.piece.is_empty() {
+            // Not even an empty rest: it would keep the connection's buffer, which then takes another one for the next piece.
+            self.piece = Bytes::new();
             return None;
         }
         let end = self.piece.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
@@ -165,6 +170,9 @@ impl Parser {
             self.name.clear();
             self.data.clear();
             self.has_data = false;
+            // The events that come most are short, and a stream may wait long for the next.
+            self.data.shrink_to(KEPT);
+            self.line.shrink_to(KEPT);
         }
     }
 }

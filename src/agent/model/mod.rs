@@ -57,13 +57,14 @@ impl ModelAgent {
         let request = request::of_turn(&self.config, turn, past.input);
         let scribe = Scribe { thread_id: turn.thread.id.clone(), clock: Arc::clone(&turn.clock) };
         let mut answer = Answer::new(&self.config, scribe, past.newest);
-        let mut stream = self.models.stream(&self.endpoint, &request, None).await.map_err(failure)?;
-        // It may hold megabytes of files, and is not needed while the model answers.
+        // What it takes to ask is not kept while the model answers: neither the call, nor a request with megabytes of files.
+        let asked = Box::pin(self.models.stream(&self.endpoint, &request, None)).await;
         drop(request);
-        let mut events = Vec::new();
+        let mut stream = asked.map_err(failure)?;
         while let Some(event) = stream.next().await {
+            let mut events = Vec::with_capacity(1);
             answer.apply(event.map_err(failure)?, &mut events)?;
-            for event in events.drain(..) {
+            for event in events {
                 turn.emit(event).await?;
             }
         }

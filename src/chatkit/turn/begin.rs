@@ -20,7 +20,7 @@ const NEWEST: u32 = 20;
 /// A turn that is ready for its agent.
 pub(super) struct Begun<'a> {
     pub(super) agent_turn: agent::Turn,
-    pub(super) events: mpsc::Receiver<AgentEvent>,
+    pub(super) events: mpsc::Receiver<Box<AgentEvent>>,
     pub(super) draft: Draft<'a>,
     /// What a person did in a widget, if that is what the agent answers.
     pub(super) act: Option<(Action, Option<Item>)>,
@@ -31,11 +31,11 @@ impl Turn {
         match plan {
             Plan::Create { thread, message } => {
                 let created = Event::ThreadCreated { thread: ThreadView::bare(&thread) };
-                self.begin_with_message(thread, message, vec![created])
+                self.begin_with_message(thread, message, Some(created))
             }
             Plan::Message { thread, message } => {
                 self.save(&message).await?;
-                self.begin_with_message(thread, message, Vec::new())
+                self.begin_with_message(thread, message, None)
             }
             Plan::ToolOutput { thread, result } => self.begin_with_output(thread, result).await,
             Plan::StructuredInput { thread, item_id, input } => {
@@ -65,9 +65,10 @@ impl Turn {
         &self,
         thread: Thread,
         message: Item,
-        mut preamble: Vec<Event>,
+        created: Option<Event>,
     ) -> Result<Begun<'_>, TurnError> {
-        preamble.push(Event::ItemDone { item: message.clone() });
+        let brought = Event::ItemDone { item: message.clone() };
+        let preamble: Vec<Event> = created.into_iter().chain([brought]).collect();
         for event in &preamble {
             self.running.feed.say(event);
         }
@@ -201,7 +202,7 @@ impl crate::chatkit::Chat {
         thread: Thread,
         message: Option<Item>,
         newest: Option<Id>,
-        events: mpsc::Sender<AgentEvent>,
+        events: mpsc::Sender<Box<AgentEvent>>,
     ) -> agent::Turn {
         agent::Turn {
             thread,

@@ -11,6 +11,7 @@ pub(super) struct Draft<'a> {
     thread_id: Id,
     /// An earlier answer that stands behind this item is kept until there is a new one: what is final by then waits here.
     held_back: Option<HeldBack>,
+    /// One, as a rule.
     pending: Vec<Pending>,
 }
 
@@ -39,7 +40,7 @@ pub(super) enum SaveError {
 impl<'a> Draft<'a> {
     /// Items are stored as they become final.
     pub(super) fn new(store: &'a dyn Store, owner: &'a Owner, thread_id: Id) -> Self {
-        Self { store, owner, thread_id, held_back: None, pending: Vec::new() }
+        Self { store, owner, thread_id, held_back: None, pending: Vec::with_capacity(1) }
     }
 
     /// What stands behind `anchor` is replaced, in one step, when [`Draft::release`] is called.

@@ -49,7 +49,7 @@ impl Turn {
         let preamble = preamble(&thread, &anchor, is_created);
         if !is_finished {
             let resumption = Resumption { thread, preamble, anchor };
-            return Box::pin(self.answer(Plan::Resume(resumption), claim, deadline)).await;
+            return Box::pin(self.answer(Box::new(Plan::Resume(resumption)), claim, deadline)).await;
         }
         let stream_options = StreamOptions { allow_cancel: self.agent.allow_cancel() };
         let feed = &self.running.feed;

@@ -108,9 +108,9 @@ impl TurnError {
 
 impl Turn {
     /// Makes the answer. It resolves when the answer has got through, or was not fetched for a while.
-    pub async fn run(self, plan: Plan) {
-        if let Plan::Say { event, .. } = plan {
-            self.running.feed.say(&event);
+    pub async fn run(self, plan: Box<Plan>) {
+        if let Plan::Say { event, .. } = &*plan {
+            self.running.feed.say(event);
             self.running.feed.end();
             return self.forget_in_time().await;
         }

@@ -1,5 +1,7 @@
 //! How does an agent speak? Its events are stored and said one by one, until it is done, fails, or is stopped.
 
+use std::pin::pin;
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -23,11 +25,12 @@ impl Turn {
     /// Carries out a plan in a thread that is ours.
     pub(super) async fn answer(
         &self,
-        plan: Plan,
+        plan: Box<Plan>,
         claim: &mut TurnClaim,
         deadline: Instant,
     ) -> Result<(), TurnError> {
-        let Begun { agent_turn, mut events, mut draft, act } = self.begin(plan).await?;
+        // Boxed like every step of a turn that is long over while the turn still waits.
+        let Begun { agent_turn, mut events, mut draft, act } = Box::pin(self.begin(*plan)).await?;
         let agent = &*self.agent;
         let answer: BoxFuture<'_, Result<(), AgentError>> = match &act {
             Some((action, sender)) => agent.act(&agent_turn, action, sender.as_ref()),
@@ -51,7 +54,7 @@ impl Turn {
     async fn speak(
         &self,
         mut answer: BoxFuture<'_, Result<(), AgentError>>,
-        events: &mut tokio::sync::mpsc::Receiver<AgentEvent>,
+        events: &mut tokio::sync::mpsc::Receiver<Box<AgentEvent>>,
         draft: &mut Draft<'_>,
         thread: &mut Thread,
         claim: &mut TurnClaim,
@@ -60,18 +63,17 @@ impl Turn {
         let mut ticks = interval_at(Instant::now() + TICK, TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut since_renewal = 0;
-        let stopped = self.stopped(deadline);
-        let left = self.client_left();
-        tokio::pin!(stopped, left);
+        let mut stopped = pin!(self.stopped(deadline));
+        let mut left = pin!(self.client_left());
         loop {
             tokio::select! {
                 biased;
                 stop = &mut stopped => return Err(TurnError::Stopped(stop)),
                 () = &mut left => return Err(TurnError::Stopped(Stop::ClientLeft)),
-                Some(event) = events.recv() => self.hear(event, draft, thread).await?,
+                Some(event) = events.recv() => Box::pin(self.hear(*event, draft, thread)).await?,
                 outcome = &mut answer => {
                     while let Ok(event) = events.try_recv() {
-                        self.hear(event, draft, thread).await?;
+                        Box::pin(self.hear(*event, draft, thread)).await?;
                     }
                     return outcome.map_err(TurnError::from);
                 }
@@ -176,10 +178,10 @@ impl Turn {
 pub(in crate::chatkit) async fn store_unheard(
     chat: &crate::chatkit::Chat,
     turn: &agent::Turn,
-    events: &mut tokio::sync::mpsc::Receiver<AgentEvent>,
+    events: &mut tokio::sync::mpsc::Receiver<Box<AgentEvent>>,
 ) -> Result<(), StoreError> {
     while let Some(Some(event)) = events.recv().now_or_never() {
-        match event {
+        match *event {
             AgentEvent::ItemDone(item) | AgentEvent::ItemKept(item) | AgentEvent::ItemReplaced(item) => {
                 chat.store.save_item(&turn.owner, &item).await?;
             }

@@ -4,6 +4,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use tokio::time::timeout;
 
 use super::error::{ModelError, ModelErrorKind, Trouble};
@@ -47,8 +50,8 @@ pub(in crate::upstream) enum Progress {
 /// The answer of a model, event by event.
 #[expect(missing_debug_implementations, reason = "it holds the API key")]
 pub struct ModelStream {
-    /// None when the connection is given up.
-    response: Option<reqwest::Response>,
+    /// The rest of the answer; its head is dropped, for it holds a buffer of the connection. None when the connection is given up.
+    body: Option<BoxStream<'static, reqwest::Result<Bytes>>>,
     parser: Parser,
     reader: Box<dyn Reader>,
     progress: Progress,
@@ -70,7 +73,7 @@ impl ModelStream {
         request_id: Option<Box<str>>,
     ) -> Self {
         Self {
-            response: Some(response),
+            body: Some(response.bytes_stream().boxed()),
             parser: Parser::new(EVENT_CAP),
             reader,
             progress: Progress::Going,
@@ -99,7 +102,7 @@ impl ModelStream {
             if let Some(error) = self.failure.take() {
                 return Some(Err(error.with_request_id(self.request_id.clone())));
             }
-            self.response.as_ref()?;
+            self.body.as_ref()?;
             if !self.read_frame() {
                 self.receive().await;
             }
@@ -123,10 +126,10 @@ impl ModelStream {
 
     /// Waits for a piece of the stream, or for its end.
     async fn receive(&mut self) {
-        let Some(response) = &mut self.response else { return };
+        let Some(body) = &mut self.body else { return };
         let patience = if self.progress == Progress::Said { self.idle.min(GRACE) } else { self.idle };
-        let why = match timeout(patience, response.chunk()).await {
-            Ok(Ok(Some(piece))) => {
+        let why = match timeout(patience, body.next()).await {
+            Ok(Some(Ok(piece))) => {
                 self.received = self.received.saturating_add(piece.len());
                 if self.received > ANSWER_CAP {
                     let cause = format!("an answer of more than {ANSWER_CAP} bytes");
@@ -134,11 +137,11 @@ impl ModelStream {
                 }
                 return self.parser.push(piece);
             }
-            Ok(Ok(None)) => {
+            Ok(None) => {
                 let cause = "the stream ended before the answer did";
                 ModelError::new(ModelErrorKind::Cut, cause)
             }
-            Ok(Err(error)) => {
+            Ok(Some(Err(error))) => {
                 let cause = format!("the connection broke before the answer ended: {}", text_of(error));
                 ModelError::new(ModelErrorKind::Cut, cause)
             }
@@ -156,9 +159,9 @@ impl ModelStream {
             let read = self.reader.read(frame.name, &frame.data, &mut self.ready);
             self.went(read);
         }
-        if self.response.is_some() {
+        if self.body.is_some() {
             if self.reader.end(&mut self.ready) {
-                self.response = None;
+                self.body = None;
             } else {
                 self.fail(why);
             }
@@ -170,7 +173,7 @@ impl ModelStream {
             Ok(progress) => {
                 self.progress = progress;
                 if progress == Progress::Complete {
-                    self.response = None;
+                    self.body = None;
                 }
             }
             Err(trouble) => {
@@ -183,6 +186,6 @@ impl ModelStream {
 
     fn fail(&mut self, error: ModelError) {
         self.failure = Some(error);
-        self.response = None;
+        self.body = None;
     }
 }
