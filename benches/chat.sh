@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # How fast is the chat of self-hosted mode, and what does it hold? Against the sandbox's model, with SQLite in a file.
 #
-#   benches/chat.sh            about 6 minutes, after the release build
+#   benches/chat.sh            about 5 minutes, after the release build
 #   benches/chat.sh --short    about one and a half; fewer rounds, smaller lists, shorter streams
 #   benches/chat.sh NAME…      only these parts: first, streams, busy, relay, messages, lists
 #
@@ -14,7 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 rounds=500 streams=5000 deltas=2 delay=60000 busy_deltas=80 busy_delay=250 relayed=200000 threads=100000 items=10000 pages=500
 if [ "${1:-}" = --short ]; then
   shift
-  rounds=100 deltas=1 delay=20000 busy_deltas=10 relayed=50000 threads=10000 pages=100
+  rounds=100 delay=12000 busy_deltas=40 relayed=50000 threads=10000 pages=100
 fi
 parts=("$@")
 [ "${#parts[@]}" -gt 0 ] || parts=(first streams busy relay messages lists)
@@ -119,14 +119,14 @@ first() {
 streams() {
   echo "Many streams that say little:"
   serve streams
-  load streams --streams "$streams" --deltas "$deltas" --delay-ms "$delay"
+  load streams --streams "$streams" --deltas "$deltas" --delay-ms "$delay" --over-ms "$delay"
   end server
 }
 
 busy() {
   echo "As many streams that say a lot:"
   serve busy
-  load streams --streams "$streams" --deltas "$busy_deltas" --delay-ms "$busy_delay"
+  load streams --streams "$streams" --deltas "$busy_deltas" --delay-ms "$busy_delay" --over-ms 0
   end server
 }
 

@@ -42,6 +42,9 @@ enum Run {
         deltas: usize,
         #[arg(long)]
         delay_ms: u64,
+        /// They begin evenly over this time.
+        #[arg(long)]
+        over_ms: u64,
     },
     /// How many deltas a second go through?
     Relay {
@@ -121,8 +124,8 @@ async fn main() -> anyhow::Result<()> {
     match Cli::parse().run {
         Run::Seed(seed) => seed.sow().await,
         Run::First { servers, rounds } => runs::first(&servers, rounds).await,
-        Run::Streams { servers, streams, deltas, delay_ms } => {
-            runs::streams(&servers, streams, deltas, delay_ms).await
+        Run::Streams { servers, streams, deltas, delay_ms, over_ms } => {
+            runs::streams(&servers, streams, deltas, delay_ms, Duration::from_millis(over_ms)).await
         }
         Run::Relay { servers, streams, deltas } => runs::relay(&servers, streams, deltas).await,
         Run::Messages { servers, rounds, short, long } => {

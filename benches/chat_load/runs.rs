@@ -49,13 +49,14 @@ pub(crate) async fn streams(
     count: usize,
     deltas: usize,
     delay_ms: u64,
+    over: Duration,
 ) -> anyhow::Result<()> {
     let process = servers.process();
     let fresh = process.mebibytes("VmRSS")?;
     let (began, cpu) = (Instant::now(), process.seconds()?);
     let words = format!("delay {delay_ms} deltas {deltas}");
     let open = Arc::new(AtomicUsize::new(0));
-    let mut streams = begin(&servers.chat()?, count, &words, &open);
+    let mut streams = begin(&servers.chat()?, count, &words, over, &open);
     let (mut heard, mut most_open, mut most_held) = (Vec::new(), 0, 0.0_f64);
     let mut look = tokio::time::interval(Duration::from_millis(250));
     loop {
@@ -97,7 +98,7 @@ pub(crate) async fn relay(servers: &Servers, count: usize, deltas: usize) -> any
     let before = process.seconds()?;
     for asked in [servers.model()?, servers.chat()?] {
         let began = Instant::now();
-        let mut streams = begin(&asked, count, &words, &Arc::default());
+        let mut streams = begin(&asked, count, &words, Duration::ZERO, &Arc::default());
         while let Some(ended) = streams.join_next().await {
             let heard = ended??;
             ensure!(heard.is_whole && heard.deltas == deltas, "an answer is short: {} deltas", heard.deltas);
@@ -114,19 +115,23 @@ pub(crate) async fn relay(servers: &Servers, count: usize, deltas: usize) -> any
     row("  which is, of a core that it has for itself", rate(all, spent), "deltas/s")
 }
 
-/// Asks for that many streams. `open` counts those that have begun and have not ended.
+/// Asks for that many streams, evenly over a time. `open` counts those that have begun and have not ended.
 fn begin(
     asked: &Asked,
     count: usize,
     words: &str,
+    over: Duration,
     open: &Arc<AtomicUsize>,
 ) -> JoinSet<anyhow::Result<Heard>> {
     let gate = Arc::new(Semaphore::new(OPENING));
     let mut streams = JoinSet::new();
-    for _ in 0..count {
+    let (began, step) = (tokio::time::Instant::now(), over / u32::try_from(count).unwrap_or(u32::MAX));
+    for number in 0..count {
+        let due = began + step * u32::try_from(number).unwrap_or(u32::MAX);
         let (asked, words, open, gate) =
             (asked.clone(), words.to_owned(), Arc::clone(open), Arc::clone(&gate));
         streams.spawn(async move {
+            tokio::time::sleep_until(due).await;
             let place = gate.acquire_owned().await?;
             let mut is_open = false;
             let begun = || {
