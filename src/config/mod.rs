@@ -90,9 +90,21 @@ impl Config {
             {
                 let name = format!("base_url of the agent {}", agent.name);
                 warnings.extend(upstream::plain_http_warning(&name, &agent.endpoint.base_url));
+                warnings.extend(self.lent_key_warning(agent));
             }
         }
         warnings
+    }
+
+    /// The key of one server goes to another.
+    fn lent_key_warning(&self, agent: &agents::AgentConfig) -> Option<String> {
+        let (own, lent) = (agent.endpoint.api_key.as_ref()?, self.upstream.api_key.as_ref()?);
+        let host = agent.endpoint.base_url.host_str()?;
+        let is_lent = own.expose() == lent.expose() && self.upstream.base.host_str() != Some(host);
+        let name = &agent.name;
+        is_lent.then(|| {
+            format!("the agent {name} sends OPENAI_API_KEY to {host}; api_key_env names a key of its own")
+        })
     }
 }
 

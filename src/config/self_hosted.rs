@@ -369,4 +369,22 @@ mod tests {
         assert_eq!(local.endpoint.base_url.as_str(), "http://127.0.0.1:11434/v1");
         assert_eq!(local.endpoint.api_key.as_ref().map(Secret::expose), Some("local"));
     }
+
+    #[test]
+    fn a_key_that_goes_to_another_server_is_warned_of() {
+        let warnings = |more: &str| {
+            let text = format!("[agents.a]\nmodel = \"m\"\nbase_url = \"https://other.example/v1\"\n{more}");
+            let set = [
+                ("CHATKIT_AGENTS", "agents.toml"),
+                ("OTHER_KEY", "canary-2"),
+                ("OPENAI_API_KEY", "sk-canary"),
+            ];
+            let read = read(&set, &[("agents.toml", &text)]);
+            read.unwrap_or_else(|problems| panic!("{problems:?}")).0.warnings().join("\n")
+        };
+        let lent = warnings("");
+        assert!(lent.contains("the agent a sends OPENAI_API_KEY to other.example"), "{lent}");
+        assert!(!lent.contains("canary"), "{lent}");
+        assert_eq!(warnings("api_key_env = \"OTHER_KEY\""), "");
+    }
 }

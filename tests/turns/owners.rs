@@ -96,6 +96,17 @@ async fn each_user_lists_their_own_threads_and_deletes_them_for_good() {
 }
 
 #[tokio::test]
+async fn a_title_has_an_end() {
+    let server = Server::start(Setup { agent: Some(parrot()), ..Setup::default() }).await;
+    let ada = server.user("ada");
+    let thread = thread_of(&ada.events(&create("hi")).await);
+    let rename = |length: usize| json!({"thread_id": thread, "title": "é".repeat(length)});
+    assert_eq!(ada.ask("threads.update", rename(500)).await.0, 200);
+    let (status, refusal) = ada.ask("threads.update", rename(501)).await;
+    assert_eq!((status, &refusal["error"]["code"]), (400, &json!("invalid_request")));
+}
+
+#[tokio::test]
 async fn feedback_is_noted_for_items_that_are_there() {
     let server = Server::start(Setup { agent: Some(parrot()), ..Setup::default() }).await;
     let ada = server.user("ada");
