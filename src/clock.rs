@@ -16,23 +16,8 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
 /// A time of day as RFC 3339 writes it, in UTC with a `Z`: `2027-01-15T08:00:00Z`.
 #[must_use]
 pub fn rfc3339(unix_seconds: u64) -> String {
-    let (days, second) = (unix_seconds / 86_400, unix_seconds % 86_400);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-/// Year, month and day of the day that is so many days after the Unix epoch, by Howard Hinnant's `civil_from_days`: years
-/// begin in March, so that a leap day is a year's last, and 400 of them are an era.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    (year + era * 400 + next, month, day)
+    let time = UNIX_EPOCH.checked_add(Duration::from_secs(unix_seconds));
+    humantime::format_rfc3339_seconds(time.unwrap_or(UNIX_EPOCH)).to_string()
 }
 
 /// The clock of the machine.

@@ -44,7 +44,7 @@
 //! [`config::Config::from_vars`] reads a configuration from any look-up, [`service::Service::bind`] puts the service
 //! together, [`service::Service::run`] serves until a signal ends it. [`service::Own`] is what a program brings along: an
 //! [`Agent`](agent::Agent) of its own in place of a configured one, a [`Store`](store::Store) in place of a database.
-//! `examples/assistant.rs` is such a program.
+//! `examples/assistant` is such a program.
 
 pub mod cli;
 

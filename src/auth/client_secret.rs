@@ -12,10 +12,10 @@ use serde_json::json;
 
 use super::claims::{CLIENT_SECRET, Unverified};
 use super::error::{Error, Flaw};
-use super::random::random_hex;
 use super::token;
 use crate::clock::Clock;
 use crate::config::env::Secret;
+use crate::ids::random_hex;
 use crate::user::UserId;
 
 const ISSUER: &str = "chatkit-server";
@@ -83,7 +83,7 @@ impl ClientSecrets {
     /// When there is no key, or the system has no random bytes.
     pub fn sign(&self, user: &UserId, workflow: &str, ttl_seconds: u64) -> Result<Signed, Error> {
         let key = self.keys.first().ok_or(Error::Crypto)?;
-        let id = random_hex::<16>()?;
+        let id = random_hex::<16>();
         let now = self.clock.unix_seconds();
         let ends_at = now.saturating_add(ttl_seconds);
         let claims = json!(Claims {

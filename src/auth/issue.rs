@@ -8,9 +8,9 @@ use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use serde_json::{Map, Value, json};
 
 use super::error::Error;
-use super::random::random_hex;
 use crate::clock::Clock;
 use crate::config::auth::AuthConfig;
+use crate::ids::random_hex;
 use crate::user::UserId;
 
 /// Signs a token for this user with `JWT_SECRET`, such that our own checks let it pass: with the first HMAC algorithm of
@@ -30,7 +30,7 @@ pub fn user_token(
     let mut claims = Map::new();
     claims.insert("iat".to_owned(), json!(now));
     claims.insert("exp".to_owned(), json!(now.saturating_add(ttl.as_secs())));
-    claims.insert("jti".to_owned(), json!(random_hex::<16>()?));
+    claims.insert("jti".to_owned(), json!(random_hex::<16>()));
     if let Some(issuer) = config.issuers.first() {
         claims.insert("iss".to_owned(), json!(issuer));
     }

@@ -12,7 +12,6 @@ mod issue;
 mod jwks;
 mod keys;
 mod origin;
-mod random;
 mod revoked;
 mod service;
 mod source;

@@ -7,8 +7,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
 
 use super::error::Error;
-use super::random::random_hex;
 use crate::config::auth::ServiceToken;
+use crate::ids::random_hex;
 
 /// What every service token starts with, so that it is not taken for a JWT, and is found by secret scanners.
 pub(super) const PREFIX: &str = "cks_";
@@ -48,7 +48,7 @@ impl Services {
 /// # Errors
 /// When the system has no random bytes.
 pub fn new_service_token(name: &str) -> Result<(String, String), Error> {
-    let token = format!("{PREFIX}{}", random_hex::<32>()?);
+    let token = format!("{PREFIX}{}", random_hex::<32>());
     let entry = format!("{name}:{}", HEXLOWER.encode(digest(&SHA256, token.as_bytes()).as_ref()));
     Ok((token, entry))
 }

@@ -8,8 +8,8 @@ use axum::http::HeaderValue;
 use data_encoding::HEXLOWER;
 
 use super::error::{Error, Flaw};
-use super::random::random_hex;
 use crate::config::auth::{SameSite, VISITOR_COOKIE, VisitorConfig};
+use crate::ids::random_hex;
 use crate::user::UserId;
 
 const VERSION: &str = "v1";
@@ -38,7 +38,7 @@ impl Visitors {
 
     /// A visitor nobody has seen before.
     pub(super) fn invent(&self) -> Result<UserId, Error> {
-        UserId::parse(&format!("visitor_{}", random_hex::<16>()?)).ok_or(Error::Crypto)
+        UserId::parse(&format!("visitor_{}", random_hex::<16>())).ok_or(Error::Crypto)
     }
 
     /// Whose cookie this is.

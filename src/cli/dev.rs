@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
-use aws_lc_rs::rand;
-use data_encoding::HEXLOWER;
 
 use super::{Failure, Mode, Output, config, read, say, serve};
 use crate::clock::SystemClock;
@@ -14,7 +12,7 @@ use crate::config::env::{Environment, Secret};
 use crate::config::origins::Origin;
 use crate::config::service::ServiceConfig;
 use crate::dev::DevTokens;
-use crate::ids::new_id;
+use crate::ids::{new_id, random_hex};
 use crate::lifecycle::{Lifecycle, signals};
 use crate::sandbox;
 use crate::server::{Server, answer_with};
@@ -66,8 +64,8 @@ pub(super) async fn dev(mut vars: Environment, mode: Option<Mode>, output: Outpu
         set_self_hosted_defaults(&mut vars, folder, sandboxed)?;
     }
     vars.set_default("CHATKIT_WORKFLOW_ID", "wf_sandbox");
-    vars.set_default("JWT_SECRET", random_key()?);
-    vars.set_default("CHATKIT_COOKIE_KEY", random_key()?);
+    vars.set_default("JWT_SECRET", random_hex::<32>());
+    vars.set_default("CHATKIT_COOKIE_KEY", random_hex::<32>());
     vars.set_default("HOST", "127.0.0.1");
 
     let mut config = config(&vars)?;
@@ -111,7 +109,7 @@ fn set_self_hosted_defaults(
     folder: &TempFolder,
     sandboxed: bool,
 ) -> Result<(), Failure> {
-    vars.set_default("CHATKIT_SIGNING_KEY", random_key()?);
+    vars.set_default("CHATKIT_SIGNING_KEY", random_hex::<32>());
     vars.set_default("DATABASE_URL", "sqlite::memory:");
     vars.set_default("CHATKIT_UPLOADS_DIR", folder.path("uploads"));
     if sandboxed && !vars.has("CHATKIT_AGENTS") && !vars.has("CHATKIT_MODEL") {
@@ -184,12 +182,6 @@ fn chat_line(port: u16, token: &str) -> String {
         "Or chat:\n\n  curl -sSN http://localhost:{port}/api/chatkit -H 'Authorization: Bearer {token}' \
          -H 'Content-Type: application/json' -d '{body}'\n\n"
     )
-}
-
-fn random_key() -> Result<String, Failure> {
-    let mut bits = [0; 32];
-    rand::fill(&mut bits).map_err(|_| anyhow!("the system gives no random bytes"))?;
-    Ok(HEXLOWER.encode(&bits))
 }
 
 /// Runs the stand-in alone, until a signal ends it.
