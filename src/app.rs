@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Bytes;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::{HeaderMap, Method, Version};
@@ -246,11 +247,12 @@ struct OpenApiJson(Bytes);
 )]
 async fn asset(
     State(app): State<Arc<App>>,
-    Path(path): Path<String>,
+    path: Result<Path<String>, PathRejection>,
     Extension(client): Extension<Client>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
+    let Path(path) = path.map_err(|_| not_found())?;
     let cdn = app.cdn.as_ref().ok_or_else(not_found)?;
     let base = Base::of(client, &headers)?;
     cdn.answer(&method, &path, &headers, &base.to_string()).await

@@ -1,9 +1,8 @@
 //! Limits and sessions over several replicas: against a real Redis, which is also killed, frozen and started again.
 
-use std::io::Write;
 use std::net::TcpListener;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::redis::Commands;
@@ -132,54 +131,6 @@ async fn when_redis_dies_each_replica_counts_alone_and_when_it_is_back_they_shar
     one.wait_until_up(true).await;
     two.wait_until_up(true).await;
     assert_eq!(passing(&limiters, "ada").await, 10, "a fresh server, and one limit for both");
-}
-
-/// Where a test's log lines go.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn lines_with(&self, text: &str) -> Vec<String> {
-        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        log.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test]
-async fn one_warning_says_that_redis_is_away_and_one_line_that_it_is_back() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-    let mut server = RedisServer::start();
-    let replica = Replica::start(&server.url());
-    let limiter = replica.limiter();
-    limiter.count(&user("ada")).await;
-    assert_eq!(log.lines_with("Redis"), Vec::<String>::new(), "a good start is no news");
-
-    server.kill();
-    for _ in 0..20 {
-        limiter.count(&user("ada")).await;
-    }
-    replica.wait_until_up(false).await;
-    server.restart();
-    replica.wait_until_up(true).await;
-    let (away, back) = (log.lines_with("Redis is away"), log.lines_with("Redis is back"));
-    assert_eq!((away.len(), back.len()), (1, 1), "{away:?} {back:?}");
-    assert!(away[0].contains(" WARN ") && back[0].contains(" INFO "), "{away:?} {back:?}");
-    assert!(render(&replica.metered).lines().any(|line| {
-        line.strip_prefix("chatkit_redis_failures_total ").is_some_and(|count| count != "0")
-    }));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ use crate::support::upstream::{Reply, ScriptedUpstream};
 const REFRESH: &str = "/api/chatkit/refresh";
 const SESSION: &str = "/api/chatkit/session";
 const AWAY: &str = "Redis is away";
+const BACK: &str = "Redis is back";
 
 /// A server process and where it tells its metrics.
 struct Replica {
@@ -50,8 +51,22 @@ impl Replica {
         }
     }
 
-    fn says_away(&self) -> usize {
-        self.server.logs().lines().filter(|line| line.contains(AWAY)).count()
+    /// What it says of Redis, as level and beginning, once it has said so much.
+    fn says_of_redis(&self, last: &str) -> Vec<(String, String)> {
+        let text = |line: &Value| line["message"].as_str().unwrap_or_default().to_owned();
+        self.server.log_line(|line| text(line).starts_with(last));
+        let logs = self.server.logs();
+        let lines = logs.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let of_redis = lines.filter(|line| text(line).starts_with("Redis is "));
+        let first = |line: &Value| text(line).split(':').next().unwrap_or_default().to_owned();
+        of_redis.map(|line| (line["level"].as_str().unwrap_or_default().to_owned(), first(&line))).collect()
+    }
+
+    async fn failures_of_redis(&self) -> u64 {
+        let text = reqwest::get(format!("http://{}/metrics", self.metrics)).await.expect("metrics");
+        let text = text.text().await.expect("text");
+        let count = text.lines().find_map(|line| line.strip_prefix("chatkit_redis_failures_total "));
+        count.expect("it is counted").parse().expect("a number")
     }
 }
 
@@ -146,6 +161,8 @@ async fn while_redis_is_away_it_goes_on_with_its_own_limits_and_shares_them_agai
     let b = Replica::start(&base, &redis).await;
     assert_eq!(let_in_of_forty("ada", &[&a, &b]).await, 10);
 
+    let [away, back] =
+        [("WARN", AWAY), ("INFO", BACK)].map(|(level, text)| (level.to_owned(), text.to_owned()));
     redis.kill();
     assert_eq!(let_in_of_forty("bob", &[&a]).await, 10, "requests go on, within a limit of its own");
     assert_eq!(let_in_of_forty("bob", &[&b]).await, 10, "each replica's");
@@ -153,18 +170,15 @@ async fn while_redis_is_away_it_goes_on_with_its_own_limits_and_shares_them_agai
     assert_eq!(refresh(&a.server, "bo", &secret).send().await.expect("an answer").status(), 403);
     for replica in [&a, &b] {
         replica.until_redis_is(0).await;
-        let line =
-            replica.server.log_line(|line| line["message"].as_str().is_some_and(|text| text.contains(AWAY)));
-        assert_eq!(line["level"], "WARN");
+        assert_eq!(replica.says_of_redis(AWAY), [away.clone()], "and a good start was no news");
+        assert_ne!(replica.failures_of_redis().await, 0);
     }
 
     redis.restart();
     for replica in [&a, &b] {
         replica.until_redis_is(1).await;
-        replica
-            .server
-            .log_line(|line| line["message"].as_str().is_some_and(|text| text.contains("Redis is back")));
-        assert_eq!(replica.says_away(), 1, "one warning for the whole outage");
+        let said = replica.says_of_redis(BACK);
+        assert_eq!(said, [away.clone(), back.clone()], "one warning for the whole outage, one line after it");
     }
     assert_eq!(let_in_of_forty("carol", &[&a, &b]).await, 10, "shared again");
     let secret = minted(&a.server, "dave").await;
