@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -27,6 +26,7 @@ use tower::ServiceExt;
 
 use crate::error::{self, Error, Kind};
 use crate::layers::observe::new_request_id;
+use crate::layers::unread;
 use crate::lifecycle::Lifecycle;
 
 /// How long a request's head may take, and how long an idle connection is kept.
@@ -123,7 +123,16 @@ async fn connection<A, F>(
     let mut io = TokioIo::new(Watched { stream, head_began: Arc::clone(&head_began) });
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        answer(request.map(Body::new)).map(Ok::<_, Infallible>)
+        let (request, rest) = unread::lend(request);
+        let answer = answer(request);
+        // Boxed, because hyper keeps the room for it as long as the connection lives: for a stream that is long.
+        Box::pin(async move {
+            let mut response = answer.await;
+            if let Some(rest) = rest {
+                rest.settle(&mut response).await;
+            }
+            Ok::<_, Infallible>(response)
+        })
     });
     let ended = {
         let mut builder = http1::Builder::new();

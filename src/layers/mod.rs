@@ -8,3 +8,4 @@ pub mod headers;
 pub mod observe;
 pub mod panic;
 pub mod shed;
+pub mod unread;

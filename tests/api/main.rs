@@ -27,3 +27,4 @@ mod secrets;
 mod sessions;
 mod shutdown;
 mod strangers;
+mod unread;
