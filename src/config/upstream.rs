@@ -10,6 +10,11 @@ use super::env::{Secret, Vars};
 
 const OPENAI_API_KEY: &str = "OPENAI_API_KEY";
 
+/// Seconds, unless `UPSTREAM_TIMEOUT_SECONDS` says otherwise.
+const SESSION_TIMEOUT: u64 = 10;
+/// The same for models: one that runs nearby may have to be loaded before it begins, and a long recording takes its time.
+const MODEL_TIMEOUT: u64 = 60;
+
 /// The way to OpenAI's API, or to a server that has it too.
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "it holds the API key")]
@@ -23,7 +28,8 @@ pub struct UpstreamConfig {
     pub organization: Option<HeaderValue>,
     /// `OPENAI_PROJECT_ID`, sent as `OpenAI-Project`.
     pub project: Option<HeaderValue>,
-    /// `UPSTREAM_TIMEOUT_SECONDS`: for one request of a client, retries included.
+    /// `UPSTREAM_TIMEOUT_SECONDS`: for one request of a client, retries included. Of an answer that streams it is the time until it
+    /// begins.
     pub timeout: Duration,
     /// `UPSTREAM_RETRIES`: further tries after the first.
     pub retries: u32,
@@ -42,7 +48,7 @@ impl UpstreamConfig {
         if key.is_none() {
             note_missing_key(vars, why);
         }
-        Self::with(vars, "CHATKIT_API_BASE", base, key)
+        Self::with(vars, "CHATKIT_API_BASE", base, key, SESSION_TIMEOUT)
     }
 
     /// The way to a model.
@@ -52,17 +58,23 @@ impl UpstreamConfig {
         if key.is_none() && is_openai(&base) {
             note_missing_key(vars, "a key of the project that pays for the model (`sk-…`)");
         }
-        Self::with(vars, "OPENAI_BASE_URL", base, key)
+        Self::with(vars, "OPENAI_BASE_URL", base, key, MODEL_TIMEOUT)
     }
 
-    fn with(vars: &Vars<'_>, base_name: &'static str, base: Url, api_key: Option<Secret>) -> Self {
+    fn with(
+        vars: &Vars<'_>,
+        base_name: &'static str,
+        base: Url,
+        api_key: Option<Secret>,
+        timeout: u64,
+    ) -> Self {
         Self {
             api_key,
             warnings: plain_http_warning(base_name, &base).into_iter().collect(),
             base,
             organization: header_value(vars, "OPENAI_ORG_ID"),
             project: header_value(vars, "OPENAI_PROJECT_ID"),
-            timeout: Duration::from_secs(vars.number("UPSTREAM_TIMEOUT_SECONDS", 10, 1..=600)),
+            timeout: Duration::from_secs(vars.number("UPSTREAM_TIMEOUT_SECONDS", timeout, 1..=600)),
             retries: u32::try_from(vars.number("UPSTREAM_RETRIES", 2, 0..=10)).unwrap_or(2),
             https_proxy: https_proxy(vars),
         }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{Own, StartError};
 use crate::agent::Agent;
@@ -25,9 +24,6 @@ use crate::store::{self, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::BuildError;
 use crate::upstream::model::{ModelApi, ModelClient, ModelEndpoint, ModelSettings};
-
-/// How long it may take to turn speech into text.
-const SPEECH: Duration = Duration::from_secs(60);
 
 /// The chat, and what it keeps running in the background.
 pub(super) async fn chat_desk(
@@ -66,7 +62,7 @@ pub(super) async fn chat_desk(
     let chat = Chat {
         store,
         uploads,
-        speech: Speech { models, endpoint, timeout: SPEECH },
+        speech: Speech { models, endpoint, timeout: upstream.timeout },
         agents,
         on_disconnect: config.on_disconnect,
         history: config.history,
@@ -86,6 +82,7 @@ pub(crate) fn models(
     metrics: &Metrics,
 ) -> Result<ModelClient, BuildError> {
     let settings = ModelSettings {
+        answer_head: upstream.timeout,
         retries: upstream.retries,
         https_proxy: upstream.https_proxy.clone(),
         ..ModelSettings::default()
