@@ -70,22 +70,45 @@ async fn a_plain_answer_is_added_said_and_done() {
 }
 
 #[tokio::test]
+async fn the_word_done_ends_an_answer_that_nobody_gave_a_reason_to_end() {
+    let given = chunks(&[chunk(&json!({"content": "a"})), usage()]);
+    let (found, error) = events_of(ModelApi::ChatCompletions, &(given.clone() + "data: [DONE]\n\n")).await;
+    let counted = Usage { input_tokens: 10, cached_tokens: 3, output_tokens: 5, reasoning_tokens: 2 };
+    let end = E::Completed { usage: Some(counted) };
+    assert_eq!((found, error), ([&added()[..], &[delta("a")], &done("a"), &[end]].concat(), None));
+    let (_, error) = events_of(ModelApi::ChatCompletions, &given).await;
+    assert_eq!(
+        error.map(|error| error.kind()),
+        Some(ModelErrorKind::Cut),
+        "and without it the answer was cut"
+    );
+}
+
+#[tokio::test]
+async fn a_thought_that_comes_after_the_answer_began_is_shown() {
+    let given = [
+        chunk(&json!({"content": "a"})),
+        chunk(&json!({"reasoning_content": "hm"})),
+        chunk(&json!({"content": "b"})),
+        finish("stop"),
+    ];
+    let id = || "rs_0".into();
+    let thought = [
+        E::ReasoningAdded { item_id: id() },
+        E::ThoughtDelta { item_id: id(), summary_index: 0, delta: "hm".to_owned() },
+        E::ThoughtDone { item_id: id(), summary_index: 0, text: "hm".to_owned() },
+    ];
+    let expected = [&added()[..], &[delta("a")], &thought[..], &[delta("b")], &done("ab"), &[END]].concat();
+    assert_eq!(events(&given).await, (expected, None));
+}
+
+#[tokio::test]
 async fn usage_and_the_word_done_may_be_missing() {
     let given = [chunk(&json!({"content": "a"})), finish("stop")];
     let expected = [&added()[..], &[delta("a")], &done("a"), &[END]].concat();
     assert_eq!(events(&given).await, (expected.clone(), None));
     let (found, error) = events_of(ModelApi::ChatCompletions, &(chunks(&given) + "data: [DONE]")).await;
     assert_eq!((found, error), (expected, None));
-}
-
-#[tokio::test]
-async fn an_answer_without_a_finish_reason_is_cut() {
-    for end in ["", "data: [DONE]\n\n"] {
-        let stream = chunks(&[chunk(&json!({"content": "a"}))]) + end;
-        let (found, error) = events_of(ModelApi::ChatCompletions, &stream).await;
-        assert_eq!(found, [&added()[..], &[delta("a")]].concat());
-        assert_eq!(error.expect("an error").kind(), ModelErrorKind::Cut);
-    }
 }
 
 #[tokio::test]

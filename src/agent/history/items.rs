@@ -48,7 +48,7 @@ fn user_message(message: &UserMessage, files: Vec<InputPart>, is_last: bool) -> 
     let mut parts = vec![InputPart::Text(message.text())];
     parts.extend(files);
     let mut said = vec![InputItem::Message { role: Role::User, parts }];
-    if let Some(quote) = message.quoted_text.as_ref().filter(|_| is_last) {
+    if let Some(quote) = message.quoted_text.as_ref().filter(|quote| is_last && !quote.is_empty()) {
         said.push(user(format!("The user is referring to this in particular: \n{quote}")));
     }
     let mut seen = HashSet::new();

@@ -131,7 +131,7 @@ impl<'a> Answer<'a> {
             ModelEvent::ImageAdded { item_id } => self.image_added(item_id, out),
             ModelEvent::ImagePartial { item_id, index, b64 } => self.sketch(&item_id, index, &b64, out),
             ModelEvent::ImageDone { item_id, b64, format } => {
-                return Ok(Some(self.image_done(item_id, b64, format, out)));
+                return Ok(Some(self.image_done(item_id, b64, format)));
             }
             ModelEvent::Completed { usage: _ } => self.complete(out),
         }
@@ -147,16 +147,13 @@ impl<'a> Answer<'a> {
         self.messages.draft(item_id)
     }
 
-    /// The first call is the one that counts: the page answers one at a time.
+    /// The last call is the one that counts: the page answers one at a time.
     fn function_call(
         &mut self,
         call_id: String,
         name: String,
         arguments: Map<String, Value>,
     ) -> Result<(), AgentError> {
-        if self.call.is_some() {
-            return Ok(());
-        }
         if !self.client_tools.iter().any(|tool| tool.name == name) {
             let name: String = name.chars().take(64).collect();
             return Err(AgentError::failed(format_args!(
@@ -191,11 +188,10 @@ impl<'a> Answer<'a> {
         out.push(AgentEvent::ItemUpdated { item_id: item.id.clone(), update });
     }
 
-    fn image_done(&mut self, id: ItemId, b64: String, format: String, out: &mut Vec<AgentEvent>) -> Drawing {
+    fn image_done(&mut self, id: ItemId, b64: String, format: String) -> Drawing {
         let begun = self.images.iter().position(|(begun, _)| *begun == id);
         let begun = begun.map(|begun| self.images.swap_remove(begun).1);
         let item = begun.unwrap_or_else(|| self.scribe.item(ItemKind::GeneratedImage { image: None }));
-        self.tasks.take_place(out);
         Drawing { item, id, b64, format }
     }
 

@@ -1,6 +1,6 @@
 //! How is shown what a model does before it speaks? As a list of tasks: what it thinks, and what it looks for.
 //!
-//! Only the first thought of a list is shown while it grows; the others come whole.
+//! Only the first thought of a list is shown while it grows, also behind searches; the others come whole.
 
 use url::Url;
 
@@ -24,14 +24,13 @@ pub(super) struct Tasks {
     searches: Vec<(ItemId, Option<usize>)>,
 }
 
-#[derive(Clone)]
 struct Open {
     id: Id,
     thread_id: Id,
     created_at: Timestamp,
     workflow: Workflow,
-    /// The thought that is shown while it grows; it is the first task.
-    growing: Option<ThoughtId>,
+    /// The thought that is shown while it grows, and its place.
+    growing: Option<(ThoughtId, usize)>,
 }
 
 impl Tasks {
@@ -51,25 +50,23 @@ impl Tasks {
 
     pub(super) fn thought(&mut self, id: ThoughtId, delta: &str, out: &mut Vec<AgentEvent>) {
         let Some(open) = &mut self.open else { return };
-        if open.growing.as_ref() == Some(&id) {
-            if let Some(Task { kind: TaskKind::Thought { content, .. }, .. }) =
-                open.workflow.tasks.first_mut()
-            {
+        if let Some(place) = open.place_of(&id) {
+            if let TaskKind::Thought { content, .. } = &mut open.workflow.tasks[place].kind {
                 content.push_str(delta);
             }
-            open.say_updated(0, out);
-        } else if open.workflow.kind == WorkflowKind::Reasoning && open.workflow.tasks.is_empty() {
-            open.growing = Some(id);
-            open.add(thought(delta.to_owned()), out);
+            open.say_updated(place, out);
+        } else if open.workflow.kind == WorkflowKind::Reasoning && !open.has_thought() {
+            let place = open.add(thought(delta.to_owned()), out);
+            open.growing = Some((id, place));
         }
     }
 
     pub(super) fn thought_done(&mut self, id: &ThoughtId, text: String, out: &mut Vec<AgentEvent>) {
         let Some(open) = &mut self.open else { return };
-        if open.growing.as_ref() == Some(id) {
+        if let Some(place) = open.place_of(id) {
             open.growing = None;
-            open.workflow.tasks[0] = thought(text);
-            open.say_updated(0, out);
+            open.workflow.tasks[place] = thought(text);
+            open.say_updated(place, out);
         } else {
             open.add(thought(text), out);
         }
@@ -128,11 +125,6 @@ impl Tasks {
         out.extend(self.open.take().map(|open| AgentEvent::ItemKept(open.into_item())));
     }
 
-    /// Gives the open list its place in the thread, before an item that came later and is stored earlier.
-    pub(super) fn take_place(&self, out: &mut Vec<AgentEvent>) {
-        out.extend(self.open.as_ref().map(|open| AgentEvent::ItemKept(open.clone().into_item())));
-    }
-
     fn opened(&mut self, scribe: &Scribe, out: &mut Vec<AgentEvent>) -> &mut Open {
         self.open.get_or_insert_with(|| {
             let kind = WorkflowKind::Reasoning;
@@ -181,6 +173,14 @@ impl Open {
         let Item { id, thread_id, created_at, kind } = item;
         let ItemKind::Workflow { workflow } = kind else { return None };
         Some(Self { id, thread_id, created_at, workflow, growing: None })
+    }
+
+    fn place_of(&self, growing: &ThoughtId) -> Option<usize> {
+        self.growing.as_ref().filter(|(id, _)| id == growing).map(|(_, place)| *place)
+    }
+
+    fn has_thought(&self) -> bool {
+        self.workflow.tasks.iter().any(|task| matches!(task.kind, TaskKind::Thought { .. }))
     }
 
     fn add(&mut self, task: Task, out: &mut Vec<AgentEvent>) -> usize {

@@ -2,8 +2,8 @@
 //! are counted here, because chat completions have none.
 //!
 //! `reasoning_content` (DeepSeek, llama.cpp) is shown as one thought. `reasoning` (Ollama, vLLM) is raw: as with the official
-//! server it shows that the model thinks, and for how long, and not what. Reasoning that goes on after the answer began is
-//! not shown.
+//! server it shows that the model thinks, and for how long, and not what. Reasoning that goes on after a piece of the answer
+//! is not shown.
 
 use std::collections::VecDeque;
 
@@ -84,7 +84,10 @@ type Events = VecDeque<ModelEvent>;
 impl Reader for ChunkReader {
     fn read(&mut self, name: &str, data: &str, events: &mut Events) -> Result<Progress, Trouble> {
         match data.trim() {
-            "[DONE]" if self.is_said => {
+            "[DONE]" if self.is_said || self.has_begun() => {
+                if !std::mem::replace(&mut self.is_said, true) {
+                    self.finish("stop", events)?;
+                }
                 self.complete(events);
                 return Ok(Progress::Complete);
             }
@@ -144,13 +147,18 @@ impl ChunkReader {
         }
     }
 
+    /// Whether there is an answer that can end. Some servers end one without saying why.
+    fn has_begun(&self) -> bool {
+        self.message.is_some() || !self.calls.is_empty()
+    }
+
     fn think(&mut self, piece: Option<&str>, events: &mut Events) {
         let thought = self.thought.get_or_insert_with(|| {
             let id: ItemId = "rs_0".into();
             events.push_back(ModelEvent::ReasoningAdded { item_id: id.clone() });
             Thought { id, text: String::new(), is_done: false }
         });
-        let Some(piece) = piece.filter(|_| !thought.is_done && self.message.is_none()) else { return };
+        let Some(piece) = piece.filter(|_| !thought.is_done) else { return };
         thought.text.push_str(piece);
         let (item_id, delta) = (thought.id.clone(), piece.to_owned());
         events.push_back(ModelEvent::ThoughtDelta { item_id, summary_index: 0, delta });
@@ -181,7 +189,7 @@ impl ChunkReader {
     /// The model has said why it stops: what was begun is whole.
     fn finish(&mut self, reason: &str, events: &mut Events) -> Result<(), Trouble> {
         self.end_thought(events);
-        if self.message.is_none() && self.calls.is_empty() {
+        if !self.has_begun() {
             match reason {
                 "content_filter" => self.say(PartKind::Refusal, WITHHELD.to_owned(), events),
                 "length" => {

