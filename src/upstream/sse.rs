@@ -17,9 +17,6 @@ pub struct Event<'a> {
     pub data: Cow<'a, str>,
 }
 
-/// What is kept of the room that a large event took.
-const KEPT: usize = 512;
-
 /// An event that is larger than the cap. The stream can't be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event of more than {cap} bytes")]
@@ -81,12 +78,13 @@ impl Parser {
     #[expect(clippy::should_implement_trait, reason = "an event borrows from the parser")]
     pub fn next(&mut self) -> Result<Option<Event<'_>>, TooLarge> {
         self.forget_spent();
-        while let Some(is_whole) = self.take_line() {
-            self.check_size()?;
-            if is_whole && self.end_line() {
+        while let Some(line) = self.take_line() {
+            self.check_size(line.len())?;
+            if self.end_line(&line) {
                 return Ok(Some(self.event()));
             }
         }
+        self.check_size(self.line.len())?;
         Ok(None)
     }
 
@@ -94,43 +92,42 @@ impl Parser {
     /// [`next`](Self::next) has returned none for the last piece.
     pub fn finish(&mut self) -> Option<Event<'_>> {
         self.forget_spent();
-        if !self.line.is_empty() {
-            self.end_line();
+        let line = std::mem::take(&mut self.line);
+        if !line.is_empty() {
+            self.end_line(&line);
         }
         self.has_data.then(|| self.event())
     }
 
-    /// Moves bytes of the piece to the line, up to its end or the piece's. Says whether the line is whole; none when there
-    /// is no byte left.
-    fn take_line(&mut self) -> Option<bool> {
+    /// The next line that is whole, without its end. What is left of the piece when there is none begins a line.
+    fn take_line(&mut self) -> Option<Bytes> {
         if !self.piece.is_empty() && std::mem::take(&mut self.after_return) && self.piece[0] == b'\n' {
             self.piece.advance(1);
-        }
-        if self.piece.is_empty() {
-            // Not even an empty rest: it would keep the connection's buffer, which then takes another one for the next piece.
-            self.piece = Bytes::new();
-            return None;
         }
         let end = self.piece.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
         let Some(end) = end else {
             self.line.extend_from_slice(&self.piece);
-            self.piece.clear();
-            return Some(false);
+            // Not even an empty rest: it would keep the connection's buffer, which then takes another one for the next piece.
+            self.piece = Bytes::new();
+            return None;
         };
-        self.line.extend_from_slice(&self.piece[..end]);
-        self.after_return = self.piece[end] == b'\r';
-        self.piece.advance(end + 1);
-        Some(true)
+        let mut line = self.piece.split_to(end);
+        self.after_return = self.piece[0] == b'\r';
+        self.piece.advance(1);
+        if !self.line.is_empty() {
+            self.line.extend_from_slice(&line);
+            line = std::mem::take(&mut self.line).into();
+        }
+        Some(line)
     }
 
-    /// Reads the line, and says whether it ends an event that has data.
-    fn end_line(&mut self) -> bool {
-        let mut line = self.line.as_slice();
+    /// Reads a line, and says whether it ends an event that has data.
+    fn end_line(&mut self, line: &[u8]) -> bool {
+        let mut line = line;
         if std::mem::take(&mut self.is_first_line) {
             line = line.strip_prefix("\u{FEFF}".as_bytes()).unwrap_or(line);
         }
         if line.is_empty() {
-            self.line.clear();
             if !self.has_data {
                 self.name.clear();
             }
@@ -151,12 +148,11 @@ impl Parser {
             // A comment, which has no name, or a field that a client that never reconnects has no use for.
             _ => {}
         }
-        self.line.clear();
         false
     }
 
-    fn check_size(&self) -> Result<(), TooLarge> {
-        let size = self.line.len() + self.data.len() + self.name.len();
+    fn check_size(&self, line: usize) -> Result<(), TooLarge> {
+        let size = line + self.data.len() + self.name.len();
         if size > self.cap { Err(TooLarge { cap: self.cap }) } else { Ok(()) }
     }
 
@@ -165,14 +161,12 @@ impl Parser {
         Event { name: &self.name, data: String::from_utf8_lossy(&self.data) }
     }
 
+    /// Nothing is kept of an event that was handed out: a stream may wait long for the next.
     fn forget_spent(&mut self) {
         if std::mem::take(&mut self.is_spent) {
-            self.name.clear();
-            self.data.clear();
+            self.name = String::new();
+            self.data = Vec::new();
             self.has_data = false;
-            // The events that come most are short, and a stream may wait long for the next.
-            self.data.shrink_to(KEPT);
-            self.line.shrink_to(KEPT);
         }
     }
 }
