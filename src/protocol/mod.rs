@@ -5,6 +5,7 @@
 
 mod attachment;
 mod content;
+mod depth;
 mod event;
 mod item;
 mod params;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 pub use attachment::*;
 pub use content::*;
+pub use depth::*;
 pub use event::*;
 pub use item::*;
 pub use params::*;

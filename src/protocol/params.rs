@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
-use super::{Answer, Id, InferenceOptions, StructuredInputStatus, UserContent};
+use super::{Answer, DEEPEST, Id, InferenceOptions, StructuredInputStatus, UserContent, is_too_deep};
 
 /// A thread.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -50,6 +50,7 @@ pub struct AddUserMessage {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct UserMessageInput {
     /// Texts and mentions.
+    #[serde(deserialize_with = "content")]
     pub content: Vec<UserContent>,
     /// Ids of uploaded files.
     #[serde(default)]
@@ -113,7 +114,7 @@ pub struct Action {
     #[serde(rename = "type")]
     pub kind: String,
     /// What the widget gave along.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "any_json")]
     pub payload: Value,
 }
 
@@ -214,9 +215,23 @@ pub struct Transcribe {
     pub mime_type: String,
 }
 
-/// A field that must be there, and may be null.
+/// Any JSON that does not nest too deep. Without a default the field must be there, and may be null.
 fn any_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
-    Value::deserialize(deserializer)
+    let value = Value::deserialize(deserializer)?;
+    if is_too_deep(&value) { Err(too_deep("it nests")) } else { Ok(value) }
+}
+
+/// Texts and mentions whose data does not nest too deep. Those of the store are the same type, and are read as they are.
+fn content<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<UserContent>, D::Error> {
+    let content: Vec<UserContent> = Vec::deserialize(deserializer)?;
+    match content.iter().position(UserContent::is_too_deep) {
+        Some(place) => Err(too_deep(&format!("the `data` of [{place}] nests"))),
+        None => Ok(content),
+    }
+}
+
+fn too_deep<E: de::Error>(what: &str) -> E {
+    E::custom(format_args!("{what} deeper than {DEEPEST} levels"))
 }
 
 /// A whole number that is not negative, or null. As with the official server its text will do, and so will a truth value.

@@ -10,6 +10,9 @@ use super::{
     Feedback, ItemOfThread, ListItems, OfAttachment, OfThread, PageParams, Transcribe, UpdateThread,
 };
 
+/// As much of a field's path is said, in characters.
+const LONGEST_PATH: usize = 100;
+
 /// One request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
@@ -114,13 +117,21 @@ fn read<T: DeserializeOwned>(params: Option<&str>) -> Result<T, BadRequest> {
     };
     let mut json = serde_json::Deserializer::from_str(params);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
+        let path = shortened(&error.path().to_string());
         let what = error.inner().to_string();
         // serde_json adds a place in the text, which counts from the beginning of `params`.
         let what = what.split(" at line ").next().unwrap_or_default();
         let place = if path == "." { "params".to_owned() } else { format!("params.{path}") };
         BadRequest::Field(format!("`{place}`: {what}."))
     })
+}
+
+/// The beginning of a path, which is as long as JSON is deep.
+fn shortened(path: &str) -> String {
+    match path.char_indices().nth(LONGEST_PATH) {
+        Some((end, _)) => format!("{}…", &path[..end]),
+        None => path.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use super::database::{Sql, Tx, values};
 use super::sql_store::{SqlStore, read_json, read_page};
 use super::{Audience, Owner, PageQuery, StoreError};
-use crate::protocol::{Feedback, FeedbackKind, GeneratedImage, Id, Item, ItemKind, Order, Page, Timestamp};
+use crate::protocol::{
+    DEEPEST, Feedback, FeedbackKind, GeneratedImage, Id, Item, ItemKind, Order, Page, Timestamp,
+};
 
 impl SqlStore {
     pub(super) async fn find_item(
@@ -154,6 +156,10 @@ pub(super) async fn write(
     seq: i64,
     item: &Item,
 ) -> Result<(), StoreError> {
+    // One item that can't be read would hide its whole thread.
+    if item.is_too_deep() {
+        return Err(StoreError(format!("JSON in an item nests deeper than {DEEPEST} levels")));
+    }
     let data = serde_json::to_string(item)?;
     let sql = "insert into items (thread_id, seq, id, hidden, data) values ($1, $2, $3, $4, $5) \
                on conflict (thread_id, id) do update set hidden = excluded.hidden, data = excluded.data";

@@ -4,6 +4,7 @@
 
 mod answers;
 mod cuts;
+mod depth;
 mod faults;
 mod images;
 mod owners;

@@ -1,7 +1,7 @@
 //! What becomes of the items that an agent says? A [`Draft`] stores them where the protocol says so, and keeps a copy of those
 //! that are under way, because that is what is left of them when the turn is stopped.
 
-use crate::protocol::{Id, Item, ItemKind, ItemUpdate};
+use crate::protocol::{DEEPEST, Id, Item, ItemKind, ItemUpdate};
 use crate::store::{Owner, Store, StoreError};
 
 /// The items of one turn.
@@ -35,6 +35,9 @@ pub(super) enum SaveError {
     /// The thread was deleted while the turn ran.
     #[error("the thread is gone")]
     ThreadGone,
+    /// It could be written, and not read again.
+    #[error("JSON in an item nests deeper than {DEEPEST} levels")]
+    TooDeep,
 }
 
 impl<'a> Draft<'a> {
@@ -92,6 +95,9 @@ impl<'a> Draft<'a> {
     }
 
     async fn put(&mut self, item: &Item) -> Result<(), SaveError> {
+        if item.is_too_deep() {
+            return Err(SaveError::TooDeep);
+        }
         let Some(HeldBack { items, .. }) = &mut self.held_back else { return self.store_item(item).await };
         match items.iter_mut().find(|known| known.id == item.id) {
             Some(known) => *known = item.clone(),

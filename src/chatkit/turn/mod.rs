@@ -111,7 +111,7 @@ impl TurnError {
             }
             Self::Agent(AgentError::Failed { allow_retry, .. }) => ("stream.error", None, *allow_retry),
             Self::Changed(message) => ("custom", Some((*message).to_owned()), false),
-            Self::Save(SaveError::ThreadGone) => ("stream.error", None, false),
+            Self::Save(SaveError::ThreadGone | SaveError::TooDeep) => ("stream.error", None, false),
             Self::Store(_)
             | Self::Save(SaveError::Store(_))
             | Self::Agent(AgentError::Over)

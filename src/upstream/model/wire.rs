@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::error::Trouble;
 use super::event::Usage;
+use crate::protocol::{DEEPEST, are_too_deep};
 
 /// A text, borrowed where it can be. Null and every other type count as the empty text.
 #[derive(Debug, Default)]
@@ -80,14 +81,20 @@ pub(in crate::upstream) fn is_truthy(value: &Value) -> bool {
     }
 }
 
-/// The arguments of a call: a JSON object, or nothing for a function without any.
+/// The arguments of a call: a JSON object, or nothing for a function without any. They become part of an item, so they may nest no
+/// deeper than that.
 pub(in crate::upstream) fn arguments(text: &str) -> Result<Map<String, Value>, Trouble> {
     if text.trim().is_empty() {
         return Ok(Map::new());
     }
-    serde_json::from_str(text).map_err(|error| {
+    let arguments = serde_json::from_str(text).map_err(|error| {
         Trouble::Unreadable(format!("the arguments of a function call are no JSON object: {error}"))
-    })
+    })?;
+    if are_too_deep(&arguments) {
+        let why = format!("the arguments of a function call nest deeper than {DEEPEST} levels");
+        return Err(Trouble::Unreadable(why));
+    }
+    Ok(arguments)
 }
 
 /// `usage`, as either API names its fields. What is missing or odd counts as 0.
@@ -112,5 +119,19 @@ impl<'de> Deserialize<'de> for WireUsage {
                 "/completion_tokens_details/reasoning_tokens",
             ]),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_nest_no_deeper_than_can_be_stored() {
+        let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+        assert!(arguments(&nested(DEEPEST)).is_ok());
+        for depth in [DEEPEST + 1, 127, 10_000] {
+            assert!(matches!(arguments(&nested(depth)), Err(Trouble::Unreadable(_))), "{depth}");
+        }
     }
 }
