@@ -2,7 +2,9 @@
 //! own pace, so that a client that comes late or comes again misses nothing, and one that is slow holds up nobody.
 //!
 //! What is said stays in memory until the feed is dropped. A text that grows is kept once, with the ends of its pieces, and a
-//! state that takes the place of an earlier one (a task, a widget) lets that go once everybody has read it.
+//! state that takes the place of an earlier one (a task, a widget) lets that go once everybody has read it who keeps up.
+//! Who is far behind in a row of states goes on with the latest: a thought is said whole with each word that it grows by, and all
+//! of its states would be the square of it.
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +20,8 @@ use crate::protocol::{Event, Id, ItemUpdate};
 
 /// The most that is handed to a connection at once, but for a single larger event.
 const BATCH: usize = 64 * 1024;
+/// Who has not read so many bytes of states, each of which takes the place of the one before, is far behind.
+const FAR_BEHIND: usize = 4 * BATCH;
 /// A listener that for so long was never through with what there was to read is one that can't: it did not leave because it
 /// wanted to.
 const STALLED: Duration = Duration::from_secs(10);
@@ -35,6 +39,8 @@ pub struct Feed {
 #[derive(Debug, Default)]
 struct Log {
     entries: Vec<Entry>,
+    /// The first entry that is kept of the states of one place at the end, if a state is there.
+    kept_from: usize,
     readers: Vec<Reader>,
     next_reader: u64,
     is_ended: bool,
@@ -46,11 +52,12 @@ struct Log {
 enum Entry {
     /// A whole frame.
     Frame(Bytes),
-    /// A frame that tells a whole state; a later one of the same place makes it needless.
-    State(StateKey, Bytes),
+    /// A frame that tells a whole state; a later one of the same place makes it needless. `end` counts the bytes of the states of
+    /// that place in a row, up to here.
+    State { key: StateKey, frame: Bytes, end: usize },
     /// A text that grows: `ends` are where its pieces end. The frame of a piece is `head`, the piece as JSON, and a tail.
     Text { item_id: Id, content_index: usize, head: Bytes, text: String, ends: Vec<usize> },
-    /// A state that everybody has read and that was followed by a later one.
+    /// A state that was followed by a later one, and that nobody needs who keeps up.
     Gone,
 }
 
@@ -104,7 +111,7 @@ impl Feed {
     pub fn size(&self) -> usize {
         let log = self.lock();
         let size = |entry: &Entry| match entry {
-            Entry::Frame(frame) | Entry::State(_, frame) => frame.len(),
+            Entry::Frame(frame) | Entry::State { frame, .. } => frame.len(),
             Entry::Text { text, ends, .. } => text.len() + size_of_val(&**ends),
             Entry::Gone => 0,
         };
@@ -192,15 +199,29 @@ impl Log {
             self.entries.push(Entry::Frame(frame));
             return;
         };
-        let last = self.entries.len().saturating_sub(1);
-        let all_read = self.readers.iter().all(|reader| reader.at.entry > last);
-        if all_read
-            && let Some(entry @ Entry::State(..)) = self.entries.last_mut()
-            && matches!(entry, Entry::State(earlier, _) if *earlier == key)
-        {
-            *entry = Entry::Gone;
-        }
-        self.entries.push(Entry::State(key, frame));
+        let before = match self.entries.last() {
+            Some(Entry::State { key: known, end, .. }) if *known == key => *end,
+            _ => {
+                self.kept_from = self.entries.len();
+                0
+            }
+        };
+        let end = before + frame.len();
+        self.entries.push(Entry::State { key, frame, end });
+        self.let_go(before);
+    }
+
+    /// Lets the states go before the last one of a row that nobody needs who keeps up. `before` is where the last one begins.
+    fn let_go(&mut self, before: usize) {
+        let last = self.entries.len() - 1;
+        let keeps_up = |reader: &&Reader| match self.entries.get(reader.at.entry.max(self.kept_from)) {
+            Some(Entry::State { frame, end, .. }) => before.saturating_sub(end - frame.len()) <= FAR_BEHIND,
+            _ => true,
+        };
+        let needed = self.readers.iter().filter(keeps_up).map(|reader| reader.at.entry).min();
+        let needed = needed.map_or(last, |needed| needed.clamp(self.kept_from, last));
+        self.entries[self.kept_from..needed].fill_with(|| Entry::Gone);
+        self.kept_from = needed;
     }
 
     /// What a reader has not read yet, up to a batch.
@@ -209,7 +230,7 @@ impl Log {
         let mut batch = BytesMut::new();
         while batch.len() < BATCH {
             match self.entries.get(reader.at.entry) {
-                Some(Entry::Frame(frame) | Entry::State(_, frame)) => {
+                Some(Entry::Frame(frame) | Entry::State { frame, .. }) => {
                     batch.put_slice(frame);
                     reader.at = Position { entry: reader.at.entry + 1, piece: 0 };
                 }
@@ -240,7 +261,7 @@ fn has_unread(entries: &[Entry], at: Position) -> bool {
     match entries.get(at.entry) {
         None => false,
         Some(Entry::Text { ends, .. }) => at.piece < ends.len() || at.entry + 1 < entries.len(),
-        Some(Entry::Frame(_) | Entry::State(..) | Entry::Gone) => true,
+        Some(Entry::Frame(_) | Entry::State { .. } | Entry::Gone) => true,
     }
 }
 

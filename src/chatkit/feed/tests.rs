@@ -39,20 +39,23 @@ async fn a_listener_hears_every_piece_as_it_was_said_whenever_it_comes() {
 }
 
 #[tokio::test]
-async fn a_state_is_let_go_once_everybody_has_read_it_and_a_later_one_came() {
+async fn states_are_let_go_once_everybody_has_read_them_and_a_later_one_came() {
     let feed = Arc::new(Feed::default());
     let (mut quick, slow) = (feed.listen(), feed.listen());
     feed.say(&task("one"));
     let _ = quick.next().await;
     feed.say(&task("two"));
-    assert!(matches!(feed.lock().entries[0], Entry::State(..)), "one listener has not read it yet");
+    assert!(matches!(feed.lock().entries[0], Entry::State { .. }), "one listener has not read it yet");
     let _ = quick.next().await;
     drop(slow);
     feed.say(&task("three"));
-    assert!(matches!(feed.lock().entries[1], Entry::Gone), "the only listener has read it");
+    assert!(
+        matches!(feed.lock().entries[..2], [Entry::Gone, Entry::Gone]),
+        "the only listener has read them"
+    );
     feed.end();
     let heard = all(feed.listen()).await;
-    assert!(heard.contains("one") && !heard.contains("two") && heard.contains("three"), "{heard}");
+    assert_eq!(heard.as_bytes(), frame(&task("three")));
 }
 
 #[tokio::test]
@@ -101,4 +104,43 @@ async fn a_listener_that_did_not_read_for_long_has_not_left_by_its_will() {
     feed.lock().readers[0].behind_since -= STALLED;
     drop(listener);
     assert_eq!(feed.abandoned().await, Departure::Stalled);
+}
+
+#[tokio::test]
+async fn who_lags_behind_a_thought_that_grows_skips_to_its_last_state_and_holds_up_nobodys_memory() {
+    let feed = Arc::new(Feed::default());
+    let (mut quick, slow) = (feed.listen(), feed.listen());
+    let (mut said, mut heard, mut thought) = (String::new(), String::new(), String::new());
+    feed.say(&delta("before"));
+    for _ in 0..2000 {
+        thought.push_str("a few words ");
+        feed.say(&task(&thought));
+        let frames = quick.next().await.unwrap();
+        heard.push_str(std::str::from_utf8(&frames).unwrap());
+        said = std::str::from_utf8(&frame(&task(&thought))).unwrap().to_owned();
+    }
+    assert!(feed.size() < 1024 * 1024, "{} bytes", feed.size());
+    assert_eq!(heard.matches("workflow.task.updated").count(), 2000, "who keeps up hears each state");
+    feed.say(&delta("after"));
+    feed.end();
+    for late in [slow, feed.listen()] {
+        let heard = all(late).await;
+        assert!(heard.contains("before") && heard.contains(&said) && heard.contains("after"));
+        assert!(heard.len() < 1024 * 1024, "{} bytes", heard.len());
+    }
+}
+
+#[tokio::test]
+async fn who_is_a_few_states_behind_hears_each_of_them() {
+    let feed = Arc::new(Feed::default());
+    let (mut quick, few_behind) = (feed.listen(), feed.listen());
+    let mut said = String::new();
+    for number in 0..100 {
+        let event = task(&format!("state {number}"));
+        said.push_str(std::str::from_utf8(&frame(&event)).unwrap());
+        feed.say(&event);
+        let _ = quick.next().await;
+    }
+    feed.end();
+    assert_eq!(all(few_behind).await, said);
 }
