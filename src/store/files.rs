@@ -6,8 +6,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::fs::{self, DirBuilder, File, OpenOptions};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::room::Room;
 use crate::ids::new_id;
 
 /// What begins the name of a file that is still coming in. No id looks like that.
@@ -17,13 +18,20 @@ const COMING: &str = ".part_";
 #[derive(Debug, Clone)]
 pub struct Files {
     root: PathBuf,
+    room: Room,
 }
 
 impl Files {
     /// The files below this folder, which is made when the first one comes.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), room: Room::default() }
+    }
+
+    /// The room in memory for their bytes, for those who hold many of them.
+    #[must_use]
+    pub fn room(&self) -> &Room {
+        &self.room
     }
 
     /// The bytes of an attachment. `None` when there are none.
@@ -32,11 +40,28 @@ impl Files {
     /// When the file is there and can't be read.
     pub async fn read(&self, attachment_id: &str) -> io::Result<Option<Bytes>> {
         let Some(path) = self.path(attachment_id) else { return Ok(None) };
-        match fs::read(path).await {
-            Ok(bytes) => Ok(Some(bytes.into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        Ok(found(fs::read(path).await)?.map(Bytes::from))
+    }
+
+    /// How many bytes an attachment has. `None` when there are none.
+    ///
+    /// # Errors
+    /// When that can't be found out.
+    pub async fn size(&self, attachment_id: &str) -> io::Result<Option<u64>> {
+        let Some(path) = self.path(attachment_id) else { return Ok(None) };
+        Ok(found(fs::metadata(path).await)?.map(|about| about.len()))
+    }
+
+    /// The first bytes of an attachment, at most so many. `None` when there are none.
+    ///
+    /// # Errors
+    /// When the file is there and can't be read.
+    pub async fn read_beginning(&self, attachment_id: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
+        let Some(path) = self.path(attachment_id) else { return Ok(None) };
+        let Some(file) = found(File::open(path).await)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.take(most).read_to_end(&mut bytes).await?;
+        Ok(Some(bytes))
     }
 
     /// Writes the bytes of an attachment that has none.
@@ -104,6 +129,14 @@ impl Files {
             }
         }
         Ok(removed)
+    }
+}
+
+/// What was found; `None` when there is no such file.
+fn found<T>(answer: io::Result<T>) -> io::Result<Option<T>> {
+    match answer {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        answer => answer.map(Some),
     }
 }
 

@@ -9,6 +9,7 @@ pub mod counted;
 mod database;
 pub mod files;
 mod items;
+pub mod room;
 mod sql_store;
 mod threads;
 mod turns;

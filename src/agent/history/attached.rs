@@ -1,113 +1,137 @@
 //! How does the model read a file? Images and PDFs whole, texts as text, and of everything else that it is there.
 
-use bytes::Bytes;
 use data_encoding::BASE64;
 
 use crate::agent::{AgentError, Turn};
 use crate::protocol::{Attachment, GeneratedImage, Item, ItemKind};
 use crate::store::StoredAttachment;
-use crate::upstream::model::{ImageDetail, InputItem, InputPart};
+use crate::store::room::{Held, Taker};
+use crate::upstream::model::{ImageDetail, InputPart};
 
-/// What images and files may take in one request, in base64: OpenAI takes 50 MB.
-const MOST_BYTES: usize = 64 * 1024 * 1024;
+/// What images and files may take in one request, in base64: OpenAI takes 50 MB with all the words.
+const MOST_BYTES: usize = 45_000_000;
 
-/// The files of a thread, from its newest: they are shown as long as they fit into one request.
-pub(super) struct Attached {
+const NO_ROOM: &str = "It is not shown, because the files of this conversation are too large together.";
+const GONE: &str = "It is no longer available.";
+const UNREADABLE: &str = "Its content can't be shown.";
+
+/// What is shown of a file, or why nothing is.
+type Shown<T> = Result<T, &'static str>;
+
+/// The files of a thread, from its newest: they are shown as long as they fit into one request. Files that are older than the first
+/// that doesn't are not shown either.
+pub(super) struct Attached<'a> {
+    turn: &'a Turn,
     room: usize,
     longest_text: usize,
+    /// Takes the room in memory; nobody, as long as there is no file.
+    taker: Option<Taker>,
 }
 
-impl Attached {
+impl<'a> Attached<'a> {
     /// A text of a file is cut behind `longest_text` bytes.
-    pub(super) fn new(longest_text: usize) -> Self {
-        Self { room: MOST_BYTES, longest_text }
+    pub(super) fn new(turn: &'a Turn, longest_text: usize) -> Self {
+        Self { turn, room: MOST_BYTES, longest_text, taker: None }
     }
 
-    /// The parts that a message's attachments become, or a generated image.
+    /// The parts that a message's attachments become, or a generated image. It waits for room in memory.
     ///
     /// # Errors
     /// When the store fails, or a file that is there can't be read.
-    pub(super) async fn files(&self, turn: &Turn, item: &Item) -> Result<Vec<InputPart>, AgentError> {
+    pub(super) async fn files(&mut self, item: &Item) -> Result<Vec<InputPart>, AgentError> {
         match &item.kind {
-            ItemKind::UserMessage(message) => self.attachments(turn, &message.attachments).await,
-            ItemKind::GeneratedImage { image: Some(image) } => {
-                self.image(turn, image).await.map(Vec::from_iter)
-            }
+            ItemKind::UserMessage(message) => self.attachments(&message.attachments).await,
+            ItemKind::GeneratedImage { image: Some(image) } => self.image(image).await.map(Vec::from_iter),
             _ => Ok(Vec::new()),
         }
     }
 
-    async fn attachments(
-        &self,
-        turn: &Turn,
-        attachments: &[Attachment],
-    ) -> Result<Vec<InputPart>, AgentError> {
+    /// The room in memory that the files take, to be held as long as they are.
+    pub(super) fn held(self) -> Held {
+        self.taker.map(Taker::done).unwrap_or_default()
+    }
+
+    async fn attachments(&mut self, attachments: &[Attachment]) -> Result<Vec<InputPart>, AgentError> {
         let mut parts = Vec::with_capacity(attachments.len());
         for attachment in attachments {
-            parts.push(match Reading::of(&attachment.mime_type) {
-                Some(_) if self.room == 0 => without(attachment, NO_ROOM),
-                Some(reading) => match turn.file(&attachment.id).await? {
-                    Some(bytes) => self.read(attachment, reading, &bytes),
-                    None => without(attachment, "It is no longer available."),
-                },
-                None => without(attachment, "Its content can't be shown."),
-            });
+            let shown = match Reading::of(&attachment.mime_type) {
+                Some(_) if self.room == 0 => Err(NO_ROOM),
+                Some(Reading::Text) => self.text(attachment).await?,
+                Some(Reading::Image) => self.data_url(attachment).await?.map(image_at),
+                Some(Reading::Pdf) => self.data_url(attachment).await?.map(|data_url| {
+                    let filename = attachment.name.clone();
+                    InputPart::File { filename, data_url }
+                }),
+                None => Err(UNREADABLE),
+            };
+            let without = |why| InputPart::Text(format!("{} {why}", introduction(attachment)));
+            parts.push(shown.unwrap_or_else(without));
         }
         Ok(parts)
     }
 
     /// `None` when its bytes are gone, or there is no room for it.
-    async fn image(&self, turn: &Turn, image: &GeneratedImage) -> Result<Option<InputPart>, AgentError> {
+    async fn image(&mut self, image: &GeneratedImage) -> Result<Option<InputPart>, AgentError> {
         let Some(attachment_id) = image.attachment_id() else {
-            return Ok(Some(InputPart::Image { url: image.url.clone(), detail: ImageDetail::Auto }));
+            return Ok(self.fits(image.url.len()).then(|| image_at(image.url.clone())));
         };
         if self.room == 0 {
             return Ok(None);
         }
-        let stored = turn.store.attachment(&turn.owner, attachment_id).await.map_err(AgentError::failed)?;
+        let Turn { store, owner, .. } = self.turn;
+        let stored = store.attachment(owner, attachment_id).await.map_err(AgentError::failed)?;
         let Some(StoredAttachment { attachment, .. }) = stored else { return Ok(None) };
-        let bytes = turn.file(attachment_id).await?;
-        Ok(bytes.map(|bytes| self.read(&attachment, Reading::Image, &bytes)))
+        Ok(self.data_url(&attachment).await?.ok().map(image_at))
     }
 
-    /// Takes out what there is no room for. Files that are older than the first of these are not shown either.
-    pub(super) fn fit(&mut self, said: &mut [InputItem]) {
-        for item in said {
-            let InputItem::Message { parts, .. } = item else { continue };
-            for part in parts {
-                let size = match part {
-                    InputPart::Image { url, .. } => url.len(),
-                    InputPart::File { data_url, .. } => data_url.len(),
-                    InputPart::Text(_) => continue,
-                };
-                match self.room.checked_sub(size) {
-                    Some(room) => self.room = room,
-                    None => {
-                        self.room = 0;
-                        *part = InputPart::Text(format!("A file stood here. {NO_ROOM}"));
-                    }
-                }
-            }
+    /// A file with all its bytes, or why it is not shown. It is read once it is known to fit.
+    async fn data_url(&mut self, attachment: &Attachment) -> Result<Shown<String>, AgentError> {
+        let size = self.turn.files.size(&attachment.id).await.map_err(AgentError::failed)?;
+        let Some(size) = size else { return Ok(Err(GONE)) };
+        let mut data_url = format!("data:{};base64,", essence(&attachment.mime_type));
+        let encoded = usize::try_from(size.div_ceil(3).saturating_mul(4)).unwrap_or(usize::MAX);
+        let size = encoded.saturating_add(data_url.len());
+        if !self.fits(size) {
+            return Ok(Err(NO_ROOM));
         }
+        self.take(size).await;
+        let Some(bytes) = self.turn.file(&attachment.id).await? else { return Ok(Err(GONE)) };
+        data_url.reserve_exact(encoded);
+        BASE64.encode_append(&bytes, &mut data_url);
+        Ok(Ok(data_url))
     }
 
-    fn read(&self, attachment: &Attachment, reading: Reading, bytes: &Bytes) -> InputPart {
-        let media_type = essence(&attachment.mime_type);
-        let data_url = || format!("data:{media_type};base64,{}", BASE64.encode(bytes));
-        match reading {
-            Reading::Image => InputPart::Image { url: data_url(), detail: ImageDetail::Auto },
-            Reading::Pdf => InputPart::File { filename: attachment.name.clone(), data_url: data_url() },
-            Reading::Text => {
-                let shown = &bytes[..bytes.len().min(self.longest_text)];
-                let cut = if shown.len() < bytes.len() { "\n[The rest is left out.]" } else { "" };
-                let text = String::from_utf8_lossy(shown);
-                InputPart::Text(format!("{}\n<File>\n{text}{cut}\n</File>", introduction(attachment)))
-            }
+    /// The beginning of a file as text, or why it is not shown.
+    async fn text(&self, attachment: &Attachment) -> Result<Shown<InputPart>, AgentError> {
+        let one_more = u64::try_from(self.longest_text).unwrap_or(u64::MAX).saturating_add(1);
+        let bytes = self.turn.files.read_beginning(&attachment.id, one_more).await;
+        let Some(bytes) = bytes.map_err(AgentError::failed)? else { return Ok(Err(GONE)) };
+        let shown = &bytes[..bytes.len().min(self.longest_text)];
+        let cut = if shown.len() < bytes.len() { "\n[The rest is left out.]" } else { "" };
+        let text = String::from_utf8_lossy(shown);
+        Ok(Ok(InputPart::Text(format!("{}\n<File>\n{text}{cut}\n</File>", introduction(attachment)))))
+    }
+
+    /// Whether there is room for so many bytes more in the request. When there is not, there is none from here on.
+    fn fits(&mut self, size: usize) -> bool {
+        let left = self.room.checked_sub(size);
+        self.room = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    async fn take(&mut self, bytes: usize) {
+        if self.taker.is_none() {
+            self.taker = Some(self.turn.files.room().taker().await);
+        }
+        if let Some(taker) = &mut self.taker {
+            taker.take(bytes).await;
         }
     }
 }
 
-const NO_ROOM: &str = "It is not shown, because the files of this conversation are too large together.";
+fn image_at(url: String) -> InputPart {
+    InputPart::Image { url, detail: ImageDetail::Auto }
+}
 
 /// As what a file is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,8 +175,4 @@ fn essence(mime_type: &str) -> String {
 
 fn introduction(attachment: &Attachment) -> String {
     format!("The user attached the file {} ({}).", attachment.name, essence(&attachment.mime_type))
-}
-
-fn without(attachment: &Attachment, why: &str) -> InputPart {
-    InputPart::Text(format!("{} {why}", introduction(attachment)))
 }

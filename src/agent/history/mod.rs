@@ -12,6 +12,7 @@ use attached::Attached;
 
 use super::{AgentError, Turn};
 use crate::protocol::{Item, ItemKind};
+use crate::store::room::Held;
 use crate::upstream::model::{InputItem, InputPart};
 
 const PAGE: u32 = 100;
@@ -33,36 +34,38 @@ pub(super) struct Past {
     pub(super) input: Vec<InputItem>,
     /// The two newest items, the newest first.
     pub(super) newest: Vec<Item>,
+    /// The room in memory that the files of `input` take.
+    pub(super) held: Held,
 }
 
 impl Past {
-    /// Reads a thread from its end until the budget is used up. The newest turn is there even when it alone is more.
+    /// Reads a thread from its end until the budget is used up. The newest turn is there even when it alone is more. It waits for
+    /// room in memory while other turns hold many files.
     ///
     /// # Errors
     /// When the store fails, or a file that is there can't be read.
     pub(super) async fn read(turn: &Turn, max_tokens: u32) -> Result<Self, AgentError> {
         let max_tokens = usize::try_from(max_tokens).unwrap_or(usize::MAX);
         let mut window = Window::new(max_tokens);
-        let mut attached = Attached::new(max_tokens.saturating_mul(BYTES_A_TOKEN) / 2);
+        let mut attached = Attached::new(turn, max_tokens.saturating_mul(BYTES_A_TOKEN) / 2);
         let mut newest: Vec<Item> = Vec::with_capacity(NEWEST);
         let mut after = None;
         loop {
             let page = turn.items(PAGE, after.as_ref()).await?;
             after = page.data.last().map(|item| item.id.clone());
             for item in page.data {
-                let files = attached.files(turn, &item).await?;
-                let mut said = items::said(&item, files, newest.is_empty());
-                attached.fit(&mut said);
+                let files = attached.files(&item).await?;
+                let said = items::said(&item, files, newest.is_empty());
                 let wants_more = window.push(said, begins_turn(&item));
                 if newest.len() < NEWEST {
                     newest.push(item);
                 }
                 if !wants_more {
-                    return Ok(Self { input: window.finish(), newest });
+                    return Ok(Self { input: window.finish(), newest, held: attached.held() });
                 }
             }
             if !page.has_more || after.is_none() {
-                return Ok(Self { input: window.finish(), newest });
+                return Ok(Self { input: window.finish(), newest, held: attached.held() });
             }
         }
     }

@@ -43,13 +43,13 @@ impl ModelAgent {
     }
 
     async fn answer(&self, turn: &Turn) -> Result<(), AgentError> {
-        let past = Past::read(turn, self.config.max_input_tokens).await?;
-        let request = request::of_turn(&self.config, turn, past.input);
+        let Past { input, newest, held } = Past::read(turn, self.config.max_input_tokens).await?;
+        let request = request::of_turn(&self.config, turn, input);
         let scribe = Scribe { thread_id: turn.thread.id.clone(), clock: Arc::clone(&turn.clock) };
-        let mut answer = Answer::new(&self.config, scribe, past.newest);
+        let mut answer = Answer::new(&self.config, scribe, newest);
         // What it takes to ask is not kept while the model answers: neither the call, nor a request with megabytes of files.
         let asked = Box::pin(self.models.stream(&self.endpoint, &request, None)).await;
-        drop(request);
+        drop((request, held));
         let mut stream = asked.map_err(failure)?;
         while let Some(event) = stream.next().await {
             let mut events = Vec::with_capacity(1);
