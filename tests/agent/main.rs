@@ -3,6 +3,7 @@
 
 mod example;
 mod failures;
+mod files;
 mod requests;
 mod setup;
 mod titles;

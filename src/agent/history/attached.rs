@@ -129,6 +129,11 @@ impl<'a> Attached<'a> {
     }
 }
 
+/// What stands where a file of an earlier message stood that the model does not take.
+pub(super) fn stand_in() -> InputPart {
+    InputPart::Text(format!("A file stood here. {UNREADABLE}"))
+}
+
 fn image_at(url: String) -> InputPart {
     InputPart::Image { url, detail: ImageDetail::Auto }
 }

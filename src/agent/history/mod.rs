@@ -32,6 +32,8 @@ const FILE_BYTES_A_TOKEN: usize = 8;
 pub(super) struct Past {
     /// As the model reads it, oldest first. Each call has its output right behind it.
     pub(super) input: Vec<InputItem>,
+    /// How many elements of `input` were said before the newest turn.
+    pub(super) earlier: usize,
     /// The two newest items, the newest first.
     pub(super) newest: Vec<Item>,
     /// The room in memory that the files of `input` take.
@@ -61,14 +63,36 @@ impl Past {
                     newest.push(item);
                 }
                 if !wants_more {
-                    return Ok(Self { input: window.finish(), newest, held: attached.held() });
+                    return Ok(Self::of(window, newest, attached.held()));
                 }
             }
             if !page.has_more || after.is_none() {
-                return Ok(Self { input: window.finish(), newest, held: attached.held() });
+                return Ok(Self::of(window, newest, attached.held()));
             }
         }
     }
+
+    fn of(window: Window, newest: Vec<Item>, held: Held) -> Self {
+        let newest_turn = window.newest_turn;
+        let input = window.finish();
+        let earlier = newest_turn.map_or(0, |newest_turn| input.len() - newest_turn);
+        Self { input, earlier, newest, held }
+    }
+}
+
+/// Takes the files out of what was said, and says that they stood there. Whether there were any.
+pub(super) fn take_out_files(said: &mut [InputItem]) -> bool {
+    let mut has_files = false;
+    for item in said {
+        let InputItem::Message { parts, .. } = item else { continue };
+        for part in parts {
+            if matches!(part, InputPart::Image { .. } | InputPart::File { .. }) {
+                *part = attached::stand_in();
+                has_files = true;
+            }
+        }
+    }
+    has_files
 }
 
 fn begins_turn(item: &Item) -> bool {
@@ -83,25 +107,26 @@ struct Window {
     kept: Vec<InputItem>,
     /// The turn whose beginning has not come yet.
     open: Vec<InputItem>,
-    has_turn: bool,
+    /// How many elements the newest turn has, once its beginning has come.
+    newest_turn: Option<usize>,
 }
 
 impl Window {
     fn new(budget: usize) -> Self {
-        Self { budget, cost: 0, kept: Vec::new(), open: Vec::new(), has_turn: false }
+        Self { budget, cost: 0, kept: Vec::new(), open: Vec::new(), newest_turn: None }
     }
 
     /// Adds what an item says, which stands before everything so far. Whether there is room for more.
     fn push(&mut self, said: Vec<InputItem>, begins_turn: bool) -> bool {
         self.cost = said.iter().map(tokens).fold(self.cost, usize::saturating_add);
-        if self.has_turn && self.cost > self.budget {
+        if self.newest_turn.is_some() && self.cost > self.budget {
             self.open.clear();
             return false;
         }
         self.open.extend(said.into_iter().rev());
         if begins_turn {
             self.kept.append(&mut self.open);
-            self.has_turn = true;
+            self.newest_turn.get_or_insert(self.kept.len());
         }
         true
     }

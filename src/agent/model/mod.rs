@@ -12,17 +12,20 @@ mod title;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
 use self::answer::{Answer, Scribe};
-use super::history::Past;
+use super::history::{Past, take_out_files};
 use super::{Agent, AgentError, Turn};
 use crate::config::agents::{AgentConfig, ModelApi};
 use crate::config::upstream::UpstreamConfig;
 use crate::protocol::UserMessage;
-use crate::upstream::model::{self, ModelClient, ModelEndpoint, ModelError, ModelErrorKind};
+use crate::upstream::model::{
+    self, ModelClient, ModelEndpoint, ModelError, ModelErrorKind, ModelRequest, ModelStream,
+};
 
 const TITLE_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -43,12 +46,12 @@ impl ModelAgent {
     }
 
     async fn answer(&self, turn: &Turn) -> Result<(), AgentError> {
-        let Past { input, newest, held } = Past::read(turn, self.config.max_input_tokens).await?;
-        let request = request::of_turn(&self.config, turn, input);
+        let Past { input, earlier, newest, held } = Past::read(turn, self.config.max_input_tokens).await?;
+        let mut request = request::of_turn(&self.config, turn, input);
         let scribe = Scribe { thread_id: turn.thread.id.clone(), clock: Arc::clone(&turn.clock) };
         let mut answer = Answer::new(&self.config, scribe, newest);
         // What it takes to ask is not kept while the model answers: neither the call, nor a request with megabytes of files.
-        let asked = Box::pin(self.models.stream(&self.endpoint, &request, None)).await;
+        let asked = Box::pin(self.ask(&mut request, earlier)).await;
         drop((request, held));
         let mut stream = asked.map_err(failure)?;
         while let Some(event) = stream.next().await {
@@ -62,6 +65,21 @@ impl ModelAgent {
             }
         }
         Ok(())
+    }
+
+    /// Asks the model. When it refuses a request with files, one of them may be broken, and would stand in the way of every
+    /// further message: it is asked once more without those that came before the message that is answered.
+    async fn ask(&self, request: &mut ModelRequest, earlier: usize) -> Result<ModelStream, ModelError> {
+        let refusal = match self.models.stream(&self.endpoint, request, None).await {
+            Err(error) if is_about_content(&error) => error,
+            answer => return answer,
+        };
+        let earlier = request.input.get_mut(..earlier).unwrap_or_default();
+        if !take_out_files(earlier) {
+            return Err(refusal);
+        }
+        tracing::info!(error = %refusal, "a model refused a request with files: it is asked without the earlier ones");
+        self.models.stream(&self.endpoint, request, None).await
     }
 }
 
@@ -93,6 +111,12 @@ impl Agent for ModelAgent {
     fn wants_titles(&self) -> bool {
         self.config.titles
     }
+}
+
+/// Whether a request was refused for what is in it, rather than for its model or its address.
+fn is_about_content(error: &ModelError) -> bool {
+    let is_bad = matches!(error.status(), Some(StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY));
+    is_bad && error.kind() == ModelErrorKind::Rejected
 }
 
 /// What a failure of the model is to the person: only what they can do something about is told.

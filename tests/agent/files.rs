@@ -1,0 +1,111 @@
+//! What if the model refuses a file? It fails the answer to its message, and is not sent again with what comes after.
+
+use std::path::PathBuf;
+
+use chatkit_server::agent::AgentError;
+use chatkit_server::ids::new_id;
+use serde_json::{Value, json};
+
+use crate::setup::{Asked, Model, agent, answer, frame, message};
+
+/// A file of a message, where the files of these tests are.
+struct Image(String);
+
+impl Image {
+    fn new() -> Self {
+        let image = Self(new_id("atc_").to_string());
+        std::fs::write(image.path(), "PNG").expect("it can be written");
+        image
+    }
+
+    fn path(&self) -> PathBuf {
+        std::env::temp_dir().join(&self.0)
+    }
+
+    /// A message that carries it.
+    fn message(&self, text: &str) -> Value {
+        let mut message = message(text, &json!({}));
+        message["attachments"] =
+            json!([{"id": self.0, "name": "cut.png", "mime_type": "image/png", "type": "image"}]);
+        message
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.path());
+    }
+}
+
+fn refusal(status: u16) -> (u16, String) {
+    let error = json!({"message": "The image data is not valid.", "type": "invalid_request_error",
+        "param": "input", "code": "invalid_value"});
+    (status, json!({"error": error}).to_string())
+}
+
+fn hello() -> (u16, String) {
+    let done = json!({"type": "response.output_item.done", "item": {"type": "message", "id": "m",
+        "content": [{"type": "output_text", "text": "Hello", "annotations": []}]}});
+    let completed = json!({"type": "response.completed", "response": {"output": []}});
+    (200, frame(&done) + &frame(&completed))
+}
+
+/// The parts of each message that was sent, an image by its type.
+fn parts(asked: &Asked) -> Vec<Vec<&str>> {
+    let messages = asked.body["input"].as_array().expect("a list").iter();
+    messages
+        .map(|message| {
+            let parts = message["content"].as_array().expect("parts").iter();
+            parts.map(|part| part["text"].as_str().or(part["type"].as_str()).expect("a part")).collect()
+        })
+        .collect()
+}
+
+const NOT_SHOWN: &str = "A file stood here. Its content can't be shown.";
+
+#[tokio::test]
+async fn a_refused_file_of_an_earlier_message_is_left_out_and_the_rest_is_asked_again() {
+    let (earlier, current) = (Image::new(), Image::new());
+    let thread = [earlier.message("look"), current.message("and this?")];
+    for status in [400, 422] {
+        let model = Model::start([refusal(status), hello()]).await;
+        let (_, outcome) = answer(&agent(&model.base, &[]), &thread).await;
+        assert_eq!(outcome, Ok(()), "{status}");
+        let asked = model.asked();
+        assert_eq!(asked.len(), 2);
+        assert_eq!(parts(&asked[0]), [["look", "input_image"], ["and this?", "input_image"]]);
+        assert_eq!(parts(&asked[1]), [["look", NOT_SHOWN], ["and this?", "input_image"]]);
+    }
+}
+
+#[tokio::test]
+async fn a_tools_output_counts_to_the_message_that_it_was_called_for() {
+    let (earlier, current) = (Image::new(), Image::new());
+    let call = json!({"type": "client_tool_call", "status": "completed", "call_id": "c", "name": "n",
+        "arguments": {}, "output": 1});
+    let thread = [earlier.message("look"), current.message("and this?"), call];
+    let model = Model::start([refusal(400), hello()]).await;
+    let (_, outcome) = answer(&agent(&model.base, &[]), &thread).await;
+    assert_eq!(outcome, Ok(()));
+    let asked = &model.asked()[1].body["input"];
+    assert_eq!(asked[0]["content"][1]["text"], NOT_SHOWN);
+    assert_eq!(asked[1]["content"][1]["type"], "input_image");
+}
+
+#[tokio::test]
+async fn nothing_is_asked_again_where_no_earlier_file_can_be_the_reason() {
+    let (earlier, current) = (Image::new(), Image::new());
+    let plain = message("Hi", &json!({}));
+    for (replies, thread, asked) in [
+        (vec![refusal(400), hello()], vec![plain.clone(), current.message("look")], 1),
+        (vec![refusal(400), hello()], vec![plain.clone(), plain.clone()], 1),
+        (vec![refusal(401), hello()], vec![earlier.message("look"), plain.clone()], 1),
+        (vec![refusal(404), hello()], vec![earlier.message("look"), plain.clone()], 1),
+        (vec![refusal(400), refusal(400), hello()], vec![earlier.message("look"), plain.clone()], 2),
+    ] {
+        let model = Model::start(replies).await;
+        let (_, outcome) = answer(&agent(&model.base, &[]), &thread).await;
+        assert!(matches!(outcome, Err(AgentError::Failed { allow_retry: false, .. })), "{outcome:?}");
+        assert_eq!(model.asked().len(), asked, "{thread:?}");
+    }
+}
