@@ -18,7 +18,7 @@ pub mod turn;
 pub mod uploads;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::agent::Agent;
@@ -121,6 +121,11 @@ impl Chat {
 /// A request whose thread, item or file is not there, or is somebody else's: nobody can tell which.
 fn not_found() -> Error {
     Error::new(crate::error::Kind::NotFound, "There is nothing with this id.")
+}
+
+/// What a mutex holds, also after a panic of somebody who held it: nothing here is left half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl From<StoreError> for Error {

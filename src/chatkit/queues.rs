@@ -1,10 +1,11 @@
 //! Whose turn is it in a thread, within this process? They come in the order in which they asked.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
+use super::lock;
 use crate::protocol::Id;
 
 /// The queue of each thread in which a turn runs or waits.
@@ -42,10 +43,6 @@ impl Drop for Front {
             by_thread.remove(&self.thread_id);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

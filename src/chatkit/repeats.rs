@@ -3,12 +3,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 use super::feed::Feed;
+use super::lock;
 use super::turn::{Place, Resumption};
 use crate::store::Owner;
 use crate::user::Fingerprint;
@@ -192,10 +193,6 @@ pub fn key(owner: &Owner, what: &[u8]) -> Fingerprint {
     let (workflow, user) = (owner.workflow.as_bytes(), owner.user.as_str().as_bytes());
     // No name contains a NUL.
     Fingerprint::of(&[workflow, user, what].join(&0))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -30,7 +30,6 @@ const ROUTES: &[&str] = &[
     "/api/chatkit/start",
     "/api/chatkit/refresh",
     "/api/chatkit/config",
-    "/api/chatkit/upload",
     "/healthz",
     "/readyz",
     "/openapi.json",

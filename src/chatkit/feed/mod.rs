@@ -9,13 +9,14 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::Notify;
 
 use super::frames::{frame, text_head, write_piece};
+use super::lock;
 use crate::protocol::{Event, Id, ItemUpdate};
 
 /// The most that is handed to a connection at once, but for a single larger event.
@@ -165,7 +166,7 @@ impl Feed {
     }
 
     fn lock(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.log)
     }
 }
 

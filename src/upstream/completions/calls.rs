@@ -1,10 +1,9 @@
 //! Which functions does a model call, when the calls arrive in fragments? Servers differ: some number them, some send each
 //! whole, some say the id or the name again and again, some give all the same number.
 
-use aws_lc_rs::rand;
-use data_encoding::HEXLOWER;
 use serde::Deserialize;
 
+use crate::ids::new_id;
 use crate::upstream::model::{ItemId, Lenient, ModelEvent, Trouble, arguments};
 
 /// A fragment of a call.
@@ -83,17 +82,10 @@ impl Call {
         }
         let arguments = arguments(&self.arguments)?;
         let item_id: ItemId = format!("fc_{number}").into();
-        let call_id = if id.is_empty() { new_call_id()? } else { id };
+        // The output must refer to its call in a thread of any length, so an id that is missing is not counted.
+        let call_id = if id.is_empty() { new_id("call_").to_string() } else { id };
         Ok(ModelEvent::FunctionCall { item_id, call_id, name, arguments })
     }
-}
-
-/// An id for a server that gives none. The output must refer to its call in a thread of any length, so it is not counted.
-fn new_call_id() -> Result<String, Trouble> {
-    let mut bytes = [0; 16];
-    rand::fill(&mut bytes)
-        .map_err(|_| Trouble::Unreadable("a function call without an id, and no randomness".to_owned()))?;
-    Ok(format!("call_{}", HEXLOWER.encode(&bytes)))
 }
 
 #[cfg(test)]

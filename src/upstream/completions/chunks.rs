@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::calls::{Calls, Fragment};
 use crate::upstream::model::{
     ItemId, Lenient, MessagePart, ModelEvent, PartKind, Progress, Reader, Trouble, Usage, WireUsage,
-    is_truthy,
+    is_truthy, parse,
 };
 
 /// Said in place of an answer that a filter withheld without a word.
@@ -234,8 +234,4 @@ fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
-}
-
-fn parse<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, Trouble> {
-    serde_json::from_str(data).map_err(|error| Trouble::Unreadable(error.to_string()))
 }

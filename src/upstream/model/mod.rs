@@ -19,4 +19,4 @@ pub use stream::ModelStream;
 pub(super) use client::endpoint_headers;
 pub(super) use error::Trouble;
 pub(super) use stream::{Progress, Reader};
-pub(super) use wire::{Lenient, WireUsage, arguments, is_truthy};
+pub(super) use wire::{Lenient, WireUsage, arguments, is_truthy, parse};

@@ -81,6 +81,11 @@ pub(in crate::upstream) fn is_truthy(value: &Value) -> bool {
     }
 }
 
+/// A frame of a stream.
+pub(in crate::upstream) fn parse<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, Trouble> {
+    serde_json::from_str(data).map_err(|error| Trouble::Unreadable(error.to_string()))
+}
+
 /// The arguments of a call: a JSON object, or nothing for a function without any. They become part of an item, so they may nest no
 /// deeper than that.
 pub(in crate::upstream) fn arguments(text: &str) -> Result<Map<String, Value>, Trouble> {

@@ -7,7 +7,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::items::{Item, annotation, message_part};
-use crate::upstream::model::{ItemId, Lenient, ModelEvent, Progress, Reader, Trouble, WireUsage, is_truthy};
+use crate::upstream::model::{
+    ItemId, Lenient, ModelEvent, Progress, Reader, Trouble, WireUsage, is_truthy, parse,
+};
 
 /// The reader of one stream.
 #[derive(Debug, Default)]
@@ -206,8 +208,4 @@ fn failure(kind: &str, data: &str) -> Result<Trouble, Trouble> {
         "response.failed" => Trouble::Said(event.get_mut("response").map(Value::take).unwrap_or_default()),
         _ => Trouble::Said(event),
     })
-}
-
-fn parse<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, Trouble> {
-    serde_json::from_str(data).map_err(|error| Trouble::Unreadable(error.to_string()))
 }
