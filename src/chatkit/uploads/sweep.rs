@@ -3,20 +3,21 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Uploads;
 use crate::protocol::Timestamp;
-use crate::store::StoreError;
+use crate::store::{Answer, StoreError};
 
 const EVERY: Duration = Duration::from_secs(60 * 60);
 /// How long a file waits to be sent.
 const UNSENT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a file may be coming in without a byte: longer than any upload waits.
 const STRAY: Duration = Duration::from_secs(60 * 60);
-/// So many are deleted at a time, so that nobody waits long for the database.
+/// So many are deleted at a time, or fewer if that takes too long, so that nobody waits long for the database.
 const AT_A_TIME: u32 = 100;
 
 /// Sweeps now and every hour until `shutdown`. Threads untouched for longer than `retention` go too; `None` keeps them.
@@ -64,17 +65,16 @@ async fn sweep_unsent(
     uploads: &Uploads,
     before: Timestamp,
     shutdown: &CancellationToken,
-) -> Result<usize, StoreError> {
-    let mut swept = 0;
-    while !shutdown.is_cancelled() {
-        let files = uploads.store.sweep_attachments(before, AT_A_TIME).await?;
-        if files.is_empty() {
-            break;
+) -> Result<u64, StoreError> {
+    let delete = |limit| {
+        async move {
+            let files = uploads.store.sweep_attachments(before, limit).await?;
+            uploads.remove_files(&files).await;
+            Ok(files.len() as u64)
         }
-        uploads.remove_files(&files).await;
-        swept += files.len();
-    }
-    Ok(swept)
+        .boxed()
+    };
+    in_batches(shutdown, delete).await
 }
 
 async fn sweep_threads(
@@ -82,14 +82,66 @@ async fn sweep_threads(
     before: Timestamp,
     shutdown: &CancellationToken,
 ) -> Result<u64, StoreError> {
-    let mut swept = 0;
-    while !shutdown.is_cancelled() {
-        let (threads, files) = uploads.store.sweep_threads(before, AT_A_TIME).await?;
-        if threads == 0 {
-            break;
+    let delete = |limit| {
+        async move {
+            let (threads, files) = uploads.store.sweep_threads(before, limit).await?;
+            uploads.remove_files(&files).await;
+            Ok(threads)
         }
-        uploads.remove_files(&files).await;
-        swept += threads;
+        .boxed()
+    };
+    in_batches(shutdown, delete).await
+}
+
+/// Deletes until nothing is left, and says how much there was. `delete` is given the most that it may delete, and returns how much
+/// it did. A batch that fails is tried again with half as much: a few threads of many thousand items take longer than the store may,
+/// and all of their batch stays then, now and the next time.
+async fn in_batches<'a>(
+    shutdown: &CancellationToken,
+    mut delete: impl FnMut(u32) -> Answer<'a, u64>,
+) -> Result<u64, StoreError> {
+    let (mut swept, mut most) = (0, AT_A_TIME);
+    while !shutdown.is_cancelled() {
+        match delete(most).await {
+            Ok(0) => break,
+            Ok(deleted) => swept += deleted,
+            Err(_) if most > 1 => most /= 2,
+            Err(error) => return Err(error),
+        }
     }
     Ok(swept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a store deletes in batches of these sizes that can delete so many things before it is late, and how it ends.
+    async fn batches(mut things: u64, in_time: u32) -> (Vec<u32>, Option<u64>) {
+        let mut asked = Vec::new();
+        let delete = |limit: u32| {
+            asked.push(limit);
+            let deleted = things.min(limit.into());
+            let outcome = match limit <= in_time {
+                true => Ok(deleted),
+                false => Err(StoreError("no answer within 10 s".to_owned())),
+            };
+            things -= outcome.as_ref().map_or(0, |deleted| *deleted);
+            std::future::ready(outcome).boxed()
+        };
+        let swept = in_batches(&CancellationToken::new(), delete).await.ok();
+        (asked, swept)
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_is_too_much_is_halved() {
+        assert_eq!(batches(150, 100).await, (vec![100, 100, 100], Some(150)));
+        assert_eq!(batches(60, 30).await, (vec![100, 50, 25, 25, 25, 25], Some(60)));
+        assert_eq!(batches(2, 1).await, (vec![100, 50, 25, 12, 6, 3, 1, 1, 1], Some(2)));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_deletes_nothing_at_all_is_left_alone() {
+        assert_eq!(batches(2, 0).await, (vec![100, 50, 25, 12, 6, 3, 1], None));
+    }
 }
