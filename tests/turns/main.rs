@@ -7,5 +7,6 @@ mod cuts;
 mod faults;
 mod images;
 mod owners;
+mod panics;
 mod repeats;
 mod support;
