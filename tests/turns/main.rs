@@ -2,8 +2,10 @@
 //! clients leave, repeat themselves, or the service ends.
 #![cfg(test)]
 
+mod actions;
 mod answers;
 mod cuts;
+mod elsewhere;
 mod faults;
 mod images;
 mod owners;

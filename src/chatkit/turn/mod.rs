@@ -32,6 +32,7 @@ use draft::SaveError;
 use panics::caught;
 
 const THREAD_GONE: &str = "This conversation was deleted.";
+const GONE_ON: &str = "This conversation has gone on. Send the message again.";
 /// How often the message under way is stored, and the claim renewed.
 const TICK: Duration = Duration::from_secs(3);
 /// The longest that a turn may take.
@@ -138,7 +139,7 @@ impl Turn {
             return self.forget_in_time().await;
         }
         let mut thread_id = plan.thread_id().clone();
-        let mut claim = self.new_claim();
+        let mut claim = self.new_claim(&plan);
         let deadline = Instant::now() + LONGEST;
         let mut front = None;
         let outcome =
@@ -178,10 +179,10 @@ impl Turn {
         };
         match taken {
             Ok(Taken::Turn) => self.answer(plan, claim, deadline).await,
-            Ok(Taken::Repeat { thread_id: known, is_created }) => {
-                (self.is_again, *thread_id) = (true, known);
+            Ok(Taken::Repeat(known)) => {
+                (self.is_again, *thread_id) = (true, known.thread_id.clone());
                 self.chat.metrics.repeated_request();
-                self.follow(thread_id, is_created, claim, deadline).await
+                self.follow(plan, known, claim, deadline).await
             }
             Err(error) => {
                 self.chat.metrics.turn_ended(error.outcome());

@@ -45,7 +45,7 @@ impl Turn {
         deadline: Instant,
     ) -> Result<(), TurnError> {
         // Boxed like every step of a turn that is long over while the turn still waits.
-        let Begun { agent_turn, mut events, mut draft, act } = Box::pin(self.begin(*plan)).await?;
+        let Begun { agent_turn, mut events, mut draft, act } = Box::pin(self.begin(*plan, claim)).await?;
         let agent = &*self.agent;
         let answer = caught(async {
             match &act {
