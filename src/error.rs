@@ -4,6 +4,7 @@
 //! An `Error` that becomes a response carries itself in the response's extensions; [`render`] writes the one JSON shape
 //! when the request's id is known.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -226,4 +227,11 @@ pub fn render(response: &mut Response, request_id: &str, head_only: bool) -> Opt
     headers.insert(CONTENT_LENGTH, HeaderValue::from(json.len()));
     *response.body_mut() = if head_only { Body::empty() } else { Body::from(json) };
     Some(error)
+}
+
+/// What a panic said, for the log alone.
+#[must_use]
+pub fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text")
 }

@@ -5,15 +5,12 @@ use std::panic::AssertUnwindSafe;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 
-use crate::error::Error;
+use crate::error::{Error, panic_text};
 
 /// The answer, or a 500 where there was to be one. The panic's own text goes to the log, never to the client.
 pub async fn caught(answer: impl Future<Output = Response>) -> Response {
     // What a handler shares with others is behind locks that shrug off a panic, or is not shared at all.
     AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text =
-            text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text");
-        Error::internal(format_args!("panic: {text}")).into_response()
+        Error::internal(format_args!("panic: {}", panic_text(&*payload))).into_response()
     })
 }

@@ -145,6 +145,12 @@ impl<'a> From<&'a str> for Value<'a> {
     }
 }
 
+impl<'a> From<Option<&'a str>> for Value<'a> {
+    fn from(text: Option<&'a str>) -> Self {
+        Self::Text(text.map(nul::escape))
+    }
+}
+
 impl<'a> From<&'a UserId> for Value<'a> {
     fn from(user: &'a UserId) -> Self {
         user.as_str().into()

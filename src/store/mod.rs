@@ -3,6 +3,7 @@
 //! Every call names the owner first. What belongs to somebody else is not there: look-ups return `None`, and changes
 //! say that nothing was changed.
 
+mod about;
 mod attachments;
 mod connect;
 pub mod counted;
@@ -14,6 +15,7 @@ mod sql_store;
 mod threads;
 mod turns;
 
+pub use about::TurnAbout;
 pub use connect::connect;
 
 use futures_util::future::BoxFuture;
@@ -87,6 +89,8 @@ pub struct TurnClaim {
     pub key: String,
     /// Who answers: an id of its own for each turn.
     pub holder: String,
+    /// What the turn is about, for whoever asks the same elsewhere.
+    pub about: Option<TurnAbout>,
     /// The time now.
     pub now: Timestamp,
     /// Until when the claim holds unless it is renewed.
@@ -99,7 +103,10 @@ pub enum Claimed {
     /// The turn is the claimer's.
     Yes,
     /// The turn is the claimer's, and whoever had it before is lost: their answer is not whole.
-    Abandoned,
+    Abandoned {
+        /// What it was about.
+        about: Option<TurnAbout>,
+    },
     /// Somebody else's turn is running.
     Busy,
     /// The same request is being answered, or was answered and its answer did not get through: in this thread.
@@ -108,6 +115,8 @@ pub enum Claimed {
         thread_id: Id,
         /// Whether the answer is still being made.
         is_running: bool,
+        /// What that turn is about. None when it made the thread: then it is about the thread's first item.
+        about: Option<TurnAbout>,
     },
     /// There is no such thread.
     NotFound,

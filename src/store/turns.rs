@@ -3,7 +3,7 @@
 use super::database::{Row, values};
 use super::items;
 use super::sql_store::SqlStore;
-use super::{Claimed, Owner, StoreError, TurnClaim};
+use super::{Claimed, Owner, StoreError, TurnAbout, TurnClaim};
 use crate::protocol::{Id, Item, Thread, Timestamp};
 
 /// How long a request is known after its holder was lost, in microseconds: as long as browsers and people try again.
@@ -20,15 +20,15 @@ impl SqlStore {
         claim: &TurnClaim,
     ) -> Result<Claimed, StoreError> {
         let (workflow, user) = (&*owner.workflow, &owner.user);
-        let data = serde_json::to_string(thread)?;
+        let (data, about) = (serde_json::to_string(thread)?, written(claim.about.as_ref())?);
         let mut tx = self.database.begin().await?;
         for _ in 0..ATTEMPTS {
             let sql = "update threads set create_key = null \
                        where workflow = $1 and usr = $2 and create_key = $3 and create_until <= $4";
             tx.run(sql, values![workflow, user, &*claim.key, claim.now]).await?;
             let sql = "insert into threads (id, workflow, usr, created_at, touched_at, last_seq, data, \
-                       turn_key, turn_holder, turn_until, create_key, create_until) \
-                       values ($1, $2, $3, $4, $5, 1, $6, $7, $8, $9, $7, $10) \
+                       turn_key, turn_holder, turn_until, turn_about, create_key, create_until) \
+                       values ($1, $2, $3, $4, $5, 1, $6, $7, $8, $9, $10, $7, $11) \
                        on conflict (workflow, usr, create_key) where create_key is not null do nothing returning id";
             let made = values![
                 &*thread.id,
@@ -40,6 +40,7 @@ impl SqlStore {
                 &*claim.key,
                 &*claim.holder,
                 claim.until,
+                about.as_deref(),
                 after_loss(claim.until),
             ];
             if !tx.run(sql, made).await?.is_empty() {
@@ -47,12 +48,12 @@ impl SqlStore {
                 tx.commit().await?;
                 return Ok(Claimed::Yes);
             }
-            let sql = "select turn_key, turn_holder, turn_until, id from threads \
+            let sql = "select turn_key, turn_holder, turn_until, turn_about, id from threads \
                        where workflow = $1 and usr = $2 and create_key = $3";
             let rows = tx.run(sql, values![workflow, user, &*claim.key]).await?;
             if let Some(row) = rows.first() {
                 let is_running = LastTurn::read(row)?.is_running_for(claim);
-                return Ok(Claimed::Repeat { thread_id: row.text(3)?.into(), is_running });
+                return Ok(Claimed::Repeat { thread_id: row.text(4)?.into(), is_running, about: None });
             }
         }
         Err(StoreError("the same thread was made and went away again and again".to_owned()))
@@ -68,15 +69,16 @@ impl SqlStore {
         let mut tx = self.database.begin().await?;
         // Changes nothing, and keeps others from the row: what is read here holds until the claim is written.
         let sql = "update threads set turn_until = turn_until where id = $1 and workflow = $2 and usr = $3 \
-                   returning turn_key, turn_holder, turn_until";
+                   returning turn_key, turn_holder, turn_until, turn_about";
         let rows = tx.run(sql, values![thread_id, workflow, user]).await?;
         let Some(row) = rows.first() else { return Ok(Claimed::NotFound) };
         let claimed = LastTurn::read(row)?.answer(claim, || thread_id.into());
-        if matches!(claimed, Claimed::Yes | Claimed::Abandoned) {
-            let sql = "update threads set turn_key = $4, turn_holder = $5, turn_until = $6 \
+        if matches!(claimed, Claimed::Yes | Claimed::Abandoned { .. }) {
+            let sql = "update threads set turn_key = $4, turn_holder = $5, turn_until = $6, turn_about = $7 \
                        where id = $1 and workflow = $2 and usr = $3";
-            let claim = values![thread_id, workflow, user, &*claim.key, &*claim.holder, claim.until];
-            tx.run(sql, claim).await?;
+            let about = written(claim.about.as_ref())?;
+            let (key, holder, about) = (&*claim.key, &*claim.holder, about.as_deref());
+            tx.run(sql, values![thread_id, workflow, user, key, holder, claim.until, about]).await?;
             tx.commit().await?;
         }
         Ok(claimed)
@@ -88,11 +90,20 @@ impl SqlStore {
         thread_id: &str,
         claim: &TurnClaim,
     ) -> Result<bool, StoreError> {
-        let sql = "update threads set turn_until = $5, \
+        let sql = "update threads set turn_until = $5, turn_about = $7, \
                    create_until = case when create_key = turn_key then $6 else create_until end \
                    where id = $1 and workflow = $2 and usr = $3 and turn_holder = $4 returning id";
         let (until, known_until) = (claim.until, after_loss(claim.until));
-        let values = values![thread_id, &*owner.workflow, &owner.user, &*claim.holder, until, known_until];
+        let about = written(claim.about.as_ref())?;
+        let values = values![
+            thread_id,
+            &*owner.workflow,
+            &owner.user,
+            &*claim.holder,
+            until,
+            known_until,
+            about.as_deref()
+        ];
         Ok(!self.database.write(sql, values).await?.is_empty())
     }
 
@@ -125,11 +136,14 @@ struct LastTurn {
     holder: Option<String>,
     /// Until when either counts.
     until: Timestamp,
+    about: Option<TurnAbout>,
 }
 
 impl LastTurn {
     fn read(row: &Row) -> Result<Self, StoreError> {
-        Ok(Self { key: row.maybe_text(0)?, holder: row.maybe_text(1)?, until: Timestamp(row.unsigned(2)?) })
+        let about = row.maybe_text(3)?.map(|text| serde_json::from_str(&text)).transpose()?;
+        let (key, holder, until) = (row.maybe_text(0)?, row.maybe_text(1)?, Timestamp(row.unsigned(2)?));
+        Ok(Self { key, holder, until, about })
     }
 
     fn is_running(&self, now: Timestamp) -> bool {
@@ -141,19 +155,24 @@ impl LastTurn {
     }
 
     /// What becomes of a further claim.
-    fn answer(&self, claim: &TurnClaim, thread_id: impl FnOnce() -> Id) -> Claimed {
+    fn answer(self, claim: &TurnClaim, thread_id: impl FnOnce() -> Id) -> Claimed {
         let (is_running, is_held) = (self.is_running(claim.now), self.holder.is_some());
         let known_until = if is_held { after_loss(self.until) } else { self.until };
         if claim.now < known_until && self.key.as_ref() == Some(&claim.key) {
-            Claimed::Repeat { thread_id: thread_id(), is_running }
+            Claimed::Repeat { thread_id: thread_id(), is_running, about: self.about }
         } else if is_running {
             Claimed::Busy
         } else if is_held {
-            Claimed::Abandoned
+            Claimed::Abandoned { about: self.about }
         } else {
             Claimed::Yes
         }
     }
+}
+
+/// What a turn is about, as it is stored.
+fn written(about: Option<&TurnAbout>) -> Result<Option<String>, StoreError> {
+    Ok(about.map(serde_json::to_string).transpose()?)
 }
 
 /// Until when a request is known whose holder had its turn until then, and neither renewed nor ended it.

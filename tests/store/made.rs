@@ -60,7 +60,8 @@ pub(crate) fn file(created_at: u64) -> StoredAttachment {
 
 /// A claim that is made at 100 and holds until 200.
 pub(crate) fn claim(key: &str, holder: &str) -> TurnClaim {
-    TurnClaim { key: key.to_owned(), holder: holder.to_owned(), now: Timestamp(100), until: Timestamp(200) }
+    let (now, until) = (Timestamp(100), Timestamp(200));
+    TurnClaim { key: key.to_owned(), holder: holder.to_owned(), about: None, now, until }
 }
 
 /// The same claim at another time.

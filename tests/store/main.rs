@@ -61,6 +61,7 @@ story! {
     turns::one_of_many_claims_wins,
     turns::a_turn_is_claimed_kept_and_given_back,
     turns::a_turn_that_did_not_get_through_is_remembered_for_a_while,
+    turns::what_a_turn_is_about_stands_with_its_claim,
     turns::the_same_request_makes_one_thread,
     turns::a_request_that_got_through_or_is_too_old_makes_another_thread,
     turns::a_later_turn_does_not_hide_the_request_that_made_the_thread,

@@ -63,6 +63,7 @@ async fn round_trip(store: &dyn Store, texts: &[String], numbers: &Value) {
     let claim = TurnClaim {
         key: id(9).to_string(),
         holder: id(10).to_string(),
+        about: None,
         now: Timestamp(1),
         until: Timestamp(2),
     };

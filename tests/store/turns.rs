@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chatkit_server::protocol::{Id, Thread};
-use chatkit_server::store::{Claimed, Owner, Store, TurnClaim};
+use chatkit_server::store::{Claimed, Owner, Store, TurnAbout, TurnClaim};
 
 use crate::made::{asked, at, claim, everything, owner, stored, thread};
 use crate::place::Place;
@@ -12,7 +12,11 @@ use crate::place::Place;
 const LOST: u64 = 120_000_000;
 
 fn repeat(thread_id: &Id, is_running: bool) -> Claimed {
-    Claimed::Repeat { thread_id: thread_id.clone(), is_running }
+    Claimed::Repeat { thread_id: thread_id.clone(), is_running, about: None }
+}
+
+fn abandoned() -> Claimed {
+    Claimed::Abandoned { about: None }
 }
 
 pub(crate) async fn one_of_many_claims_wins(place: &Place) {
@@ -50,7 +54,7 @@ pub(crate) async fn a_turn_is_claimed_kept_and_given_back(place: &Place) {
     assert!(one.keep_turn(&ada, id, &at(&mine, 150, 300)).await.unwrap(), "only its holder ends it");
     assert_eq!(other.take_turn(&ada, id, &at(&theirs, 299, 400)).await.unwrap(), Claimed::Busy);
     let late = at(&theirs, 300, 400);
-    assert_eq!(other.take_turn(&ada, id, &late).await.unwrap(), Claimed::Abandoned, "its time has passed");
+    assert_eq!(other.take_turn(&ada, id, &late).await.unwrap(), abandoned(), "its time has passed");
     assert!(!one.keep_turn(&ada, id, &at(&mine, 300, 500)).await.unwrap(), "somebody else has it");
     one.end_turn(&ada, id, &mine, true).await.unwrap();
     assert_eq!(one.take_turn(&ada, id, &at(&mine, 301, 500)).await.unwrap(), Claimed::Busy);
@@ -67,7 +71,7 @@ pub(crate) async fn a_turn_is_claimed_kept_and_given_back(place: &Place) {
         "its holder is lost, and the request is still known"
     );
     let forgotten = at(&same, 500 + LOST, 600 + LOST);
-    assert_eq!(one.take_turn(&ada, id, &forgotten).await.unwrap(), Claimed::Abandoned);
+    assert_eq!(one.take_turn(&ada, id, &forgotten).await.unwrap(), abandoned());
 }
 
 pub(crate) async fn a_turn_that_did_not_get_through_is_remembered_for_a_while(place: &Place) {
@@ -94,6 +98,31 @@ pub(crate) async fn a_turn_that_did_not_get_through_is_remembered_for_a_while(pl
         Claimed::Yes,
         "the last claim counts"
     );
+}
+
+pub(crate) async fn what_a_turn_is_about_stands_with_its_claim(place: &Place) {
+    let (one, other, ada) = (place.open().await, place.open().await, owner("ada"));
+    let thread = stored(&*one, &ada, 1).await;
+    let id = &thread.id;
+    let asked = |behind: Option<&str>| {
+        Some(TurnAbout::Answers { item_id: "msg_\u{0}".into(), behind: behind.map(Into::into) })
+    };
+    let mine = TurnClaim { about: asked(None), ..claim("a", "mine") };
+    assert_eq!(one.take_turn(&ada, id, &mine).await.unwrap(), Claimed::Yes);
+    let same = claim("a", "same");
+    let repeat = |about, is_running| Claimed::Repeat { thread_id: id.clone(), is_running, about };
+    assert_eq!(other.take_turn(&ada, id, &same).await.unwrap(), repeat(asked(None), true));
+    let further = TurnClaim { about: asked(Some("msg_1")), ..mine.clone() };
+    assert!(one.keep_turn(&ada, id, &further).await.unwrap());
+    assert_eq!(
+        other.take_turn(&ada, id, &at(&same, 200, 300)).await.unwrap(),
+        repeat(further.about.clone(), false)
+    );
+    let theirs = at(&TurnClaim { about: Some(TurnAbout::Act), ..claim("b", "theirs") }, 200, 300);
+    let lost = Claimed::Abandoned { about: further.about };
+    assert_eq!(other.take_turn(&ada, id, &theirs).await.unwrap(), lost);
+    let theirs_again = TurnClaim { holder: "again".to_owned(), ..theirs };
+    assert_eq!(one.take_turn(&ada, id, &theirs_again).await.unwrap(), repeat(Some(TurnAbout::Act), true));
 }
 
 async fn create(store: &dyn Store, ada: &Owner, claim: &TurnClaim) -> (Thread, Claimed) {

@@ -2,11 +2,14 @@
 //! clients leave, repeat themselves, or the service ends.
 #![cfg(test)]
 
+mod actions;
 mod answers;
 mod cuts;
 mod depth;
+mod elsewhere;
 mod faults;
 mod images;
 mod owners;
+mod panics;
 mod repeats;
 mod support;

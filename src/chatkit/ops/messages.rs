@@ -38,8 +38,8 @@ pub(super) async fn add_tool_output(
 ) -> Result<Plan, Error> {
     let thread = writable_thread(chat, asker, &params.thread_id).await?;
     let newest = chat.newest_items(&asker.owner, &thread.id, NEWEST).await?;
-    if newest.first().is_some_and(is_pending_call) {
-        return Ok(Plan::ToolOutput { thread, result: params.result });
+    if let Some(call) = newest.first().filter(|item| is_pending_call(item)) {
+        return Ok(Plan::ToolOutput { thread, call_id: call.id.clone(), result: params.result });
     }
     let is_repeated = newest.iter().find_map(|item| match &item.kind {
         ItemKind::UserMessage(_) => Some(false),

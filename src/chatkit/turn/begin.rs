@@ -4,13 +4,13 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::draft::Draft;
-use super::{Plan, Resumption, THREAD_GONE, Turn, TurnError};
+use super::{GONE_ON, Plan, Resumption, THREAD_GONE, Turn, TurnError};
 use crate::agent::{self, AgentEvent};
 use crate::protocol::{
     Action, Answer, ClientToolCall, ClientToolCallStatus, Event, Id, Item, ItemKind, Order, QuestionKind,
     StreamOptions, StructuredAnswers, StructuredInputStatus, Thread, ThreadView,
 };
-use crate::store::{Audience, PageQuery};
+use crate::store::{Audience, PageQuery, TurnAbout, TurnClaim};
 
 /// How much an agent may say before what it said is stored.
 const SAID_AHEAD: usize = 64;
@@ -27,7 +27,7 @@ pub(super) struct Begun<'a> {
 }
 
 impl Turn {
-    pub(super) async fn begin(&self, plan: Plan) -> Result<Begun<'_>, TurnError> {
+    pub(super) async fn begin(&self, plan: Plan, claim: &mut TurnClaim) -> Result<Begun<'_>, TurnError> {
         match plan {
             Plan::Create { thread, message } => {
                 let created = Event::ThreadCreated { thread: ThreadView::bare(&thread) };
@@ -37,9 +37,9 @@ impl Turn {
                 self.save(&message).await?;
                 self.begin_with_message(thread, message, None)
             }
-            Plan::ToolOutput { thread, result } => self.begin_with_output(thread, result).await,
+            Plan::ToolOutput { thread, result, .. } => self.begin_with_output(thread, result).await,
             Plan::StructuredInput { thread, item_id, input } => {
-                self.begin_with_answers(thread, &item_id, &input).await
+                self.begin_with_answers(thread, &item_id, &input, claim).await
             }
             Plan::Retry { thread, message } => {
                 self.say_options();
@@ -47,7 +47,7 @@ impl Turn {
             }
             Plan::Resume(resumption) => {
                 if self.chat.has_gone_on(&self.asker.owner, &resumption.place()).await? {
-                    return Err(TurnError::Changed("This conversation has gone on. Send the message again."));
+                    return Err(TurnError::Changed(GONE_ON));
                 }
                 for event in &resumption.preamble {
                     self.running.feed.say(event);
@@ -104,6 +104,7 @@ impl Turn {
         thread: Thread,
         item_id: &Id,
         input: &StructuredAnswers,
+        claim: &mut TurnClaim,
     ) -> Result<Begun<'_>, TurnError> {
         let found = self.chat.store.item(&self.asker.owner, &thread.id, item_id).await?;
         let Some(item) = found.and_then(|item| answered(item, input)) else {
@@ -114,6 +115,10 @@ impl Turn {
         let replaced = Event::ItemReplaced { item };
         self.running.feed.say(&replaced);
         if let Some(anchor) = self.newest(&thread.id, 1).await?.pop() {
+            let (item_id, behind) = (item_id.clone(), Some(anchor.id.clone()));
+            claim.about = Some(TurnAbout::Answers { item_id, behind });
+            // One that is lost is noticed when it is renewed the next time.
+            self.keep(&thread.id, claim).await;
             self.remember(Resumption { thread: thread.clone(), preamble: vec![replaced], anchor });
         }
         Ok(self.begun(thread, None, None))

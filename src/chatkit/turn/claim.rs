@@ -9,7 +9,7 @@ use super::{Plan, Turn, TurnError};
 use crate::chatkit::repeats::REMEMBERED;
 use crate::ids::new_id;
 use crate::protocol::{Id, Timestamp};
-use crate::store::{Claimed, StoreError, TurnClaim};
+use crate::store::{Claimed, StoreError, TurnAbout, TurnClaim};
 
 /// A claim holds for so long unless it is renewed.
 const LEASE: Duration = Duration::from_secs(30);
@@ -28,16 +28,25 @@ pub(super) enum Taken {
     /// It holds.
     Turn,
     /// Another turn answers, or answered, the same request.
-    Repeat { thread_id: Id, is_created: bool },
+    Repeat(Known),
+}
+
+/// Another turn that answers, or answered, the same request.
+pub(super) struct Known {
+    pub(super) thread_id: Id,
+    /// Whether it made its thread.
+    pub(super) is_created: bool,
+    /// What it is about, unless it made its thread.
+    pub(super) about: Option<TurnAbout>,
 }
 
 impl Turn {
-    pub(super) fn new_claim(&self) -> TurnClaim {
+    pub(super) fn new_claim(&self, plan: &Plan) -> TurnClaim {
         // The store remembers the key of a turn that did not get through: to take it up again, or to answer the same
         // anew, is another claim.
         let key = if self.is_again { new_id("again_").to_string() } else { self.key.hex() };
         let (now, until) = self.lease();
-        TurnClaim { key, holder: new_id("").to_string(), now, until }
+        TurnClaim { key, holder: new_id("").to_string(), about: plan.about(), now, until }
     }
 
     /// Claims the thread of a plan, which for a new one means to make it. Waits while somebody else has it.
@@ -45,13 +54,19 @@ impl Turn {
         if let Plan::Create { thread, message } = plan {
             let (store, owner) = (&self.chat.store, &self.asker.owner);
             return match store.create_thread(owner, thread, message, claim).await? {
-                Claimed::Repeat { thread_id, .. } => Ok(Taken::Repeat { thread_id, is_created: true }),
-                Claimed::Yes | Claimed::Abandoned | Claimed::Busy | Claimed::NotFound => Ok(Taken::Turn),
+                Claimed::Repeat { thread_id, about, .. } => {
+                    Ok(Taken::Repeat(Known { thread_id, is_created: true, about }))
+                }
+                Claimed::Yes | Claimed::Abandoned { .. } | Claimed::Busy | Claimed::NotFound => {
+                    Ok(Taken::Turn)
+                }
             };
         }
         match self.wait_for(plan.thread_id(), claim).await? {
-            Claimed::Repeat { thread_id, .. } => Ok(Taken::Repeat { thread_id, is_created: false }),
-            Claimed::Yes | Claimed::Abandoned | Claimed::Busy => Ok(Taken::Turn),
+            Claimed::Repeat { thread_id, about, .. } => {
+                Ok(Taken::Repeat(Known { thread_id, is_created: false, about }))
+            }
+            Claimed::Yes | Claimed::Abandoned { .. } | Claimed::Busy => Ok(Taken::Turn),
             Claimed::NotFound => Err(TurnError::Changed(super::THREAD_GONE)),
         }
     }

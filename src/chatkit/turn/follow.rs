@@ -3,54 +3,89 @@
 
 use tokio::time::Instant;
 
-use super::{Place, Plan, Resumption, Stop, THREAD_GONE, Turn, TurnError};
+use super::begin::is_pending_call;
+use super::claim::Known;
+use super::{GONE_ON, Place, Plan, Resumption, THREAD_GONE, Turn, TurnError};
 use crate::chatkit::Chat;
 use crate::ids::new_id;
-use crate::protocol::{Event, Id, Item, ItemKind, StreamOptions, Thread, ThreadView};
-use crate::store::{Claimed, Owner, StoreError, TurnClaim};
+use crate::protocol::{
+    Event, Item, ItemKind, Order, StreamOptions, StructuredInputStatus, Thread, ThreadView,
+};
+use crate::store::{Audience, Claimed, Owner, PageQuery, StoreError, TurnAbout, TurnClaim};
 
 /// No answer has more items.
 const MOST_ITEMS: u32 = 200;
 
+/// What a request brought, and what came of it.
+struct Exchange {
+    preamble: Vec<Event>,
+    /// What the answer stands behind.
+    anchor: Item,
+    /// The oldest first.
+    answer: Vec<Item>,
+    /// Whether nobody has brought anything since.
+    is_last: bool,
+}
+
 impl Turn {
     pub(super) async fn follow(
         &self,
-        thread_id: &Id,
-        is_created: bool,
+        plan: Box<Plan>,
+        known: Known,
         claim: &mut TurnClaim,
         deadline: Instant,
     ) -> Result<(), TurnError> {
         // Under a key of its own, the claim waits for that turn's end.
-        claim.key = new_id("after_").to_string();
+        (claim.key, claim.about) = (new_id("after_").to_string(), None);
         let claimed = tokio::select! {
-            claimed = self.wait_for(thread_id, claim) => claimed?,
+            claimed = self.wait_for(&known.thread_id, claim) => claimed?,
             stop = self.stopped(deadline) => return Err(TurnError::Stopped(stop)),
         };
-        if claimed == Claimed::NotFound {
+        let lost = match claimed {
+            Claimed::NotFound => return Err(TurnError::Changed(THREAD_GONE)),
+            Claimed::Abandoned { about } => about,
+            Claimed::Yes | Claimed::Busy | Claimed::Repeat { .. } => None,
+        };
+        let Some(thread) = self.chat.store.thread(&self.asker.owner, &known.thread_id).await? else {
             return Err(TurnError::Changed(THREAD_GONE));
+        };
+        let Some(about) = self.about(&known).await? else { return Err(TurnError::Changed(GONE_ON)) };
+        let (about, is_lost) = match lost {
+            Some(lost) if is_same(&lost, &about) => (lost, true),
+            _ => (about, false),
+        };
+        // Nothing in the thread says what became of an action.
+        if about == TurnAbout::Act {
+            return Box::pin(self.answer(plan, claim, deadline)).await;
         }
-        let is_whole = claimed == Claimed::Yes;
-        self.tell_or_resume(thread_id, is_created, is_whole, claim, deadline).await
+        match self.exchange(&thread, &about, known.is_created, is_lost).await? {
+            Some(exchange) => {
+                self.tell_or_resume(thread, exchange, known.is_created, is_lost, claim, deadline).await
+            }
+            // Whoever began it was lost before anything was stored.
+            None if is_lost && !known.is_created => Box::pin(self.answer(plan, claim, deadline)).await,
+            None => Err(TurnError::Changed(GONE_ON)),
+        }
     }
 
     async fn tell_or_resume(
         &self,
-        thread_id: &Id,
+        thread: Thread,
+        exchange: Exchange,
         is_created: bool,
-        is_whole: bool,
+        is_lost: bool,
         claim: &mut TurnClaim,
         deadline: Instant,
     ) -> Result<(), TurnError> {
-        let Some(thread) = self.chat.store.thread(&self.asker.owner, thread_id).await? else {
-            return Err(TurnError::Changed(THREAD_GONE));
-        };
-        let (anchor, answer) = self.last_exchange(thread_id).await?;
-        let is_finished = is_whole
-            && answer.last().is_some_and(|item| !matches!(item.kind, ItemKind::SdkHiddenContext { .. }));
-        let preamble = preamble(&thread, self.chat.shown(&self.asker, anchor.clone()), is_created);
-        if !is_finished {
+        let Exchange { preamble, anchor, answer, is_last } = exchange;
+        let is_answered =
+            answer.last().is_some_and(|item| !matches!(item.kind, ItemKind::SdkHiddenContext { .. }));
+        if is_lost || (is_last && !is_answered) {
             let resumption = Resumption { thread, preamble, anchor };
             return Box::pin(self.answer(Box::new(Plan::Resume(resumption)), claim, deadline)).await;
+        }
+        if !is_answered {
+            return Err(TurnError::Changed(GONE_ON));
         }
         let stream_options = StreamOptions { allow_cancel: self.agent.allow_cancel() };
         let feed = &self.running.feed;
@@ -65,23 +100,86 @@ impl Turn {
         Ok(())
     }
 
-    /// The newest thing that a person brought, and what came after it, the oldest first.
-    async fn last_exchange(&self, thread_id: &Id) -> Result<(Item, Vec<Item>), TurnError> {
-        let mut newest = self.newest(thread_id, MOST_ITEMS).await?;
-        let Some(place) = newest.iter().position(is_brought) else {
-            return Err(TurnError::Stopped(Stop::TurnLost));
+    /// What the other turn is about. One that made its thread is about what the thread begins with, though later turns have
+    /// written what they are about over it.
+    async fn about(&self, known: &Known) -> Result<Option<TurnAbout>, TurnError> {
+        if !known.is_created {
+            return Ok(known.about.clone());
+        }
+        let page = PageQuery { limit: 1, order: Order::Asc, after: None };
+        let first =
+            self.chat.store.items(&self.asker.owner, &known.thread_id, &page, Audience::Model).await?;
+        let first = first.and_then(|mut page| page.data.pop());
+        Ok(first.map(|item| TurnAbout::Message { item_id: item.id }))
+    }
+
+    /// What was brought, and what came of it. None when that is not stored: not yet, or not any more.
+    async fn exchange(
+        &self,
+        thread: &Thread,
+        about: &TurnAbout,
+        is_created: bool,
+        is_lost: bool,
+    ) -> Result<Option<Exchange>, TurnError> {
+        let (TurnAbout::Message { item_id }
+        | TurnAbout::Output { item_id }
+        | TurnAbout::Retry { item_id }
+        | TurnAbout::Answers { item_id, .. }) = about
+        else {
+            return Ok(None);
         };
-        let anchor = newest.swap_remove(place);
-        newest.truncate(place);
-        newest.reverse();
-        Ok((anchor, newest))
+        let (store, owner) = (&self.chat.store, &self.asker.owner);
+        let Some(item) = store.item(owner, &thread.id, item_id).await?.filter(is_brought) else {
+            return Ok(None);
+        };
+        let anchor = match about {
+            TurnAbout::Answers { behind: Some(behind), .. } => store.item(owner, &thread.id, behind).await?,
+            // Lost before it said a word.
+            TurnAbout::Answers { behind: None, .. } if is_lost => self.newest(&thread.id, 1).await?.pop(),
+            TurnAbout::Answers { behind: None, .. } => None,
+            _ => Some(item.clone()),
+        };
+        let Some(anchor) = anchor else { return Ok(None) };
+        let page = PageQuery { limit: MOST_ITEMS, order: Order::Asc, after: Some(anchor.id.clone()) };
+        let rest = store.items(owner, &thread.id, &page, Audience::Model).await?;
+        let mut answer = rest.unwrap_or_default().data;
+        let next = answer.iter().position(is_brought);
+        answer.truncate(next.unwrap_or(answer.len()));
+        let preamble = match about {
+            TurnAbout::Message { .. } => {
+                let created = is_created.then(|| created(thread));
+                let brought = Event::ItemDone { item: self.chat.shown(&self.asker, item) };
+                created.into_iter().chain([brought]).collect()
+            }
+            TurnAbout::Answers { .. } => vec![Event::ItemReplaced { item }],
+            TurnAbout::Output { .. } | TurnAbout::Retry { .. } | TurnAbout::Act => Vec::new(),
+        };
+        Ok(Some(Exchange { preamble, anchor, answer, is_last: next.is_none() }))
     }
 }
 
-/// Whether a person brought an item to the thread.
+/// Whether two claims are about the same thing. How far they had come may differ.
+fn is_same(one: &TurnAbout, other: &TurnAbout) -> bool {
+    match (one, other) {
+        (TurnAbout::Answers { item_id: one, .. }, TurnAbout::Answers { item_id: other, .. }) => one == other,
+        (one, other) => one == other,
+    }
+}
+
+/// The event that a thread was made, which had no title then.
+fn created(thread: &Thread) -> Event {
+    let thread = Thread { title: None, ..thread.clone() };
+    Event::ThreadCreated { thread: ThreadView::bare(&thread) }
+}
+
+/// Whether a person brought an item to the thread, or what it says. What waits for that is the agent's.
 fn is_brought(item: &Item) -> bool {
-    matches!(item.kind, ItemKind::UserMessage(_) | ItemKind::StructuredInput { .. })
-        || matches!(&item.kind, ItemKind::ClientToolCall(_) if !super::begin::is_pending_call(item))
+    match &item.kind {
+        ItemKind::UserMessage(_) => true,
+        ItemKind::ClientToolCall(_) => !is_pending_call(item),
+        ItemKind::StructuredInput { status, .. } => *status != StructuredInputStatus::Pending,
+        _ => false,
+    }
 }
 
 impl Chat {
@@ -99,16 +197,4 @@ impl Chat {
         let last = newest.iter().find(|item| item.id == place.anchor_id || is_brought(item));
         Ok(last.is_none_or(|item| item.id != place.anchor_id))
     }
-}
-
-fn preamble(thread: &Thread, anchor: Item, is_created: bool) -> Vec<Event> {
-    let created = is_created.then(|| {
-        let thread = Thread { title: None, ..thread.clone() };
-        Event::ThreadCreated { thread: ThreadView::bare(&thread) }
-    });
-    let brought = match anchor.kind {
-        ItemKind::UserMessage(_) => Some(Event::ItemDone { item: anchor }),
-        _ => None,
-    };
-    created.into_iter().chain(brought).collect()
 }

@@ -5,6 +5,7 @@ mod begin;
 mod claim;
 mod draft;
 mod follow;
+mod panics;
 mod plan;
 mod speak;
 mod title;
@@ -18,21 +19,24 @@ pub(super) use begin::{answered, is_pending_call};
 pub use plan::{Place, Plan, Resumption};
 pub(super) use speak::store_unheard;
 
+use super::queues::Front;
 use super::repeats::Running;
 use super::{Asker, Chat};
 use crate::agent::{Agent, AgentError};
-use crate::protocol::Event;
-use crate::store::StoreError;
+use crate::protocol::{Event, Id};
+use crate::store::{StoreError, TurnClaim};
 use crate::user::Fingerprint;
 
 use claim::Taken;
 use draft::SaveError;
+use panics::caught;
 
 const THREAD_GONE: &str = "This conversation was deleted.";
+const GONE_ON: &str = "This conversation has gone on. Send the message again.";
 /// How often the message under way is stored, and the claim renewed.
 const TICK: Duration = Duration::from_secs(3);
 /// The longest that a turn may take.
-const LONGEST: Duration = Duration::from_secs(15 * 60);
+pub(super) const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 /// One answer to one request.
 #[expect(missing_debug_implementations, reason = "it holds what people say")]
@@ -67,6 +71,9 @@ enum TurnError {
     Changed(&'static str),
     #[error("{}", .0.cause())]
     Stopped(Stop),
+    /// Something panicked, and this is what it said.
+    #[error("{0}")]
+    Panicked(String),
 }
 
 /// Who stopped a turn.
@@ -99,6 +106,7 @@ impl TurnError {
             | Self::Save(_)
             | Self::Agent(_)
             | Self::Changed(_)
+            | Self::Panicked(_)
             | Self::Stopped(Stop::TooLong | Stop::TurnLost) => "failed",
         }
     }
@@ -115,6 +123,7 @@ impl TurnError {
             Self::Store(_)
             | Self::Save(SaveError::Store(_))
             | Self::Agent(AgentError::Over)
+            | Self::Panicked(_)
             | Self::Stopped(_) => ("stream.error", None, true),
         };
         Event::Error { code: code.to_owned(), message, allow_retry }
@@ -130,29 +139,12 @@ impl Turn {
             return self.forget_in_time().await;
         }
         let mut thread_id = plan.thread_id().clone();
-        let mut claim = self.new_claim();
+        let mut claim = self.new_claim(&plan);
         let deadline = Instant::now() + LONGEST;
         let mut front = None;
-        let outcome = tokio::select! {
-            biased;
-            outcome = async {
-                front = Some(self.chat.queues.front(&thread_id).await);
-                self.take(&plan, &mut claim).await
-            } => outcome,
-            stop = self.stopped(deadline) => Err(TurnError::Stopped(stop)),
-        };
-        let outcome = match outcome {
-            Ok(Taken::Turn) => self.answer(plan, &mut claim, deadline).await,
-            Ok(Taken::Repeat { thread_id: known, is_created }) => {
-                (self.is_again, thread_id) = (true, known);
-                self.chat.metrics.repeated_request();
-                self.follow(&thread_id, is_created, &mut claim, deadline).await
-            }
-            Err(error) => {
-                self.chat.metrics.turn_ended(error.outcome());
-                Err(error)
-            }
-        };
+        let outcome =
+            caught(self.take_and_answer(plan, &mut thread_id, &mut claim, &mut front, deadline)).await;
+        let outcome = outcome.unwrap_or_else(|text| Err(TurnError::Panicked(text)));
         if outcome.is_ok() {
             self.running.is_whole();
         }
@@ -161,9 +153,42 @@ impl Turn {
             self.running.feed.say(&error.event());
         }
         self.running.feed.end();
-        self.give_back(&thread_id, &mut claim, outcome.is_ok()).await;
+        if let Err(text) = caught(self.give_back(&thread_id, &mut claim, outcome.is_ok())).await {
+            tracing::warn!(error = text, "a claim could not be given back");
+        }
         drop(front);
         self.forget_in_time().await;
+    }
+
+    /// Waits for the thread and carries out the plan, or tells what became of the same request before.
+    async fn take_and_answer(
+        &mut self,
+        plan: Box<Plan>,
+        thread_id: &mut Id,
+        claim: &mut TurnClaim,
+        front: &mut Option<Front>,
+        deadline: Instant,
+    ) -> Result<(), TurnError> {
+        let taken = tokio::select! {
+            biased;
+            taken = async {
+                *front = Some(self.chat.queues.front(thread_id).await);
+                self.take(&plan, claim).await
+            } => taken,
+            stop = self.stopped(deadline) => Err(TurnError::Stopped(stop)),
+        };
+        match taken {
+            Ok(Taken::Turn) => self.answer(plan, claim, deadline).await,
+            Ok(Taken::Repeat(known)) => {
+                (self.is_again, *thread_id) = (true, known.thread_id.clone());
+                self.chat.metrics.repeated_request();
+                self.follow(plan, known, claim, deadline).await
+            }
+            Err(error) => {
+                self.chat.metrics.turn_ended(error.outcome());
+                Err(error)
+            }
+        }
     }
 
     /// Resolves when the service ends, or the turn has taken too long.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::protocol::{Action, Event, Id, Item, StructuredAnswers, Thread};
+use crate::store::TurnAbout;
 
 /// What a turn will do.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +26,8 @@ pub enum Plan {
     ToolOutput {
         /// The thread.
         thread: Thread,
+        /// The call.
+        call_id: Id,
         /// What the tool returned.
         result: Value,
     },
@@ -98,6 +101,23 @@ impl Resumption {
 }
 
 impl Plan {
+    /// What stands with the claim. A turn that is taken up again is not known by what was asked, so nobody would look for it.
+    pub(super) fn about(&self) -> Option<TurnAbout> {
+        let about = match self {
+            Self::Create { message, .. } | Self::Message { message, .. } => {
+                TurnAbout::Message { item_id: message.id.clone() }
+            }
+            Self::ToolOutput { call_id, .. } => TurnAbout::Output { item_id: call_id.clone() },
+            Self::StructuredInput { item_id, .. } => {
+                TurnAbout::Answers { item_id: item_id.clone(), behind: None }
+            }
+            Self::Retry { message, .. } => TurnAbout::Retry { item_id: message.id.clone() },
+            Self::Act { .. } => TurnAbout::Act,
+            Self::Resume(_) | Self::Say { .. } => return None,
+        };
+        Some(about)
+    }
+
     pub(super) fn thread_id(&self) -> &Id {
         match self {
             Self::Create { thread, .. }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::begin::Begun;
 use super::draft::{Draft, SaveError};
+use super::panics::caught;
 use super::{Plan, Stop, TICK, Turn, TurnError};
 use crate::agent::turn::new_item;
 use crate::agent::{self, AgentError, AgentEvent};
@@ -31,7 +32,8 @@ impl Turn {
     ) -> Result<(), TurnError> {
         let metrics = &self.chat.metrics;
         let _running = metrics.turn_running();
-        let outcome = self.carry_out(plan, claim, deadline).await;
+        let outcome = caught(self.carry_out(plan, claim, deadline)).await;
+        let outcome = outcome.unwrap_or_else(|text| Err(TurnError::Panicked(text)));
         metrics.turn_ended(outcome.as_ref().map_or_else(TurnError::outcome, |()| "done"));
         outcome
     }
@@ -43,12 +45,16 @@ impl Turn {
         deadline: Instant,
     ) -> Result<(), TurnError> {
         // Boxed like every step of a turn that is long over while the turn still waits.
-        let Begun { agent_turn, mut events, mut draft, act } = Box::pin(self.begin(*plan)).await?;
+        let Begun { agent_turn, mut events, mut draft, act } = Box::pin(self.begin(*plan, claim)).await?;
         let agent = &*self.agent;
-        let answer: BoxFuture<'_, Result<(), AgentError>> = match &act {
-            Some((action, sender)) => agent.act(&agent_turn, action, sender.as_ref()),
-            None => agent.respond(&agent_turn),
-        };
+        let answer = caught(async {
+            match &act {
+                Some((action, sender)) => agent.act(&agent_turn, action, sender.as_ref()).await,
+                None => agent.respond(&agent_turn).await,
+            }
+        });
+        let answer =
+            answer.map(|outcome| outcome.unwrap_or_else(|text| Err(AgentError::failed(text)))).boxed();
         let mut thread = agent_turn.thread.clone();
         let spoken = self.speak(answer, &mut events, &mut draft, &mut thread, claim, deadline).await;
         match spoken {

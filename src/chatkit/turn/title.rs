@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use super::panics::caught;
 use super::{Turn, TurnError};
 use crate::agent;
 use crate::agent::title::fallback_title;
@@ -30,8 +31,12 @@ impl Turn {
             return Ok(());
         }
         let Some(message) = self.first_message(turn).await? else { return Ok(()) };
+        let thought = caught(async { timeout(THINKING, self.agent.title(&message)).await.ok().flatten() });
         let proposed = tokio::select! {
-            proposed = timeout(THINKING, self.agent.title(&message)) => proposed.ok().flatten(),
+            proposed = thought => proposed.unwrap_or_else(|error| {
+                tracing::warn!(error, "no title was proposed");
+                None
+            }),
             _ = self.stopped(deadline) => None,
         };
         let Some(title) = proposed.or_else(|| fallback_title(&message)) else { return Ok(()) };

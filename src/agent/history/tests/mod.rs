@@ -235,6 +235,7 @@ impl Kept {
         let claim = TurnClaim {
             key: "k".into(),
             holder: "h".into(),
+            about: None,
             now: Timestamp(1),
             until: Timestamp(u64::MAX >> 1),
         };
