@@ -13,6 +13,7 @@ use crate::protocol::{
 };
 use crate::store::files::Files;
 use crate::store::{Audience, Owner, PageQuery, Store, StoredAttachment};
+use crate::telemetry::request::RequestContext;
 
 /// One answer of an agent in a thread.
 #[derive(Clone)]
@@ -34,6 +35,8 @@ pub struct Turn {
     pub files: Arc<Files>,
     /// What the time is.
     pub clock: Arc<dyn Clock>,
+    /// What the log line of the request will say.
+    pub request: Arc<RequestContext>,
     /// Who hears what the agent says. Events are boxed because a channel keeps room for 32 of them while it is empty.
     pub events: mpsc::Sender<Box<AgentEvent>>,
 }
@@ -43,8 +46,10 @@ impl Turn {
     ///
     /// # Errors
     /// [`AgentError::Over`] when the turn is over.
-    pub async fn emit(&self, event: AgentEvent) -> Result<(), AgentError> {
-        self.events.send(Box::new(event)).await.map_err(|_| AgentError::Over)
+    pub fn emit(&self, event: AgentEvent) -> impl Future<Output = Result<(), AgentError>> + Send + '_ {
+        // Boxed here and not in the future, which an agent keeps room for as long as it speaks.
+        let event = Box::new(event);
+        async move { self.events.send(event).await.map_err(|_| AgentError::Over) }
     }
 
     /// An item of this thread, with an id of its own and made now.

@@ -25,7 +25,7 @@ use crate::limits::client_ip::Client;
 use crate::openapi::Refusals;
 use crate::protocol::{BadRequest, Event, Plain, Request, Streaming};
 use crate::store::{Owner, StoreError};
-use crate::telemetry::request::RequestContext;
+use crate::telemetry::request::{Failure, RequestContext};
 use crate::user::Fingerprint;
 
 /// The largest body, but for speech.
@@ -171,7 +171,8 @@ impl Chat {
 
     /// A browser that gets a 5xx for a stream sends the same request five times more. It gets a stream that says so instead.
     fn broken(&self, asker: &Asker, error: &Error) -> Response {
-        tracing::warn!(request_id = asker.context.id(), error = error.log_text(), "a turn could not begin");
+        // Its line is yet to be written.
+        let _ = asker.context.note_failure(Failure { cause: error.log_text(), is_fault: true });
         let feed = Arc::new(Feed::default());
         let listener = feed.listen();
         feed.say(&Event::Error { code: "stream.error".to_owned(), message: None, allow_retry: true });

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderName, HeaderValue};
@@ -14,6 +15,7 @@ use super::frames::frame;
 use super::turn;
 use crate::protocol::Event;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::request::Streams;
 
 /// Proxies cut connections on which nothing comes for a minute, some for half of one.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -39,7 +41,7 @@ pub fn stream(listener: Listener, metrics: &Metrics) -> Response {
         (CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform")),
         (X_ACCEL_BUFFERING, HeaderValue::from_static("no")),
     ];
-    (headers, body).into_response()
+    (Extension(Streams), headers, body).into_response()
 }
 
 /// What a listener hears, up to its end; one that has not come to it by then is told to try again.

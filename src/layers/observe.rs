@@ -1,19 +1,23 @@
 //! The outermost layer: gives the request its id, writes the body of an error, counts, and writes the one log line.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::response::Response;
 use data_encoding::HEXLOWER;
+use hyper::body::Frame;
 use tracing::{Span, debug_span, info, warn};
 
 use crate::error;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::request::RequestContext;
+use crate::telemetry::request::{RequestContext, Streams};
 use crate::upstream::redact::path_for_log;
 
 /// The header that names a request, in both directions.
@@ -49,15 +53,12 @@ const ROUTES: &[&str] = &[
 
 /// What is logged and counted for a request whose client left before the answer. No client sees it; nginx uses it too.
 const CLIENT_LEFT: u16 = 499;
+const LEFT: &str = "the client left before the end of the answer";
 
-/// One request, watched from its head to its answer's.
+/// One request, watched from its head to its answer's, or to the end of a stream.
 #[derive(Debug)]
 pub struct Observed<'a> {
-    started: Instant,
-    id: HeaderValue,
-    method: Method,
-    uri: Uri,
-    context: Arc<RequestContext>,
+    line: Line,
     metrics: &'a Metrics,
     is_answered: bool,
 }
@@ -68,56 +69,38 @@ impl<'a> Observed<'a> {
         let id = request_id(request.headers().get(X_REQUEST_ID));
         let context = RequestContext::shared(id.to_str().unwrap_or_default());
         request.extensions_mut().insert(Arc::clone(&context));
-        Self {
-            started: Instant::now(),
-            id,
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            context,
-            metrics,
-            is_answered: false,
-        }
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let line = Line { started: Instant::now(), id, method, uri, context };
+        Self { line, metrics, is_answered: false }
     }
 
     /// The span of what happens for this request. It is there at the debug level, for those who follow one request.
     #[must_use]
     pub fn span(&self) -> Span {
-        debug_span!("request", request_id = self.id.to_str().unwrap_or_default())
+        debug_span!("request", request_id = self.line.context.id())
     }
 
-    /// Completes the answer: the body of an error, the id, the limit, a cookie. Then counts, and writes the log line.
+    /// Completes the answer: the body of an error, the id, the limit, a cookie. Then counts, and writes the log line; that of a
+    /// stream is written at its end.
     #[must_use]
     pub fn end(mut self, mut response: Response) -> Response {
         self.is_answered = true;
-        let id = self.id.to_str().unwrap_or_default();
-        let error = error::render(&mut response, id, self.method == Method::HEAD);
+        let line = &self.line;
+        let error = error::render(&mut response, line.context.id(), line.method == Method::HEAD);
         let headers = response.headers_mut();
-        add_rate_limit(headers, &self.context);
-        if let Some(cookie) = self.context.cookie() {
+        add_rate_limit(headers, &line.context);
+        if let Some(cookie) = line.context.cookie() {
             headers.append(SET_COOKIE, cookie.clone());
         }
-        headers.insert(X_REQUEST_ID, self.id.clone());
-        self.note(response.status().as_u16(), error.map(|error| error.log_text()).as_deref());
-        response
-    }
-
-    /// Counts the request and writes its one log line. A 5xx is a warning, everything else information: a refused client
-    /// is no fault of ours.
-    fn note(&self, status: u16, error: Option<&str>) {
-        let took = self.started.elapsed();
-        self.metrics.request(route_label(self.uri.path()), method_label(&self.method), status, took);
-        let user = self.context.user().map(|user| user.fingerprint().hex());
-        let user = user.as_deref();
-        let upstream_request_id = self.context.upstream_request_id();
-        let (method, path) = (self.method.as_str(), path_for_log(self.uri.path()));
-        let path = &*path;
-        let request_id = self.id.to_str().unwrap_or_default();
-        let duration_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
-        if status >= 500 {
-            warn!(method, path, status, duration_ms, request_id, user, upstream_request_id, error, "request");
-        } else {
-            info!(method, path, status, duration_ms, request_id, user, upstream_request_id, error, "request");
+        headers.insert(X_REQUEST_ID, line.id.clone());
+        let status = response.status().as_u16();
+        line.count(self.metrics, status);
+        if response.extensions().get::<Streams>().is_some() {
+            return response
+                .map(|body| Body::new(Watched { body, line: line.clone(), status, is_over: false }));
         }
+        line.write(status, error.map(|error| error.log_text()).as_deref(), status >= 500);
+        response
     }
 }
 
@@ -125,8 +108,78 @@ impl<'a> Observed<'a> {
 impl Drop for Observed<'_> {
     fn drop(&mut self) {
         if !self.is_answered {
-            self.note(CLIENT_LEFT, Some("the client left before the answer"));
+            self.line.count(self.metrics, CLIENT_LEFT);
+            self.line.write(CLIENT_LEFT, Some(LEFT), false);
         }
+    }
+}
+
+/// What the one log line of a request is made of.
+#[derive(Debug, Clone)]
+struct Line {
+    started: Instant,
+    id: HeaderValue,
+    method: Method,
+    uri: Uri,
+    context: Arc<RequestContext>,
+}
+
+impl Line {
+    fn count(&self, metrics: &Metrics, status: u16) {
+        metrics.request(
+            route_label(self.uri.path()),
+            method_label(&self.method),
+            status,
+            self.started.elapsed(),
+        );
+    }
+
+    /// A fault of ours, or of the upstream's, is a warning, everything else information: a refused client is neither.
+    fn write(&self, status: u16, error: Option<&str>, is_fault: bool) {
+        let user = self.context.user().map(|user| user.fingerprint().hex());
+        let user = user.as_deref();
+        let upstream_request_id = self.context.upstream_request_id();
+        let (method, path) = (self.method.as_str(), path_for_log(self.uri.path()));
+        let path = &*path;
+        let request_id = self.context.id();
+        let duration_ms = (self.started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+        if is_fault {
+            warn!(method, path, status, duration_ms, request_id, user, upstream_request_id, error, "request");
+        } else {
+            info!(method, path, status, duration_ms, request_id, user, upstream_request_id, error, "request");
+        }
+    }
+}
+
+/// A stream whose log line is written when it ends, or when its client is gone.
+#[derive(Debug)]
+struct Watched {
+    body: Body,
+    line: Line,
+    status: u16,
+    is_over: bool,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        self.is_over = frame.is_none();
+        Poll::Ready(frame)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let failure = self.line.context.end();
+        let left = (!self.is_over).then_some(LEFT);
+        let cause = failure.as_ref().map(|failure| &*failure.cause).or(left);
+        self.line.write(self.status, cause, failure.as_ref().is_some_and(|failure| failure.is_fault));
     }
 }
 

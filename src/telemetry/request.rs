@@ -16,6 +16,31 @@ pub struct RequestContext {
     upstream_request_id: OnceLock<String>,
     rate_limit: Mutex<Option<RateLimit>>,
     cookie: OnceLock<HeaderValue>,
+    ending: Mutex<Ending>,
+}
+
+/// An answer that carries this is a stream: its request is over when the stream is.
+#[derive(Debug, Clone, Copy)]
+pub struct Streams;
+
+/// What is known of how a stream ended.
+#[derive(Debug, Default)]
+enum Ending {
+    /// It goes on.
+    #[default]
+    Open,
+    Failed(Failure),
+    /// Its log line is written.
+    Logged,
+}
+
+/// Why a stream ended without success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// In words for the log.
+    pub cause: String,
+    /// Whether somebody should look into it.
+    pub is_fault: bool,
 }
 
 /// Where a caller stands with a limit, as the `RateLimit-*` headers say it.
@@ -64,6 +89,32 @@ impl RequestContext {
         let tightness = |limit: RateLimit| (Reverse(limit.remaining), limit.reset);
         if kept.is_none_or(|kept| tightness(seen) > tightness(kept)) {
             *kept = Some(seen);
+        }
+    }
+
+    /// Notes why the stream of this request ends. It comes back when the request's line is written already, because its client left
+    /// before.
+    ///
+    /// # Errors
+    /// The failure.
+    pub fn note_failure(&self, failure: Failure) -> Result<(), Failure> {
+        let mut ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*ending {
+            Ending::Logged => Err(failure),
+            Ending::Open | Ending::Failed(_) => {
+                *ending = Ending::Failed(failure);
+                Ok(())
+            }
+        }
+    }
+
+    /// Why the stream ended, if it failed. From now on it is too late to note that.
+    #[must_use]
+    pub fn end(&self) -> Option<Failure> {
+        let mut ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *ending, Ending::Logged) {
+            Ending::Failed(failure) => Some(failure),
+            Ending::Open | Ending::Logged => None,
         }
     }
 

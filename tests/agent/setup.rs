@@ -16,6 +16,7 @@ use chatkit_server::protocol::{Item, Thread, Timestamp};
 use chatkit_server::store::files::Files;
 use chatkit_server::store::{Owner, TurnClaim, connect};
 use chatkit_server::telemetry::metrics::Metrics;
+use chatkit_server::telemetry::request::RequestContext;
 use chatkit_server::upstream::model::{ModelClient, ModelSettings};
 use chatkit_server::user::UserId;
 use serde_json::{Value, json};
@@ -150,7 +151,8 @@ pub(crate) async fn turn(kinds: &[Value]) -> (Turn, mpsc::Receiver<Box<AgentEven
     let (events, heard) = mpsc::channel(256);
     let files = Arc::new(Files::new(std::env::temp_dir()));
     let message = items.into_iter().next_back();
-    (Turn { thread, owner, message, locale: None, newest: None, store, files, clock, events }, heard)
+    let request = RequestContext::shared("r");
+    (Turn { thread, owner, message, locale: None, newest: None, store, files, clock, request, events }, heard)
 }
 
 fn item(number: usize, kind: &Value) -> Item {

@@ -23,6 +23,7 @@ use super::{Agent, AgentError, Turn};
 use crate::config::agents::{AgentConfig, ModelApi};
 use crate::config::upstream::UpstreamConfig;
 use crate::protocol::UserMessage;
+use crate::telemetry::request::RequestContext;
 use crate::upstream::model::{
     self, ModelClient, ModelEndpoint, ModelError, ModelErrorKind, ModelRequest, ModelStream,
 };
@@ -46,14 +47,8 @@ impl ModelAgent {
     }
 
     async fn answer(&self, turn: &Turn) -> Result<(), AgentError> {
-        let Past { input, earlier, newest, held } = Past::read(turn, self.config.max_input_tokens).await?;
-        let mut request = request::of_turn(&self.config, turn, input);
-        let scribe = Scribe { thread_id: turn.thread.id.clone(), clock: Arc::clone(&turn.clock) };
-        let mut answer = Answer::new(&self.config, scribe, newest);
-        // What it takes to ask is not kept while the model answers: neither the call, nor a request with megabytes of files.
-        let asked = Box::pin(self.ask(&mut request, earlier)).await;
-        drop((request, held));
-        let mut stream = asked.map_err(failure)?;
+        // Boxed: what it takes to ask is not kept while the model answers, neither the call nor a request with megabytes of files.
+        let (mut stream, mut answer) = Box::pin(self.begin(turn)).await?;
         while let Some(event) = stream.next().await {
             let mut events = Vec::with_capacity(1);
             let drawing = answer.apply(event.map_err(failure)?, &mut events)?;
@@ -61,16 +56,31 @@ impl ModelAgent {
                 turn.emit(event).await?;
             }
             if let Some(drawing) = drawing {
-                drawing.show(turn).await?;
+                Box::pin(drawing.show(turn)).await?;
             }
         }
         Ok(())
     }
 
+    async fn begin(&self, turn: &Turn) -> Result<(ModelStream, Answer<'_>), AgentError> {
+        let Past { input, earlier, newest, held } = Past::read(turn, self.config.max_input_tokens).await?;
+        let mut request = request::of_turn(&self.config, turn, input);
+        let scribe = Scribe { thread_id: turn.thread.id.clone(), clock: Arc::clone(&turn.clock) };
+        let answer = Answer::new(&self.config, scribe, newest);
+        let asked = self.ask(&mut request, earlier, &turn.request).await;
+        drop(held);
+        Ok((asked.map_err(failure)?, answer))
+    }
+
     /// Asks the model. When it refuses a request with files, one of them may be broken, and would stand in the way of every
     /// further message: it is asked once more without those that came before the message that is answered.
-    async fn ask(&self, request: &mut ModelRequest, earlier: usize) -> Result<ModelStream, ModelError> {
-        let refusal = match self.models.stream(&self.endpoint, request, None).await {
+    async fn ask(
+        &self,
+        request: &mut ModelRequest,
+        earlier: usize,
+        context: &RequestContext,
+    ) -> Result<ModelStream, ModelError> {
+        let refusal = match self.models.stream(&self.endpoint, request, Some(context)).await {
             Err(error) if is_about_content(&error) => error,
             answer => return answer,
         };
@@ -79,7 +89,7 @@ impl ModelAgent {
             return Err(refusal);
         }
         tracing::info!(error = %refusal, "a model refused a request with files: it is asked without the earlier ones");
-        self.models.stream(&self.endpoint, request, None).await
+        self.models.stream(&self.endpoint, request, Some(context)).await
     }
 }
 

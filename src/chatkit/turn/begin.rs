@@ -1,5 +1,7 @@
 //! What comes before the answer? What a request brings is stored and said, and the agent's side of the turn is prepared.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -221,6 +223,7 @@ impl crate::chatkit::Chat {
             store: self.store.clone(),
             files: self.uploads.files.clone(),
             clock: self.clock.clone(),
+            request: Arc::clone(&asker.context),
             events,
         }
     }

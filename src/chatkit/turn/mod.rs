@@ -25,6 +25,7 @@ use super::{Asker, Chat};
 use crate::agent::{Agent, AgentError};
 use crate::protocol::{Event, Id};
 use crate::store::{StoreError, TurnClaim};
+use crate::telemetry::request::Failure;
 use crate::user::Fingerprint;
 
 use claim::Taken;
@@ -199,13 +200,20 @@ impl Turn {
         }
     }
 
+    /// Says why the turn ended in the log line of its request, or in one of its own when that is written: the client left before.
     fn note(&self, error: &TurnError) {
-        let (request_id, user) = (self.asker.context.id(), self.asker.owner.user.fingerprint().hex());
-        match error {
-            TurnError::Stopped(Stop::ClientLeft | Stop::Shutdown) | TurnError::Changed(_) => {
-                tracing::info!(request_id, user, cause = %error, "a turn was stopped");
-            }
-            error => tracing::warn!(request_id, user, error = %error, "a turn failed"),
+        let is_fault =
+            !matches!(error, TurnError::Stopped(Stop::ClientLeft | Stop::Shutdown) | TurnError::Changed(_));
+        let context = &self.asker.context;
+        let Err(Failure { cause, .. }) = context.note_failure(Failure { cause: error.to_string(), is_fault })
+        else {
+            return;
+        };
+        let (request_id, user) = (context.id(), self.asker.owner.user.fingerprint().hex());
+        if is_fault {
+            tracing::warn!(request_id, user, error = cause, "a turn failed");
+        } else {
+            tracing::info!(request_id, user, cause, "a turn was stopped");
         }
     }
 }

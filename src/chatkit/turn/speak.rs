@@ -61,7 +61,7 @@ impl Turn {
             Ok(()) => {
                 draft.discard_pending().await?;
                 draft.release().await?;
-                if let Err(error) = self.give_title(&agent_turn, &thread, deadline).await {
+                if let Err(error) = Box::pin(self.give_title(&agent_turn, &thread, deadline)).await {
                     // The answer is whole without one.
                     tracing::warn!(%error, "a title could not be stored");
                 }
@@ -72,7 +72,7 @@ impl Turn {
                     // Before anything is stored: who asks again meanwhile waits for the thread, and takes the turn up.
                     self.running.stopped_unheard();
                 }
-                self.wind_up(&mut draft, &error).await;
+                Box::pin(self.wind_up(&mut draft, &error)).await;
                 Err(error)
             }
         }
@@ -113,11 +113,13 @@ impl Turn {
                 }
                 done = &mut answer => outcome = Some(done),
                 _ = ticks.tick() => {
-                    alongside(&mut answer, &mut outcome, draft.save_pending()).await?;
+                    let saved = Box::pin(draft.save_pending());
+                    alongside(&mut answer, &mut outcome, saved).await?;
                     since_renewal += 1;
                     if since_renewal == TICKS_PER_RENEWAL {
                         since_renewal = 0;
-                        if !alongside(&mut answer, &mut outcome, self.keep(&thread.id, claim)).await {
+                        let kept = Box::pin(self.keep(&thread.id, claim));
+                        if !alongside(&mut answer, &mut outcome, kept).await {
                             return Err(TurnError::Stopped(Stop::TurnLost));
                         }
                     }

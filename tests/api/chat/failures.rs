@@ -149,7 +149,8 @@ async fn fails(upstream: &ScriptedUpstream, server: &TestServer, ada: &Client, f
     );
     let all = json!(events).to_string();
     assert!(!all.contains(CANARY) && !all.contains(API_KEY), "{name}: {all}");
-    let line = server.log_line(|line| line["message"] == "a turn failed" && line["request_id"] == name);
+    let line = server.log_line(|line| line["request_id"] == name);
+    assert_eq!((&line["message"], &line["level"]), (&json!("request"), &json!("WARN")), "{name}: {line}");
     let cause = line["error"].as_str().expect("the log says why");
     assert!(cause.contains(log), "{name}: {cause}");
     let items = ada.items(&thread).await;
@@ -237,7 +238,7 @@ async fn a_model_that_is_not_there_ends_the_stream_with_an_error() {
     let error = json!({"type": "error", "code": "stream.error", "allow_retry": true});
     assert_eq!(events.last(), Some(&error));
     begun(&events);
-    server.log_line(|line| line["message"] == "a turn failed" && line["error"].is_string());
+    server.log_line(|line| line["message"] == "request" && line["error"].is_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]

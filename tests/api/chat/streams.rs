@@ -122,3 +122,35 @@ async fn a_secret_and_the_users_own_token_are_the_same_user() {
     assert!(response.text().await.expect("it comes to its end").contains("and with the secret"));
     assert_eq!(ada.items(&thread).await.len(), 4);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_has_one_log_line_at_its_end_with_the_models_id_of_the_request() {
+    let model = Model::start();
+    let server = server(&model.base(), &[]);
+    let ada = user(&server, "ada");
+    let said = ada.stream_with(&create("deltas 5 delay 100"), &[("x-request-id", "whole")]).await;
+    said.rest().await;
+    let of = |id: &'static str| move |line: &Value| line["request_id"] == id;
+    let line = server.log_line(of("whole"));
+    assert_eq!(
+        (&line["message"], &line["level"], &line["status"], &line["path"], &line["error"]),
+        (&json!("request"), &json!("INFO"), &json!(200), &json!("/api/chatkit"), &Value::Null)
+    );
+    assert!(line["upstream_request_id"].as_str().is_some_and(|id| id.starts_with("req_")), "{line}");
+    assert!(line["user"].is_string(), "{line}");
+    assert!(
+        line["duration_ms"].as_f64().is_some_and(|took| took > 400.0),
+        "it is the whole stream's: {line}"
+    );
+
+    let mut left = ada.stream_with(&create("long story"), &[("x-request-id", "left")]).await;
+    left.next().await;
+    drop(left);
+    let line = server.log_line(of("left"));
+    assert_eq!(
+        (&line["level"], &line["error"]),
+        (&json!("INFO"), &json!("the client left before the end of the answer"))
+    );
+    let lines = server.logs().lines().filter(|line| line.contains("\"whole\"")).count();
+    assert_eq!(lines, 1);
+}

@@ -16,6 +16,7 @@ use crate::clock::TestClock;
 use crate::protocol::{Id, Item, Thread, Timestamp};
 use crate::store::files::Files;
 use crate::store::{Owner, TurnClaim, connect};
+use crate::telemetry::request::RequestContext;
 use crate::upstream::model::{ImageDetail, InputItem, InputPart, Role};
 use crate::user::UserId;
 
@@ -253,6 +254,7 @@ impl Kept {
             store,
             files: Arc::new(Files::new(&folder)),
             clock,
+            request: RequestContext::shared("r"),
             events: mpsc::channel(1).0,
         };
         Self { turn, folder }
