@@ -28,6 +28,8 @@ use crate::store::{Owner, StoreError};
 use crate::telemetry::request::RequestContext;
 use crate::user::Fingerprint;
 
+/// Where the protocol is spoken.
+pub const PATH: &str = "/api/chatkit";
 /// The largest body, but for speech.
 const MAX_BODY: usize = 1024 * 1024;
 /// The largest body with speech, which comes as base64.

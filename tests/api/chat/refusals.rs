@@ -179,6 +179,35 @@ async fn past_the_limit_a_user_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn visitors_who_never_bring_their_cookie_share_the_limit_of_their_address() {
+    let server = quiet(&[
+        ("AUTH_ANONYMOUS", "on"),
+        ("CHATKIT_COOKIE_KEY", "0123456789abcdef0123456789abcdef"),
+        ("RATE_LIMIT_IP_PER_MINUTE", "1"),
+        ("RATE_LIMIT_IP_BURST", "2"),
+    ]);
+    let preflight = server
+        .request("OPTIONS", "/api/chatkit")
+        .header("origin", ORIGIN)
+        .header("access-control-request-method", "POST");
+    for _ in 0..3 {
+        let answer = preflight.try_clone().expect("it has no body").send().await.expect("an answer");
+        assert!(answer.status().is_success(), "a preflight is not counted");
+    }
+    let list = json!({"type": "threads.list", "params": {}});
+    let visit = || server.post("/api/chatkit").header("origin", ORIGIN).json(&list);
+    for left in ["1", "0"] {
+        let answer = visit().send().await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        assert!(answer.headers().contains_key("set-cookie"), "each is a new visitor");
+        assert_eq!(answer.headers()["ratelimit-remaining"], left);
+    }
+    refused(visit(), 429, "rate_limited").await;
+    let file = server.get("/api/chatkit/attachments/atc_0").header("origin", ORIGIN);
+    refused(file, 404, "not_found").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_another_origin_is_served_without_leave_and_a_preflight_says_what_is_allowed() {
     let server = quiet(&[]);
     let preflight = |origin: &str| {
