@@ -45,6 +45,7 @@ passed! {
     fn end_turn(&self, owner: &'a Owner, thread_id: &'a str, claim: &'a TurnClaim, got_through: bool) -> ();
     fn thread(&self, owner: &'a Owner, thread_id: &'a str) -> Option<Thread>;
     fn threads(&self, owner: &'a Owner, page: &'a PageQuery) -> Option<Page<Thread>>;
+    fn recent_threads(&self, owner: &'a Owner, page: &'a PageQuery, most: u32) -> Option<Page<Thread>>;
     fn change_thread(&self, owner: &'a Owner, thread_id: &'a str, change: &'a ThreadChange) -> Option<Thread>;
     fn delete_thread(&self, owner: &'a Owner, thread_id: &'a str) -> Option<Vec<Id>>;
     fn item(&self, owner: &'a Owner, thread_id: &'a str, item_id: &'a str) -> Option<Item>;

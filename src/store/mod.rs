@@ -171,6 +171,14 @@ pub trait Store: Send + Sync + 'static {
     /// Threads by their making. `None` when `after` is not one of the owner's.
     fn threads<'a>(&'a self, owner: &'a Owner, page: &'a PageQuery) -> Answer<'a, Option<Page<Thread>>>;
 
+    /// The same as if there were no threads but the newest `most`. A cursor that is one of the others counts by its place.
+    fn recent_threads<'a>(
+        &'a self,
+        owner: &'a Owner,
+        page: &'a PageQuery,
+        most: u32,
+    ) -> Answer<'a, Option<Page<Thread>>>;
+
     /// Changes a thread in one step, and returns it as it is then.
     fn change_thread<'a>(
         &'a self,

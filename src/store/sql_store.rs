@@ -121,7 +121,16 @@ impl Store for SqlStore {
     }
 
     fn threads<'a>(&'a self, owner: &'a Owner, page: &'a PageQuery) -> Answer<'a, Option<Page<Thread>>> {
-        soon(self.list_threads(owner, page))
+        soon(self.list_threads(owner, page, None))
+    }
+
+    fn recent_threads<'a>(
+        &'a self,
+        owner: &'a Owner,
+        page: &'a PageQuery,
+        most: u32,
+    ) -> Answer<'a, Option<Page<Thread>>> {
+        soon(self.list_threads(owner, page, Some(most)))
     }
 
     fn change_thread<'a>(

@@ -42,6 +42,7 @@ story! {
     threads::a_thread_is_kept_whole_and_changes_in_steps,
     threads::a_title_that_is_there_is_never_suggested_away,
     threads::threads_page_in_both_orders_with_every_limit,
+    threads::the_newest_threads_page_as_if_there_were_no_others,
     threads::a_cursor_must_be_one_of_the_owners_threads,
     threads::old_threads_are_swept_in_batches_with_their_files,
     items::items_page_in_both_orders_with_every_limit_and_hidden_ones_left_out,
