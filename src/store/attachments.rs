@@ -61,7 +61,8 @@ impl SqlStore {
         owner: &Owner,
         attachment_id: &str,
     ) -> Result<bool, StoreError> {
-        let sql = "delete from attachments where id = $1 and workflow = $2 and usr = $3 returning id";
+        let sql = "delete from attachments \
+                   where id = $1 and workflow = $2 and usr = $3 and thread_id is null returning id";
         let rows = self.database.write(sql, values![attachment_id, &*owner.workflow, &owner.user]).await?;
         Ok(!rows.is_empty())
     }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Answer, Audience, Claimed, Owner, PageQuery, Store, StoreError, StoredAttachment, ThreadChange, TurnClaim,
+    Added, Answer, Audience, Claimed, Owner, PageQuery, Store, StoreError, StoredAttachment, ThreadChange,
+    TurnClaim,
 };
 use crate::protocol::{Feedback, FeedbackKind, Id, Item, Page, Thread, Timestamp};
 use crate::telemetry::metrics::Metrics;
@@ -51,6 +52,7 @@ passed! {
     fn item(&self, owner: &'a Owner, thread_id: &'a str, item_id: &'a str) -> Option<Item>;
     fn items(&self, owner: &'a Owner, thread_id: &'a str, page: &'a PageQuery, audience: Audience) -> Option<Page<Item>>;
     fn save_item(&self, owner: &'a Owner, item: &'a Item) -> bool;
+    fn add_message(&self, owner: &'a Owner, message: &'a Item) -> Added;
     fn remove_items(&self, owner: &'a Owner, thread_id: &'a str, item_ids: &'a [Id]) -> ();
     fn replace_after(&self, owner: &'a Owner, thread_id: &'a str, item_id: &'a str, items: &'a [Item]) -> bool;
     fn save_feedback(&self, owner: &'a Owner, feedback: &'a Feedback, at: Timestamp) -> bool;

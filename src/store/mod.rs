@@ -110,6 +110,19 @@ pub enum Claimed {
     },
     /// There is no such thread.
     NotFound,
+    /// A file of the thread's first item is gone, or another item has it.
+    FileGone,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// It is stored, and its files are its thread's.
+    Yes,
+    /// There is no such thread.
+    ThreadGone,
+    /// One of its files is gone, or another item has it. Nothing is stored.
+    FileGone,
 }
 
 /// A file, as the store knows it.
@@ -129,7 +142,7 @@ pub struct StoredAttachment {
 pub trait Store: Send + Sync + 'static {
     /// Makes a thread with its first item, and takes its turn. [`Claimed::Repeat`] when a thread was made by the same request
     /// (`claim.key` of the same owner) and that turn runs, or has not got through and its `until` has not passed: then nothing is
-    /// made. The files of a user's message become the thread's.
+    /// made. The files of a user's message become the thread's; nothing is made either when one of them can't.
     fn create_thread<'a>(
         &'a self,
         owner: &'a Owner,
@@ -203,9 +216,12 @@ pub trait Store: Send + Sync + 'static {
         audience: Audience,
     ) -> Answer<'a, Option<Page<Item>>>;
 
-    /// Stores an item: a new one at the end of its thread, a known one over itself and in its place. The files of a user's message,
-    /// and of a generated image, become the thread's. `false` when there is no such thread.
+    /// Stores an item: a new one at the end of its thread, a known one over itself and in its place. Its files become the thread's
+    /// if no other has them. `false` when there is no such thread.
     fn save_item<'a>(&'a self, owner: &'a Owner, item: &'a Item) -> Answer<'a, bool>;
+
+    /// Stores a new message at the end of its thread, if no other item has its files.
+    fn add_message<'a>(&'a self, owner: &'a Owner, message: &'a Item) -> Answer<'a, Added>;
 
     /// Removes items. Those that are not there are passed over.
     fn remove_items<'a>(&'a self, owner: &'a Owner, thread_id: &'a str, item_ids: &'a [Id])
@@ -248,7 +264,7 @@ pub trait Store: Send + Sync + 'static {
         attachment_id: &'a str,
     ) -> Answer<'a, Option<(Owner, StoredAttachment)>>;
 
-    /// Deletes a file's description. `false` when it is not there.
+    /// Deletes the description of a file that no item carries. `false` when it is not there, or an item carries it.
     fn delete_attachment<'a>(&'a self, owner: &'a Owner, attachment_id: &'a str) -> Answer<'a, bool>;
 
     /// Deletes files that were made before a time and that no item carries, at most `limit`. Returns their ids.

@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 
 use super::database::{Database, Row, values};
 use super::{
-    Answer, Audience, Claimed, Owner, PageQuery, Store, StoreError, StoredAttachment, ThreadChange, TurnClaim,
+    Added, Answer, Audience, Claimed, Owner, PageQuery, Store, StoreError, StoredAttachment, ThreadChange,
+    TurnClaim,
 };
 use crate::clock::Clock;
 use crate::protocol::{Feedback, FeedbackKind, Id, Item, Page, Thread, Timestamp};
@@ -167,6 +168,10 @@ impl Store for SqlStore {
 
     fn save_item<'a>(&'a self, owner: &'a Owner, item: &'a Item) -> Answer<'a, bool> {
         soon(self.put_item(owner, item))
+    }
+
+    fn add_message<'a>(&'a self, owner: &'a Owner, message: &'a Item) -> Answer<'a, Added> {
+        soon(self.put_message(owner, message))
     }
 
     fn remove_items<'a>(

@@ -55,6 +55,8 @@ story! {
     items::a_deleted_thread_stays_deleted,
     owners::two_owners_never_meet,
     files::a_file_belongs_to_the_thread_of_its_message,
+    files::a_message_takes_files_that_are_free_or_none,
+    files::of_many_messages_one_takes_a_file,
     files::a_generated_image_belongs_to_the_thread_that_shows_it,
     files::files_that_no_message_carries_are_swept_in_batches,
     texts::every_text_comes_back_as_it_was,

@@ -5,6 +5,7 @@
 mod answers;
 mod cuts;
 mod faults;
+mod files;
 mod images;
 mod owners;
 mod repeats;

@@ -13,7 +13,7 @@ use crate::agent::Turn;
 use crate::clock::TestClock;
 use crate::protocol::{Id, Item, ItemKind, Thread, Timestamp};
 use crate::store::files::Files;
-use crate::store::{Owner, TurnClaim, connect};
+use crate::store::{Claimed, Owner, TurnClaim, connect};
 use crate::upstream::model::{ImageDetail, InputItem, InputPart, Role};
 use crate::user::UserId;
 
@@ -237,7 +237,8 @@ impl Kept {
             until: Timestamp(u64::MAX >> 1),
         };
         let mut items = kinds.into_iter().enumerate().map(|(number, kind)| item(number, &kind));
-        store.create_thread(&owner, &thread, &items.next().unwrap(), &claim).await.unwrap();
+        let made = store.create_thread(&owner, &thread, &items.next().unwrap(), &claim).await.unwrap();
+        assert_eq!(made, Claimed::Yes);
         for item in items {
             assert!(store.save_item(&owner, &item).await.unwrap());
         }
@@ -344,13 +345,13 @@ async fn files_reach_the_model_by_what_they_are() {
         .map(|(id, name, mime_type, kind)| json!({"id": format!("atc_{id}"), "name": name, "mime_type": mime_type, "type": kind}))
         .collect();
     let kind = json!({"type": "user_message", "content": [], "attachments": attachments});
-    let kept = Kept::with("files", vec![kind]).await;
+    let kept = Kept::with("files", vec![assistant("Show me."), kind]).await;
     for (id, bytes) in [("atc_1", "PNG"), ("atc_2", "PDF"), ("atc_3", "hello"), ("atc_4", "PK")] {
         std::fs::write(kept.turn.files.path(id).unwrap(), bytes).unwrap();
     }
     let shown = async |max_tokens| {
         let past = Past::read(&kept.turn, max_tokens).await.unwrap();
-        let Some(InputItem::Message { parts, .. }) = past.input.into_iter().next() else {
+        let Some(InputItem::Message { parts, .. }) = past.input.into_iter().next_back() else {
             panic!("a message")
         };
         parts

@@ -46,13 +46,14 @@ impl Turn {
             let (store, owner) = (&self.chat.store, &self.asker.owner);
             return match store.create_thread(owner, thread, message, claim).await? {
                 Claimed::Repeat { thread_id, .. } => Ok(Taken::Repeat { thread_id, is_created: true }),
+                Claimed::FileGone => Err(TurnError::Changed(super::FILE_GONE)),
                 Claimed::Yes | Claimed::Abandoned | Claimed::Busy | Claimed::NotFound => Ok(Taken::Turn),
             };
         }
         match self.wait_for(plan.thread_id(), claim).await? {
             Claimed::Repeat { thread_id, .. } => Ok(Taken::Repeat { thread_id, is_created: false }),
             Claimed::Yes | Claimed::Abandoned | Claimed::Busy => Ok(Taken::Turn),
-            Claimed::NotFound => Err(TurnError::Changed(super::THREAD_GONE)),
+            Claimed::NotFound | Claimed::FileGone => Err(TurnError::Changed(super::THREAD_GONE)),
         }
     }
 

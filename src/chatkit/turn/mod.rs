@@ -29,6 +29,8 @@ use claim::Taken;
 use draft::SaveError;
 
 const THREAD_GONE: &str = "This conversation was deleted.";
+const FILE_GONE: &str =
+    "A file of this message was deleted or sent meanwhile. Upload it again, and send the message again.";
 /// How often the message under way is stored, and the claim renewed.
 const TICK: Duration = Duration::from_secs(3);
 /// The longest that a turn may take.

@@ -75,10 +75,12 @@ pub async fn create_attachment(
 pub async fn delete_attachment(uploads: &Uploads, owner: &Owner, attachment_id: &str) -> Result<(), Error> {
     uploads.require_enabled()?;
     let stored = uploads.owned(owner, attachment_id).await?;
-    refuse_sent(&[stored.attachment])?;
-    // The bytes go first: what is left of a failure in between is a description, which is swept.
-    uploads.files.remove(attachment_id).await.map_err(Error::internal)?;
-    uploads.store.delete_attachment(owner, attachment_id).await?;
+    refuse_sent(std::slice::from_ref(&stored.attachment))?;
+    // The description goes first: a message may take the file up until it has gone.
+    if !uploads.store.delete_attachment(owner, attachment_id).await? {
+        refuse_sent(&[uploads.owned(owner, attachment_id).await?.attachment])?;
+    }
+    uploads.remove_files(&[stored.attachment.id]).await;
     Ok(())
 }
 

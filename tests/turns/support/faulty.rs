@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chatkit_server::protocol::{Feedback, FeedbackKind, Id, Item, Page, Thread, Timestamp};
 use chatkit_server::store::{
-    Answer, Audience, Claimed, Owner, PageQuery, Store, StoreError, StoredAttachment, ThreadChange, TurnClaim,
+    Added, Answer, Audience, Claimed, Owner, PageQuery, Store, StoreError, StoredAttachment, ThreadChange,
+    TurnClaim,
 };
 use futures_util::FutureExt;
 
@@ -78,6 +79,7 @@ passed! {
     fn item(&self, owner: &'a Owner, thread_id: &'a str, item_id: &'a str) -> Option<Item>;
     fn items(&self, owner: &'a Owner, thread_id: &'a str, page: &'a PageQuery, audience: Audience) -> Option<Page<Item>>;
     fn save_item(&self, owner: &'a Owner, item: &'a Item) -> bool;
+    fn add_message(&self, owner: &'a Owner, message: &'a Item) -> Added;
     fn remove_items(&self, owner: &'a Owner, thread_id: &'a str, item_ids: &'a [Id]) -> ();
     fn replace_after(&self, owner: &'a Owner, thread_id: &'a str, item_id: &'a str, items: &'a [Item]) -> bool;
     fn save_feedback(&self, owner: &'a Owner, feedback: &'a Feedback, at: Timestamp) -> bool;
