@@ -39,16 +39,14 @@ impl Files {
         }
     }
 
-    /// Writes the bytes of an attachment that has none.
+    /// Writes the bytes of an attachment, in place of any that it has.
     ///
     /// # Errors
     /// When the folder can't be made or written to.
     pub async fn save(&self, attachment_id: &str, bytes: &[u8]) -> io::Result<()> {
         let mut file = self.begin().await?;
         file.write(bytes).await?;
-        file.rename(self, attachment_id).await?;
-        file.stay();
-        Ok(())
+        file.rename(self, attachment_id).await
     }
 
     /// Removes the bytes of an attachment, if there are any.
@@ -78,7 +76,7 @@ impl Files {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.root).await?;
         let path = self.root.join(&*new_id(COMING));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).await?;
-        Ok(Incoming { file, path, stays: false })
+        Ok(Incoming { file, path })
     }
 
     /// Removes what began to come in, was last written to before a time (since the Unix epoch), and never came to its end:
@@ -114,12 +112,11 @@ async fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A file that is coming in. Unless it is told to stay, it is removed when this is dropped.
+/// A file that is coming in. Unless it gets a name, it is removed when this is dropped.
 #[derive(Debug)]
 pub struct Incoming {
     file: File,
     path: PathBuf,
-    stays: bool,
 }
 
 impl Incoming {
@@ -131,31 +128,22 @@ impl Incoming {
         self.file.write_all(bytes).await
     }
 
-    /// Gives the file the name of its attachment.
+    /// Gives the file the name of its attachment, whole and in one step. What has that name is replaced: a process that was
+    /// killed may have left it, so whether an attachment has its bytes is for its description to say.
     ///
     /// # Errors
-    /// `AlreadyExists` when the attachment has bytes, and when the file can't be written.
-    pub async fn rename(&mut self, files: &Files, attachment_id: &str) -> io::Result<()> {
+    /// When the file can't be written.
+    pub async fn rename(mut self, files: &Files, attachment_id: &str) -> io::Result<()> {
         self.file.flush().await?;
         let target = files.path(attachment_id).ok_or(io::ErrorKind::InvalidInput)?;
-        // To rename would replace silently: of two that come to their end at once, one has the name first.
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target).await?;
-        let coming = std::mem::replace(&mut self.path, target);
-        fs::rename(coming, &self.path).await
-    }
-
-    /// Lets the file stay.
-    pub fn stay(mut self) {
-        self.stays = true;
+        fs::rename(&self.path, target).await
     }
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        if !self.stays {
-            // A failure leaves a file that is swept later, or removed with its attachment.
-            let _ = std::fs::remove_file(&self.path);
-        }
+        // It is not there when it got a name. A failure leaves a file that is swept later.
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -193,26 +181,19 @@ mod tests {
         drop(coming);
         assert_eq!(room.names(), Vec::<String>::new());
 
-        let mut named = files.begin().await.unwrap();
+        let named = files.begin().await.unwrap();
         named.rename(&files, "atc_1").await.unwrap();
-        assert_eq!(room.names(), ["atc_1"]);
-        drop(named);
-        assert_eq!(room.names(), Vec::<String>::new(), "nor does one that nobody told to stay");
+        assert_eq!(room.names(), ["atc_1"], "one that has a name stays");
     }
 
     #[tokio::test]
-    async fn of_two_files_for_one_attachment_the_first_stays() {
+    async fn a_file_takes_the_place_of_one_that_was_left_over() {
         let room = Room::new();
         let files = Files::new(&room.0);
-        let (mut first, mut second) = (files.begin().await.unwrap(), files.begin().await.unwrap());
-        first.write(b"first").await.unwrap();
-        second.write(b"second").await.unwrap();
-        first.rename(&files, "atc_1").await.unwrap();
-        first.stay();
-        let refused = second.rename(&files, "atc_1").await.unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
-        drop(second);
-        assert_eq!(files.read("atc_1").await.unwrap().as_deref(), Some(&b"first"[..]));
+        for text in ["first", "second"] {
+            files.save("atc_1", text.as_bytes()).await.unwrap();
+            assert_eq!(files.read("atc_1").await.unwrap().as_deref(), Some(text.as_bytes()));
+        }
         assert_eq!(room.names(), ["atc_1"]);
     }
 
@@ -221,9 +202,7 @@ mod tests {
         let room = Room::new();
         let files = Files::new(&room.0);
         assert_eq!(files.sweep(Duration::MAX).await.unwrap(), 0, "there is no folder yet");
-        let mut kept = files.begin().await.unwrap();
-        kept.rename(&files, "atc_1").await.unwrap();
-        kept.stay();
+        files.save("atc_1", b"kept").await.unwrap();
         let coming = files.begin().await.unwrap();
         assert_eq!(files.sweep(Duration::from_secs(1)).await.unwrap(), 0, "it was written to just now");
         assert_eq!(files.sweep(Duration::MAX).await.unwrap(), 1);

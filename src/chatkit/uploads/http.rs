@@ -20,7 +20,7 @@ use crate::door::ChatDoor;
 use crate::error::{Error, ErrorBody, Kind};
 use crate::extract::Json;
 use crate::limits::client_ip::Client;
-use crate::protocol::{Attachment, Id};
+use crate::protocol::Attachment;
 use crate::store::files::Incoming;
 use crate::store::{Owner, StoredAttachment};
 use crate::telemetry::request::RequestContext;
@@ -214,22 +214,14 @@ impl UploadDesk {
         &self,
         owner: &Owner,
         stored: &mut StoredAttachment,
-        mut file: Incoming,
+        file: Incoming,
     ) -> Result<(), Error> {
         let Uploads { store, files, .. } = &self.uploads;
-        let id = Id::clone(&stored.attachment.id);
-        file.rename(files, &id).await.map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => already_there(),
-            _ => Error::internal(error),
-        })?;
-        // From here on the client may leave: the store may have noted it by then.
-        file.stay();
+        file.rename(files, &stored.attachment.id).await.map_err(Error::internal)?;
         stored.is_uploaded = true;
-        if let Err(error) = store.save_attachment(owner, stored).await {
-            self.uploads.remove_files(&[id]).await;
-            return Err(error.into());
-        }
-        Ok(())
+        // The bytes stay if this fails: the store may have noted them. If it has not, they may be sent again, or they are swept
+        // with their description.
+        Ok(store.save_attachment(owner, stored).await?)
     }
 
     /// The file that is asked for, and how long a browser may keep it.
