@@ -9,6 +9,7 @@ use tokio::fs::{self, DirBuilder, File, OpenOptions};
 use tokio::io::AsyncWriteExt;
 
 use crate::ids::new_id;
+use crate::protocol::Id;
 
 /// What begins the name of a file that is still coming in. No id looks like that.
 const COMING: &str = ".part_";
@@ -85,23 +86,44 @@ impl Files {
     /// # Errors
     /// When the folder can't be read.
     pub async fn sweep(&self, before: Duration) -> io::Result<usize> {
+        let strays = self.written_before(before, |name| name.starts_with(COMING)).await?;
+        for name in &strays {
+            remove(&self.root.join(name)).await?;
+        }
+        Ok(strays.len())
+    }
+
+    /// The attachments whose bytes were last written before a time (since the Unix epoch).
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub async fn older_than(&self, before: Duration) -> io::Result<Vec<Id>> {
+        let names = self.written_before(before, |name| self.path(name).is_some()).await?;
+        Ok(names.into_iter().map(Id::from).collect())
+    }
+
+    async fn written_before(
+        &self,
+        before: Duration,
+        is_meant: impl Fn(&str) -> bool,
+    ) -> io::Result<Vec<String>> {
         let mut entries = match fs::read_dir(&self.root).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
         };
-        let mut removed = 0;
+        let mut names = Vec::new();
         while let Some(entry) = entries.next_entry().await? {
-            if !entry.file_name().as_encoded_bytes().starts_with(COMING.as_bytes()) {
+            let Some(name) = entry.file_name().to_str().filter(|name| is_meant(name)).map(str::to_owned)
+            else {
                 continue;
-            }
+            };
             // It may come to its end, and be gone, while we look at it.
             let Ok(written) = entry.metadata().await.and_then(|about| about.modified()) else { continue };
             if written.duration_since(UNIX_EPOCH).unwrap_or_default() < before {
-                remove(&entry.path()).await?;
-                removed += 1;
+                names.push(name);
             }
         }
-        Ok(removed)
+        Ok(names)
     }
 }
 

@@ -264,6 +264,9 @@ pub trait Store: Send + Sync + 'static {
         attachment_id: &'a str,
     ) -> Answer<'a, Option<(Owner, StoredAttachment)>>;
 
+    /// Those of these files, a hundred or so, that have a description, whoever's they are.
+    fn known_attachments<'a>(&'a self, ids: &'a [Id]) -> Answer<'a, Vec<Id>>;
+
     /// Deletes the description of a file that no item carries. `false` when it is not there, or an item carries it.
     fn delete_attachment<'a>(&'a self, owner: &'a Owner, attachment_id: &'a str) -> Answer<'a, bool>;
 

@@ -225,6 +225,10 @@ impl Store for SqlStore {
         soon(self.find_linked_attachment(attachment_id))
     }
 
+    fn known_attachments<'a>(&'a self, ids: &'a [Id]) -> Answer<'a, Vec<Id>> {
+        soon(self.pick_known_attachments(ids))
+    }
+
     fn delete_attachment<'a>(&'a self, owner: &'a Owner, attachment_id: &'a str) -> Answer<'a, bool> {
         soon(self.erase_attachment(owner, attachment_id))
     }

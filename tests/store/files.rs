@@ -127,6 +127,22 @@ pub(crate) async fn a_generated_image_belongs_to_the_thread_that_shows_it(place:
     assert_eq!(gone, expected);
 }
 
+pub(crate) async fn of_many_files_the_known_ones_are_told_apart(place: &Place) {
+    let (store, ada) = (place.open().await, owner("ada"));
+    let (known, other) = (file(1), file(2));
+    store.save_attachment(&ada, &known).await.unwrap();
+    store.save_attachment(&owner("bob"), &other).await.unwrap();
+    let mut ids: Vec<Id> = (0..98).map(|_| new_id("atc_")).collect();
+    assert_eq!(store.known_attachments(&ids).await.unwrap(), [] as [Id; 0]);
+    let mut expected = vec![known.attachment.id, other.attachment.id];
+    ids.extend(expected.iter().cloned());
+    let mut found = store.known_attachments(&ids).await.unwrap();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    assert_eq!(store.known_attachments(&[]).await.unwrap(), [] as [Id; 0]);
+}
+
 pub(crate) async fn files_that_no_message_carries_are_swept_in_batches(place: &Place) {
     let (store, ada) = (place.open().await, owner("ada"));
     let mut stray: Vec<Id> = Vec::new();

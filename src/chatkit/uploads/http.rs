@@ -199,7 +199,7 @@ impl UploadDesk {
                 let said = kind::declared(received.declared.as_deref().unwrap_or_default())?;
                 let fresh = self.uploads.describe(name::clean(&received.name), said, received.size);
                 let fresh = typed(fresh, &received)?;
-                // Described before its bytes are in their place: bytes without a description are never swept.
+                // Described before its bytes are in their place: bytes without a description are nobody's, and are swept.
                 store.save_attachment(&owner, &fresh).await?;
                 fresh
             }

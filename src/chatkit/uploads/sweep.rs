@@ -1,6 +1,7 @@
-//! What is thrown away by itself? Files that nobody sent within a day, what never came to its end, and threads that
-//! nobody has touched for longer than they are kept.
+//! What is thrown away by itself? Files that nobody sent within a day, what never came to its end, bytes that nobody knows,
+//! and threads that nobody has touched for longer than they are kept.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
@@ -8,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Uploads;
-use crate::protocol::Timestamp;
+use crate::protocol::{Id, Timestamp};
 use crate::store::StoreError;
 
 const EVERY: Duration = Duration::from_secs(60 * 60);
@@ -16,6 +17,8 @@ const EVERY: Duration = Duration::from_secs(60 * 60);
 const UNSENT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a file may be coming in without a byte: longer than any upload waits.
 const STRAY: Duration = Duration::from_secs(60 * 60);
+/// How long bytes stay whose description is gone, because the process was killed before it removed them.
+const UNKNOWN: Duration = Duration::from_secs(24 * 60 * 60);
 /// So many are deleted at a time, so that nobody waits long for the database.
 const AT_A_TIME: u32 = 100;
 
@@ -48,6 +51,11 @@ pub async fn sweep(uploads: &Uploads, retention: Option<Duration>, shutdown: &Ca
         Ok(files) => tracing::info!(files, "removed files that nobody sent"),
         Err(error) => tracing::warn!(%error, "files that nobody sent could not be swept"),
     }
+    match sweep_unknown(uploads, now.saturating_sub(UNKNOWN), shutdown).await {
+        Ok(0) => {}
+        Ok(files) => tracing::info!(files, "removed files that are in no thread and no list"),
+        Err(error) => tracing::warn!(%error, "files that nobody knows could not be swept"),
+    }
     let Some(retention) = retention else { return };
     match sweep_threads(uploads, before(now, retention), shutdown).await {
         Ok(0) => {}
@@ -73,6 +81,27 @@ async fn sweep_unsent(
         }
         uploads.remove_files(&files).await;
         swept += files.len();
+    }
+    Ok(swept)
+}
+
+/// Removes bytes that were written before a time (since the Unix epoch) and have no description: that is always there first.
+async fn sweep_unknown(
+    uploads: &Uploads,
+    before: Duration,
+    shutdown: &CancellationToken,
+) -> Result<usize, String> {
+    let old = uploads.files.older_than(before).await.map_err(|error| error.to_string())?;
+    let mut swept = 0;
+    for ids in old.chunks(AT_A_TIME as usize) {
+        if shutdown.is_cancelled() {
+            break;
+        }
+        let known = uploads.store.known_attachments(ids).await.map_err(|error| error.to_string())?;
+        let known: HashSet<Id> = known.into_iter().collect();
+        let unknown: Vec<Id> = ids.iter().filter(|id| !known.contains(*id)).cloned().collect();
+        uploads.remove_files(&unknown).await;
+        swept += unknown.len();
     }
     Ok(swept)
 }

@@ -134,6 +134,26 @@ async fn files_that_nobody_sent_are_swept_after_a_day_with_what_never_came_to_it
 }
 
 #[tokio::test]
+async fn bytes_that_nobody_knows_are_swept_after_a_day() {
+    let room = Room::new(&[]).await;
+    let ada = owner("ada");
+    let going = CancellationToken::new();
+    let sent = uploaded(&room, "ada", "1").await;
+    room.send(&ada, std::slice::from_ref(&sent)).await;
+    for number in 0..250 {
+        room.uploads.files.save(&format!("atc_{number:032}"), b"left over").await.expect("it is written");
+    }
+    let folder = room.uploads.files.path("atc_0").expect("it is an id");
+    std::fs::write(folder.with_file_name("readme.txt"), "not ours").expect("it is written");
+    room.clock.advance(DAY - Duration::from_secs(60));
+    sweep(&room.uploads, None, &going).await;
+    assert_eq!(room.names().len(), 252, "somebody may be about to delete them");
+    room.clock.advance(Duration::from_secs(2 * 60));
+    sweep(&room.uploads, None, &going).await;
+    assert_eq!(room.names(), [&*sent, "readme.txt"]);
+}
+
+#[tokio::test]
 async fn threads_that_were_kept_long_enough_go_with_their_files() {
     let room = Room::new(&[]).await;
     let ada = owner("ada");

@@ -87,6 +87,7 @@ passed! {
     fn save_attachment(&self, owner: &'a Owner, attachment: &'a StoredAttachment) -> ();
     fn attachment(&self, owner: &'a Owner, attachment_id: &'a str) -> Option<StoredAttachment>;
     fn linked_attachment(&self, attachment_id: &'a str) -> Option<(Owner, StoredAttachment)>;
+    fn known_attachments(&self, ids: &'a [Id]) -> Vec<Id>;
     fn delete_attachment(&self, owner: &'a Owner, attachment_id: &'a str) -> bool;
     fn ping(&self) -> ();
 }
