@@ -1,4 +1,5 @@
-//! How does the model read a file? Images and PDFs whole, texts as text, and of everything else that it is there.
+//! How does the model read a file? Images and PDFs whole, texts as text, files of no type as text if they are, and of
+//! everything else that it is there.
 
 use bytes::Bytes;
 use data_encoding::BASE64;
@@ -50,7 +51,7 @@ impl Attached {
                     Some(bytes) => self.read(attachment, reading, &bytes),
                     None => without(attachment, "It is no longer available."),
                 },
-                None => without(attachment, "Its content can't be shown."),
+                None => without(attachment, NOT_SHOWN),
             });
         }
         Ok(parts)
@@ -97,7 +98,8 @@ impl Attached {
         match reading {
             Reading::Image => InputPart::Image { url: data_url(), detail: ImageDetail::Auto },
             Reading::Pdf => InputPart::File { filename: attachment.name.clone(), data_url: data_url() },
-            Reading::Text => {
+            Reading::Unknown if !is_text(bytes) => without(attachment, NOT_SHOWN),
+            Reading::Text | Reading::Unknown => {
                 let shown = &bytes[..bytes.len().min(self.longest_text)];
                 let cut = if shown.len() < bytes.len() { "\n[The rest is left out.]" } else { "" };
                 let text = String::from_utf8_lossy(shown);
@@ -107,6 +109,7 @@ impl Attached {
     }
 }
 
+const NOT_SHOWN: &str = "Its content can't be shown.";
 const NO_ROOM: &str = "It is not shown, because the files of this conversation are too large together.";
 
 /// As what a file is read.
@@ -115,6 +118,8 @@ enum Reading {
     Image,
     Pdf,
     Text,
+    /// As a text, if it is one. A file whose type says nothing, or is one that browsers would run, is kept as this.
+    Unknown,
 }
 
 impl Reading {
@@ -136,6 +141,7 @@ impl Reading {
             | "application/csv"
             | "application/x-ndjson"
             | "application/x-sh" => Self::Text,
+            "application/octet-stream" => Self::Unknown,
             text if text.starts_with("text/") || text.ends_with("+json") || text.ends_with("+xml") => {
                 Self::Text
             }
@@ -147,6 +153,11 @@ impl Reading {
 /// A media type without its parameters.
 fn essence(mime_type: &str) -> String {
     mime_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// UTF-8 without NUL, which no text has and most other files do.
+fn is_text(bytes: &[u8]) -> bool {
+    !bytes.contains(&0) && std::str::from_utf8(bytes).is_ok()
 }
 
 fn introduction(attachment: &Attachment) -> String {

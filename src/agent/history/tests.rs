@@ -339,6 +339,9 @@ async fn files_reach_the_model_by_what_they_are() {
         ("3", "a.txt", "text/plain; charset=utf-8", "file"),
         ("4", "a.zip", "application/zip", "file"),
         ("5", "gone.png", "image/png", "image"),
+        ("6", "a.html", "application/octet-stream", "file"),
+        ("7", "a.bin", "application/octet-stream", "file"),
+        ("8", "latin", "application/octet-stream", "file"),
     ];
     let attachments: Vec<Value> = files
         .iter()
@@ -346,8 +349,10 @@ async fn files_reach_the_model_by_what_they_are() {
         .collect();
     let kind = json!({"type": "user_message", "content": [], "attachments": attachments});
     let kept = Kept::with("files", vec![assistant("Show me."), kind]).await;
-    for (id, bytes) in [("atc_1", "PNG"), ("atc_2", "PDF"), ("atc_3", "hello"), ("atc_4", "PK")] {
-        std::fs::write(kept.turn.files.path(id).unwrap(), bytes).unwrap();
+    let bytes = [&b"PNG"[..], b"PDF", b"hello", b"PK"].into_iter().zip(1..);
+    let unknown = ["<p>\u{e4}".as_bytes(), b"a\0b", b"caf\xe9"].into_iter().zip(6..);
+    for (bytes, id) in bytes.chain(unknown) {
+        std::fs::write(kept.turn.files.path(&format!("atc_{id}")).unwrap(), bytes).unwrap();
     }
     let shown = async |max_tokens| {
         let past = Past::read(&kept.turn, max_tokens).await.unwrap();
@@ -369,6 +374,9 @@ async fn files_reach_the_model_by_what_they_are() {
             text("The user attached the file a.txt (text/plain).\n<File>\nhello\n</File>"),
             text("The user attached the file a.zip (application/zip). Its content can't be shown."),
             text("The user attached the file gone.png (image/png). It is no longer available."),
+            text("The user attached the file a.html (application/octet-stream).\n<File>\n<p>\u{e4}\n</File>"),
+            text("The user attached the file a.bin (application/octet-stream). Its content can't be shown."),
+            text("The user attached the file latin (application/octet-stream). Its content can't be shown."),
         ]
     );
     let cut =
