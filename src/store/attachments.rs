@@ -3,7 +3,7 @@
 
 use super::database::{Row, Sql, Value, number, values};
 use super::sql_store::{SqlStore, read_json};
-use super::{Owner, StoreError, StoredAttachment};
+use super::{Owner, StoreError, StoredAttachment, Unsent};
 use crate::protocol::{Attachment, Id, Timestamp};
 use crate::user::UserId;
 
@@ -65,6 +65,14 @@ impl SqlStore {
                    where id = $1 and workflow = $2 and usr = $3 and thread_id is null returning id";
         let rows = self.database.write(sql, values![attachment_id, &*owner.workflow, &owner.user]).await?;
         Ok(!rows.is_empty())
+    }
+
+    pub(super) async fn count_unsent(&self, owner: &Owner) -> Result<Unsent, StoreError> {
+        let sql = "select count(*), cast(coalesce(sum(size), 0) as bigint) from attachments \
+                   where workflow = $1 and usr = $2 and thread_id is null";
+        let rows = self.database.read(sql, values![&*owner.workflow, &owner.user]).await?;
+        let row = rows.first().ok_or_else(|| StoreError("a count has a row".to_owned()))?;
+        Ok(Unsent { files: row.unsigned(0)?, bytes: row.unsigned(1)? })
     }
 
     pub(super) async fn pick_known_attachments(&self, ids: &[Id]) -> Result<Vec<Id>, StoreError> {

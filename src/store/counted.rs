@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Added, Answer, Audience, Claimed, Owner, PageQuery, Store, StoreError, StoredAttachment, ThreadChange,
-    TurnClaim,
+    TurnClaim, Unsent,
 };
 use crate::protocol::{Feedback, FeedbackKind, Id, Item, Page, Thread, Timestamp};
 use crate::telemetry::metrics::Metrics;
@@ -60,6 +60,7 @@ passed! {
     fn save_attachment(&self, owner: &'a Owner, attachment: &'a StoredAttachment) -> ();
     fn attachment(&self, owner: &'a Owner, attachment_id: &'a str) -> Option<StoredAttachment>;
     fn linked_attachment(&self, attachment_id: &'a str) -> Option<(Owner, StoredAttachment)>;
+    fn unsent_attachments(&self, owner: &'a Owner) -> Unsent;
     fn known_attachments(&self, ids: &'a [Id]) -> Vec<Id>;
     fn delete_attachment(&self, owner: &'a Owner, attachment_id: &'a str) -> bool;
     fn sweep_attachments(&self, before: Timestamp, limit: u32) -> Vec<Id>;

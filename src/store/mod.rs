@@ -138,6 +138,15 @@ pub struct StoredAttachment {
     pub created_at: Timestamp,
 }
 
+/// The files of an owner that no item carries, announced ones too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unsent {
+    /// How many.
+    pub files: u64,
+    /// How many bytes they have together.
+    pub bytes: u64,
+}
+
 /// What the chat needs of a database.
 pub trait Store: Send + Sync + 'static {
     /// Makes a thread with its first item, and takes its turn. [`Claimed::Repeat`] when a thread was made by the same request
@@ -263,6 +272,9 @@ pub trait Store: Send + Sync + 'static {
         &'a self,
         attachment_id: &'a str,
     ) -> Answer<'a, Option<(Owner, StoredAttachment)>>;
+
+    /// What the owner has uploaded or announced, and not sent.
+    fn unsent_attachments<'a>(&'a self, owner: &'a Owner) -> Answer<'a, Unsent>;
 
     /// Those of these files, a hundred or so, that have a description, whoever's they are.
     fn known_attachments<'a>(&'a self, ids: &'a [Id]) -> Answer<'a, Vec<Id>>;

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::database::{Database, Row, values};
 use super::{
     Added, Answer, Audience, Claimed, Owner, PageQuery, Store, StoreError, StoredAttachment, ThreadChange,
-    TurnClaim,
+    TurnClaim, Unsent,
 };
 use crate::clock::Clock;
 use crate::protocol::{Feedback, FeedbackKind, Id, Item, Page, Thread, Timestamp};
@@ -223,6 +223,10 @@ impl Store for SqlStore {
         attachment_id: &'a str,
     ) -> Answer<'a, Option<(Owner, StoredAttachment)>> {
         soon(self.find_linked_attachment(attachment_id))
+    }
+
+    fn unsent_attachments<'a>(&'a self, owner: &'a Owner) -> Answer<'a, Unsent> {
+        soon(self.count_unsent(owner))
     }
 
     fn known_attachments<'a>(&'a self, ids: &'a [Id]) -> Answer<'a, Vec<Id>> {

@@ -2,7 +2,7 @@
 
 use chatkit_server::ids::new_id;
 use chatkit_server::protocol::{GeneratedImage, Id, ItemKind, Timestamp};
-use chatkit_server::store::{Added, Claimed, StoredAttachment};
+use chatkit_server::store::{Added, Claimed, StoredAttachment, Unsent};
 
 use crate::made::{asked, claim, everything, file, item, owner, stored, thread};
 use crate::place::Place;
@@ -125,6 +125,27 @@ pub(crate) async fn a_generated_image_belongs_to_the_thread_that_shows_it(place:
     gone.sort();
     expected.sort();
     assert_eq!(gone, expected);
+}
+
+pub(crate) async fn what_an_owner_has_not_sent_is_counted(place: &Place) {
+    let (store, ada) = (place.open().await, owner("ada"));
+    let unsent = async || {
+        let Unsent { files, bytes } = store.unsent_attachments(&ada).await.unwrap();
+        (files, bytes)
+    };
+    assert_eq!(unsent().await, (0, 0));
+    let (sent, waiting) = (file(1), file(2));
+    for one in [&sent, &waiting] {
+        store.save_attachment(&ada, one).await.unwrap();
+    }
+    let uploaded = StoredAttachment { is_uploaded: true, size: 5_000_000_000, ..waiting.clone() };
+    store.save_attachment(&ada, &uploaded).await.unwrap();
+    store.save_attachment(&owner("bob"), &file(3)).await.unwrap();
+    assert_eq!(unsent().await, (2, 5_000_000_011));
+    let thread = stored(&*store, &ada, 1).await;
+    let message = asked(&thread.id, "a", &[&sent]);
+    assert_eq!(store.add_message(&ada, &message).await.unwrap(), Added::Yes);
+    assert_eq!(unsent().await, (1, 5_000_000_000));
 }
 
 pub(crate) async fn of_many_files_the_known_ones_are_told_apart(place: &Place) {

@@ -58,6 +58,7 @@ story! {
     files::a_message_takes_files_that_are_free_or_none,
     files::of_many_messages_one_takes_a_file,
     files::a_generated_image_belongs_to_the_thread_that_shows_it,
+    files::what_an_owner_has_not_sent_is_counted,
     files::of_many_files_the_known_ones_are_told_apart,
     files::files_that_no_message_carries_are_swept_in_batches,
     texts::every_text_comes_back_as_it_was,

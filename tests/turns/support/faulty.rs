@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use chatkit_server::protocol::{Feedback, FeedbackKind, Id, Item, Page, Thread, Timestamp};
 use chatkit_server::store::{
     Added, Answer, Audience, Claimed, Owner, PageQuery, Store, StoreError, StoredAttachment, ThreadChange,
-    TurnClaim,
+    TurnClaim, Unsent,
 };
 use futures_util::FutureExt;
 
@@ -87,6 +87,7 @@ passed! {
     fn save_attachment(&self, owner: &'a Owner, attachment: &'a StoredAttachment) -> ();
     fn attachment(&self, owner: &'a Owner, attachment_id: &'a str) -> Option<StoredAttachment>;
     fn linked_attachment(&self, attachment_id: &'a str) -> Option<(Owner, StoredAttachment)>;
+    fn unsent_attachments(&self, owner: &'a Owner) -> Unsent;
     fn known_attachments(&self, ids: &'a [Id]) -> Vec<Id>;
     fn delete_attachment(&self, owner: &'a Owner, attachment_id: &'a str) -> bool;
     fn ping(&self) -> ();
