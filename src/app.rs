@@ -126,8 +126,9 @@ impl Rooms {
         response
     }
 
-    /// Then the client's address, and the limit by address: on the API alone, and neither on the files of the widget nor on
-    /// those of messages, because one load of a page is a burst of them.
+    /// Then the client's address, and the limit by address: on the API alone, the chat included, for whoever needs no token
+    /// is another user each time. Neither on the files of the widget nor on those of messages, because one load of a page is
+    /// a burst of them.
     async fn admitted(&self, path: &str, mut request: Request) -> Response {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
@@ -136,7 +137,8 @@ impl Rooms {
         }
         self.app.desk.door.identify(peer, &mut request);
         let is_file = path.starts_with(assets::PREFIX) || path.starts_with(ATTACHMENTS);
-        let is_counted = path.starts_with("/api/chatkit/") && !is_file;
+        let is_api = path == chatkit::PATH || path.starts_with("/api/chatkit/");
+        let is_counted = is_api && !is_file;
         let Ok(response) = if is_counted {
             self.counted.clone().oneshot(request).await
         } else {

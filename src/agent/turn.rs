@@ -118,7 +118,7 @@ impl Turn {
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let stored = StoredAttachment { attachment, size, is_uploaded: true, created_at: self.now() };
         let attachment_id = &stored.attachment.id;
-        // Described before its bytes are in their place: bytes without a description are never swept.
+        // Described before its bytes are in their place: bytes without a description are nobody's, and are swept.
         self.store.save_attachment(&self.owner, &stored).await.map_err(AgentError::failed)?;
         self.files.save(attachment_id, bytes).await.map_err(AgentError::failed)?;
         Ok(GeneratedImage::kept(id, attachment_id))

@@ -23,11 +23,13 @@ use crate::error::{Error, Kind};
 use crate::extract::{BodyLimits, Exception, read_body};
 use crate::limits::client_ip::Client;
 use crate::openapi::Refusals;
-use crate::protocol::{BadRequest, Event, Plain, Request, Streaming};
+use crate::protocol::{BadRequest, Event, Request, Streaming};
 use crate::store::{Owner, StoreError};
 use crate::telemetry::request::{Failure, RequestContext};
 use crate::user::Fingerprint;
 
+/// Where the protocol is spoken.
+pub const PATH: &str = "/api/chatkit";
 /// The largest body, but for speech.
 const MAX_BODY: usize = 1024 * 1024;
 /// The largest body with speech, which comes as base64.
@@ -78,13 +80,13 @@ async fn chat(
     let holder = desk.door.holder(&parts, &context).await?;
     desk.door.count(&holder, &context).await?;
     let limits =
-        BodyLimits { most: MAX_BODY, exception: Some(Exception { most: MAX_SPEECH, fits: carries_speech }) };
+        BodyLimits { most: MAX_BODY, exception: Some(Exception { most: MAX_SPEECH, fits: may_be_speech }) };
     let body = read_body(&parts.headers, body, limits).await?;
-    let request = Request::parse(&body)?;
-    let is_speech = matches!(request, Request::Plain(Plain::InputTranscribe(_)));
-    if body.len() > MAX_BODY && !is_speech {
+    // Before it is parsed: small values take many times their bytes in memory.
+    if body.len() > MAX_BODY && !Request::is_speech(&body) {
         return Err(limits.too_large());
     }
+    let request = Request::parse(&body)?;
     let asker = asker(holder, &parts, context)?;
     match request {
         Request::Plain(request) => ops::answer(&desk.chat, &asker, request).await,
@@ -209,8 +211,8 @@ fn reused_key() -> Error {
     Error::new(Kind::IdempotencyKeyReused, message)
 }
 
-/// Whether the beginning of a body says that it carries speech.
-fn carries_speech(beginning: &[u8]) -> bool {
+/// Whether it makes sense to read on: the type may stand behind the speech, so the beginning alone does not decide.
+fn may_be_speech(beginning: &[u8]) -> bool {
     let has = |needle: &[u8]| beginning.windows(needle.len()).any(|window| window == needle);
     has(b"\"input.transcribe\"") || has(b"\"audio_base64\"")
 }

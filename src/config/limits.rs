@@ -19,7 +19,8 @@ pub struct LimitsConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// The one header that is read for a trusted peer (`FORWARDED_HEADER`).
     pub forwarded_header: ForwardedHeader,
-    /// Per client address (`RATE_LIMIT_IP_PER_MINUTE`, `RATE_LIMIT_IP_BURST`); `None` is off.
+    /// Per client address, on `/api/chatkit` and what is below it, files aside (`RATE_LIMIT_IP_PER_MINUTE`,
+    /// `RATE_LIMIT_IP_BURST`); `None` is off.
     pub address: Option<Rate>,
     /// Per user (`RATE_LIMIT_USER_PER_MINUTE`, `RATE_LIMIT_USER_BURST`); `None` is off.
     pub user: Option<Rate>,

@@ -56,7 +56,7 @@ impl Limits {
         Self { address: AddressLimit::new(config.address, metrics), user, metrics: metrics.clone() }
     }
 
-    /// The limit per client address: its layer goes around `/api/chatkit/*`.
+    /// The limit per client address: its layer goes around `/api/chatkit` and what is below it, files aside.
     #[must_use]
     pub fn address(&self) -> &AddressLimit {
         &self.address

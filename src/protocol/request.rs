@@ -2,7 +2,6 @@
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{
@@ -12,6 +11,8 @@ use super::{
 
 /// As much of a field's path is said, in characters.
 const LONGEST_PATH: usize = 100;
+/// The request that carries speech.
+const SPEECH: &str = "input.transcribe";
 
 /// One request.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,10 +64,16 @@ pub enum BadRequest {
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
-    #[serde(rename = "type")]
-    kind: Option<Value>,
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a RawValue>,
     #[serde(borrow)]
     params: Option<&'a RawValue>,
+}
+
+impl Envelope<'_> {
+    fn kind(&self) -> Option<String> {
+        self.kind.and_then(|kind| serde_json::from_str(kind.get()).ok())
+    }
 }
 
 impl Request {
@@ -76,12 +83,20 @@ impl Request {
     /// When it is no JSON, has an unknown type, or a field is missing or of the wrong kind: the text names it.
     pub fn parse(body: &[u8]) -> Result<Self, BadRequest> {
         serde_json::from_slice::<IgnoredAny>(body).map_err(|_| BadRequest::Json)?;
-        let Envelope { kind, params } = serde_json::from_slice(body)
+        let envelope: Envelope<'_> = serde_json::from_slice(body)
             .map_err(|_| BadRequest::Field("The body must be a JSON object.".to_owned()))?;
-        let Some(Value::String(kind)) = kind else {
-            return Err(BadRequest::Field("`type` must be a string: the name of a request.".to_owned()));
-        };
-        Self::of(&kind, params.map(RawValue::get))
+        let kind = envelope
+            .kind()
+            .ok_or_else(|| BadRequest::Field("`type` must be a string: the name of a request.".to_owned()))?;
+        Self::of(&kind, envelope.params.map(RawValue::get))
+    }
+
+    /// Whether a body is `input.transcribe` by its type, wherever in the object that stands. Nothing of the body is kept in
+    /// memory once more, so this may be asked of one that is too large for every other type.
+    #[must_use]
+    pub fn is_speech(body: &[u8]) -> bool {
+        let envelope = serde_json::from_slice::<Envelope<'_>>(body);
+        envelope.is_ok_and(|envelope| envelope.kind().as_deref() == Some(SPEECH))
     }
 
     fn of(kind: &str, params: Option<&str>) -> Result<Self, BadRequest> {
@@ -102,7 +117,7 @@ impl Request {
             "items.feedback" => Self::Plain(P::ItemsFeedback(read(params)?)),
             "attachments.create" => Self::Plain(P::AttachmentsCreate(read(params)?)),
             "attachments.delete" => Self::Plain(P::AttachmentsDelete(read(params)?)),
-            "input.transcribe" => Self::Plain(P::InputTranscribe(read(params)?)),
+            SPEECH => Self::Plain(P::InputTranscribe(read(params)?)),
             unknown => {
                 let shown: String = unknown.chars().take(64).collect();
                 return Err(BadRequest::Field(format!("`type` is unknown: `{shown}`.")));
@@ -136,7 +151,7 @@ fn shortened(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::protocol::{InferenceOptions, Order, UserContent};

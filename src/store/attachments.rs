@@ -1,9 +1,9 @@
 //! How are the descriptions of files kept? Which thread a file belongs to is known by the items that were stored, not by what a
 //! description says.
 
-use super::database::{Row, number, values};
+use super::database::{Row, Sql, Value, number, values};
 use super::sql_store::{SqlStore, read_json};
-use super::{Owner, StoreError, StoredAttachment};
+use super::{Owner, StoreError, StoredAttachment, Unsent};
 use crate::protocol::{Attachment, Id, Timestamp};
 use crate::user::UserId;
 
@@ -61,9 +61,28 @@ impl SqlStore {
         owner: &Owner,
         attachment_id: &str,
     ) -> Result<bool, StoreError> {
-        let sql = "delete from attachments where id = $1 and workflow = $2 and usr = $3 returning id";
+        let sql = "delete from attachments \
+                   where id = $1 and workflow = $2 and usr = $3 and thread_id is null returning id";
         let rows = self.database.write(sql, values![attachment_id, &*owner.workflow, &owner.user]).await?;
         Ok(!rows.is_empty())
+    }
+
+    pub(super) async fn count_unsent(&self, owner: &Owner) -> Result<Unsent, StoreError> {
+        let sql = "select count(*), cast(coalesce(sum(size), 0) as bigint) from attachments \
+                   where workflow = $1 and usr = $2 and thread_id is null";
+        let rows = self.database.read(sql, values![&*owner.workflow, &owner.user]).await?;
+        let row = rows.first().ok_or_else(|| StoreError("a count has a row".to_owned()))?;
+        Ok(Unsent { files: row.unsigned(0)?, bytes: row.unsigned(1)? })
+    }
+
+    pub(super) async fn pick_known_attachments(&self, ids: &[Id]) -> Result<Vec<Id>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sql = Sql::about("select id from attachments where id in ({among})", ids.len());
+        let values: Vec<Value<'_>> = ids.iter().map(|id| Value::from(&**id)).collect();
+        let rows = self.database.read(sql, &values).await?;
+        rows.iter().map(|row| Ok(row.text(0)?.into())).collect()
     }
 
     pub(super) async fn erase_stray_attachments(

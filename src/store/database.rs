@@ -123,6 +123,12 @@ impl Sql {
         let text = template.replace("{behind}", behind).replace("{order}", order);
         Self(AssertSqlSafe(text).into_sql_str())
     }
+
+    /// A statement about so many values: `{among}` becomes `$1, $2` and so on.
+    pub(super) fn about(template: &'static str, count: usize) -> Self {
+        let numbers: Vec<String> = (1..=count).map(|number| format!("${number}")).collect();
+        Self(AssertSqlSafe(template.replace("{among}", &numbers.join(", "))).into_sql_str())
+    }
 }
 
 impl From<&'static str> for Sql {

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::room::Room;
 use crate::ids::new_id;
+use crate::protocol::Id;
 
 /// What begins the name of a file that is still coming in. No id looks like that.
 const COMING: &str = ".part_";
@@ -64,16 +65,14 @@ impl Files {
         Ok(Some(bytes))
     }
 
-    /// Writes the bytes of an attachment that has none.
+    /// Writes the bytes of an attachment, in place of any that it has.
     ///
     /// # Errors
     /// When the folder can't be made or written to.
     pub async fn save(&self, attachment_id: &str, bytes: &[u8]) -> io::Result<()> {
         let mut file = self.begin().await?;
         file.write(bytes).await?;
-        file.rename(self, attachment_id).await?;
-        file.stay();
-        Ok(())
+        file.rename(self, attachment_id).await
     }
 
     /// Removes the bytes of an attachment, if there are any.
@@ -103,7 +102,7 @@ impl Files {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.root).await?;
         let path = self.root.join(&*new_id(COMING));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).await?;
-        Ok(Incoming { file, path, stays: false })
+        Ok(Incoming { file, path })
     }
 
     /// Removes what began to come in, was last written to before a time (since the Unix epoch), and never came to its end:
@@ -112,23 +111,44 @@ impl Files {
     /// # Errors
     /// When the folder can't be read.
     pub async fn sweep(&self, before: Duration) -> io::Result<usize> {
+        let strays = self.written_before(before, |name| name.starts_with(COMING)).await?;
+        for name in &strays {
+            remove(&self.root.join(name)).await?;
+        }
+        Ok(strays.len())
+    }
+
+    /// The attachments whose bytes were last written before a time (since the Unix epoch).
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub async fn older_than(&self, before: Duration) -> io::Result<Vec<Id>> {
+        let names = self.written_before(before, |name| self.path(name).is_some()).await?;
+        Ok(names.into_iter().map(Id::from).collect())
+    }
+
+    async fn written_before(
+        &self,
+        before: Duration,
+        is_meant: impl Fn(&str) -> bool,
+    ) -> io::Result<Vec<String>> {
         let mut entries = match fs::read_dir(&self.root).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
         };
-        let mut removed = 0;
+        let mut names = Vec::new();
         while let Some(entry) = entries.next_entry().await? {
-            if !entry.file_name().as_encoded_bytes().starts_with(COMING.as_bytes()) {
+            let Some(name) = entry.file_name().to_str().filter(|name| is_meant(name)).map(str::to_owned)
+            else {
                 continue;
-            }
+            };
             // It may come to its end, and be gone, while we look at it.
             let Ok(written) = entry.metadata().await.and_then(|about| about.modified()) else { continue };
             if written.duration_since(UNIX_EPOCH).unwrap_or_default() < before {
-                remove(&entry.path()).await?;
-                removed += 1;
+                names.push(name);
             }
         }
-        Ok(removed)
+        Ok(names)
     }
 }
 
@@ -147,12 +167,11 @@ async fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A file that is coming in. Unless it is told to stay, it is removed when this is dropped.
+/// A file that is coming in. Unless it gets a name, it is removed when this is dropped.
 #[derive(Debug)]
 pub struct Incoming {
     file: File,
     path: PathBuf,
-    stays: bool,
 }
 
 impl Incoming {
@@ -164,31 +183,22 @@ impl Incoming {
         self.file.write_all(bytes).await
     }
 
-    /// Gives the file the name of its attachment.
+    /// Gives the file the name of its attachment, whole and in one step. What has that name is replaced: a process that was
+    /// killed may have left it, so whether an attachment has its bytes is for its description to say.
     ///
     /// # Errors
-    /// `AlreadyExists` when the attachment has bytes, and when the file can't be written.
-    pub async fn rename(&mut self, files: &Files, attachment_id: &str) -> io::Result<()> {
+    /// When the file can't be written.
+    pub async fn rename(mut self, files: &Files, attachment_id: &str) -> io::Result<()> {
         self.file.flush().await?;
         let target = files.path(attachment_id).ok_or(io::ErrorKind::InvalidInput)?;
-        // To rename would replace silently: of two that come to their end at once, one has the name first.
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target).await?;
-        let coming = std::mem::replace(&mut self.path, target);
-        fs::rename(coming, &self.path).await
-    }
-
-    /// Lets the file stay.
-    pub fn stay(mut self) {
-        self.stays = true;
+        fs::rename(&self.path, target).await
     }
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        if !self.stays {
-            // A failure leaves a file that is swept later, or removed with its attachment.
-            let _ = std::fs::remove_file(&self.path);
-        }
+        // It is not there when it got a name. A failure leaves a file that is swept later.
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 
@@ -226,26 +236,19 @@ mod tests {
         drop(coming);
         assert_eq!(room.names(), Vec::<String>::new());
 
-        let mut named = files.begin().await.unwrap();
+        let named = files.begin().await.unwrap();
         named.rename(&files, "atc_1").await.unwrap();
-        assert_eq!(room.names(), ["atc_1"]);
-        drop(named);
-        assert_eq!(room.names(), Vec::<String>::new(), "nor does one that nobody told to stay");
+        assert_eq!(room.names(), ["atc_1"], "one that has a name stays");
     }
 
     #[tokio::test]
-    async fn of_two_files_for_one_attachment_the_first_stays() {
+    async fn a_file_takes_the_place_of_one_that_was_left_over() {
         let room = Room::new();
         let files = Files::new(&room.0);
-        let (mut first, mut second) = (files.begin().await.unwrap(), files.begin().await.unwrap());
-        first.write(b"first").await.unwrap();
-        second.write(b"second").await.unwrap();
-        first.rename(&files, "atc_1").await.unwrap();
-        first.stay();
-        let refused = second.rename(&files, "atc_1").await.unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
-        drop(second);
-        assert_eq!(files.read("atc_1").await.unwrap().as_deref(), Some(&b"first"[..]));
+        for text in ["first", "second"] {
+            files.save("atc_1", text.as_bytes()).await.unwrap();
+            assert_eq!(files.read("atc_1").await.unwrap().as_deref(), Some(text.as_bytes()));
+        }
         assert_eq!(room.names(), ["atc_1"]);
     }
 
@@ -254,9 +257,7 @@ mod tests {
         let room = Room::new();
         let files = Files::new(&room.0);
         assert_eq!(files.sweep(Duration::MAX).await.unwrap(), 0, "there is no folder yet");
-        let mut kept = files.begin().await.unwrap();
-        kept.rename(&files, "atc_1").await.unwrap();
-        kept.stay();
+        files.save("atc_1", b"kept").await.unwrap();
         let coming = files.begin().await.unwrap();
         assert_eq!(files.sweep(Duration::from_secs(1)).await.unwrap(), 0, "it was written to just now");
         assert_eq!(files.sweep(Duration::MAX).await.unwrap(), 1);

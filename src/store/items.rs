@@ -2,7 +2,7 @@
 
 use super::database::{Sql, Tx, values};
 use super::sql_store::{SqlStore, read_json, read_page};
-use super::{Audience, Owner, PageQuery, StoreError};
+use super::{Added, Audience, Owner, PageQuery, StoreError};
 use crate::protocol::{
     DEEPEST, Feedback, FeedbackKind, GeneratedImage, Id, Item, ItemKind, Order, Page, Timestamp,
 };
@@ -63,6 +63,19 @@ impl SqlStore {
         write(&mut tx, owner, &item.thread_id, last + 1, item).await?;
         tx.commit().await?;
         Ok(true)
+    }
+
+    pub(super) async fn put_message(&self, owner: &Owner, message: &Item) -> Result<Added, StoreError> {
+        let mut tx = self.database.begin().await?;
+        let Some(last) = self.touch_to_add(&mut tx, owner, &message.thread_id, 1).await? else {
+            return Ok(Added::ThreadGone);
+        };
+        if !take_files(&mut tx, owner, message).await? {
+            return Ok(Added::FileGone);
+        }
+        write(&mut tx, owner, &message.thread_id, last + 1, message).await?;
+        tx.commit().await?;
+        Ok(Added::Yes)
     }
 
     pub(super) async fn erase_items(
@@ -165,10 +178,28 @@ pub(super) async fn write(
                on conflict (thread_id, id) do update set hidden = excluded.hidden, data = excluded.data";
     tx.run(sql, values![thread_id, seq, &*item.id, item.is_hidden(), &*data]).await?;
     for file in files(&item.kind) {
-        let sql = "update attachments set thread_id = $4 where id = $1 and workflow = $2 and usr = $3";
+        let sql = "update attachments set thread_id = $4 \
+                   where id = $1 and workflow = $2 and usr = $3 and thread_id is null";
         tx.run(sql, values![file, &*owner.workflow, &owner.user, thread_id]).await?;
     }
     Ok(())
+}
+
+/// Makes the files of a new item its thread's, before the item is written. `false` when one of them is gone, or another item
+/// has it: then the transaction must not be committed.
+pub(super) async fn take_files(tx: &mut Tx, owner: &Owner, item: &Item) -> Result<bool, StoreError> {
+    // Always in this order, so that two messages with the same files wait for each other one way round.
+    let mut files = files(&item.kind);
+    files.sort_unstable();
+    for file in files {
+        let sql = "update attachments set thread_id = $4 \
+                   where id = $1 and workflow = $2 and usr = $3 and thread_id is null returning id";
+        let values = values![file, &*owner.workflow, &owner.user, &*item.thread_id];
+        if tx.run(sql, values).await?.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The files that an item carries: they are its thread's.

@@ -120,6 +120,19 @@ pub enum Claimed {
     },
     /// There is no such thread.
     NotFound,
+    /// A file of the thread's first item is gone, or another item has it.
+    FileGone,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// It is stored, and its files are its thread's.
+    Yes,
+    /// There is no such thread.
+    ThreadGone,
+    /// One of its files is gone, or another item has it. Nothing is stored.
+    FileGone,
 }
 
 /// A file, as the store knows it.
@@ -135,11 +148,20 @@ pub struct StoredAttachment {
     pub created_at: Timestamp,
 }
 
+/// The files of an owner that no item carries, announced ones too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unsent {
+    /// How many.
+    pub files: u64,
+    /// How many bytes they have together.
+    pub bytes: u64,
+}
+
 /// What the chat needs of a database.
 pub trait Store: Send + Sync + 'static {
     /// Makes a thread with its first item, and takes its turn. [`Claimed::Repeat`] when a thread was made by the same request
     /// (`claim.key` of the same owner) and that turn runs, or has not got through and its `until` has not passed: then nothing is
-    /// made. The files of a user's message become the thread's.
+    /// made. The files of a user's message become the thread's; nothing is made either when one of them can't.
     fn create_thread<'a>(
         &'a self,
         owner: &'a Owner,
@@ -181,6 +203,14 @@ pub trait Store: Send + Sync + 'static {
     /// Threads by their making. `None` when `after` is not one of the owner's.
     fn threads<'a>(&'a self, owner: &'a Owner, page: &'a PageQuery) -> Answer<'a, Option<Page<Thread>>>;
 
+    /// The same as if there were no threads but the newest `most`. A cursor that is one of the others counts by its place.
+    fn recent_threads<'a>(
+        &'a self,
+        owner: &'a Owner,
+        page: &'a PageQuery,
+        most: u32,
+    ) -> Answer<'a, Option<Page<Thread>>>;
+
     /// Changes a thread in one step, and returns it as it is then.
     fn change_thread<'a>(
         &'a self,
@@ -205,9 +235,12 @@ pub trait Store: Send + Sync + 'static {
         audience: Audience,
     ) -> Answer<'a, Option<Page<Item>>>;
 
-    /// Stores an item: a new one at the end of its thread, a known one over itself and in its place. The files of a user's message,
-    /// and of a generated image, become the thread's. `false` when there is no such thread.
+    /// Stores an item: a new one at the end of its thread, a known one over itself and in its place. Its files become the thread's
+    /// if no other has them. `false` when there is no such thread.
     fn save_item<'a>(&'a self, owner: &'a Owner, item: &'a Item) -> Answer<'a, bool>;
+
+    /// Stores a new message at the end of its thread, if no other item has its files.
+    fn add_message<'a>(&'a self, owner: &'a Owner, message: &'a Item) -> Answer<'a, Added>;
 
     /// Removes items. Those that are not there are passed over.
     fn remove_items<'a>(&'a self, owner: &'a Owner, thread_id: &'a str, item_ids: &'a [Id])
@@ -250,7 +283,13 @@ pub trait Store: Send + Sync + 'static {
         attachment_id: &'a str,
     ) -> Answer<'a, Option<(Owner, StoredAttachment)>>;
 
-    /// Deletes a file's description. `false` when it is not there.
+    /// What the owner has uploaded or announced, and not sent.
+    fn unsent_attachments<'a>(&'a self, owner: &'a Owner) -> Answer<'a, Unsent>;
+
+    /// Those of these files, a hundred or so, that have a description, whoever's they are.
+    fn known_attachments<'a>(&'a self, ids: &'a [Id]) -> Answer<'a, Vec<Id>>;
+
+    /// Deletes the description of a file that no item carries. `false` when it is not there, or an item carries it.
     fn delete_attachment<'a>(&'a self, owner: &'a Owner, attachment_id: &'a str) -> Answer<'a, bool>;
 
     /// Deletes files that were made before a time and that no item carries, at most `limit`. Returns their ids.

@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 
 use super::database::{Database, Row, values};
 use super::{
-    Answer, Audience, Claimed, Owner, PageQuery, Store, StoreError, StoredAttachment, ThreadChange, TurnClaim,
+    Added, Answer, Audience, Claimed, Owner, PageQuery, Store, StoreError, StoredAttachment, ThreadChange,
+    TurnClaim, Unsent,
 };
 use crate::clock::Clock;
 use crate::protocol::{Feedback, FeedbackKind, Id, Item, Page, Thread, Timestamp};
@@ -121,7 +122,16 @@ impl Store for SqlStore {
     }
 
     fn threads<'a>(&'a self, owner: &'a Owner, page: &'a PageQuery) -> Answer<'a, Option<Page<Thread>>> {
-        soon(self.list_threads(owner, page))
+        soon(self.list_threads(owner, page, None))
+    }
+
+    fn recent_threads<'a>(
+        &'a self,
+        owner: &'a Owner,
+        page: &'a PageQuery,
+        most: u32,
+    ) -> Answer<'a, Option<Page<Thread>>> {
+        soon(self.list_threads(owner, page, Some(most)))
     }
 
     fn change_thread<'a>(
@@ -158,6 +168,10 @@ impl Store for SqlStore {
 
     fn save_item<'a>(&'a self, owner: &'a Owner, item: &'a Item) -> Answer<'a, bool> {
         soon(self.put_item(owner, item))
+    }
+
+    fn add_message<'a>(&'a self, owner: &'a Owner, message: &'a Item) -> Answer<'a, Added> {
+        soon(self.put_message(owner, message))
     }
 
     fn remove_items<'a>(
@@ -209,6 +223,14 @@ impl Store for SqlStore {
         attachment_id: &'a str,
     ) -> Answer<'a, Option<(Owner, StoredAttachment)>> {
         soon(self.find_linked_attachment(attachment_id))
+    }
+
+    fn unsent_attachments<'a>(&'a self, owner: &'a Owner) -> Answer<'a, Unsent> {
+        soon(self.count_unsent(owner))
+    }
+
+    fn known_attachments<'a>(&'a self, ids: &'a [Id]) -> Answer<'a, Vec<Id>> {
+        soon(self.pick_known_attachments(ids))
     }
 
     fn delete_attachment<'a>(&'a self, owner: &'a Owner, attachment_id: &'a str) -> Answer<'a, bool> {

@@ -5,6 +5,9 @@ use super::sql_store::{SqlStore, read_json, read_page};
 use super::{Owner, PageQuery, StoreError, ThreadChange, TitleChange};
 use crate::protocol::{Id, Order, Page, Thread, Timestamp};
 
+/// Where no thread stands, before the oldest.
+const BEFORE_ALL: (i64, String) = (i64::MIN, String::new());
+
 impl SqlStore {
     pub(super) async fn find_thread(
         &self,
@@ -16,31 +19,51 @@ impl SqlStore {
         rows.first().map(|row| read_json(row, 0)).transpose()
     }
 
+    /// All threads, or of the newest `most` those alone.
     pub(super) async fn list_threads(
         &self,
         owner: &Owner,
         page: &PageQuery,
+        most: Option<u32>,
     ) -> Result<Option<Page<Thread>>, StoreError> {
-        let (made, id) = match (&page.after, page.order) {
+        let (workflow, user) = (&*owner.workflow, &owner.user);
+        let mut place = match (&page.after, page.order) {
             (Some(after), _) => {
                 let sql = "select created_at from threads where id = $1 and workflow = $2 and usr = $3";
-                let rows = self.database.read(sql, values![&**after, &*owner.workflow, &owner.user]).await?;
+                let rows = self.database.read(sql, values![&**after, workflow, user]).await?;
                 let Some(row) = rows.first() else { return Ok(None) };
-                (row.number(0)?, &**after)
+                (row.number(0)?, after.to_string())
             }
-            (None, Order::Asc) => (i64::MIN, ""),
-            (None, Order::Desc) => (i64::MAX, ""),
+            (None, Order::Asc) => BEFORE_ALL,
+            (None, Order::Desc) => (i64::MAX, String::new()),
         };
+        let floor = match most {
+            Some(most) => self.newest_left_out(owner, most).await?.unwrap_or(BEFORE_ALL),
+            None => BEFORE_ALL,
+        };
+        // A list that goes up begins at the later of the two, or it would go through all that is left out.
+        if page.order == Order::Asc && place.0 < floor.0 {
+            place.clone_from(&floor);
+        }
+        let floor = if most.is_none() && page.order == Order::Asc { place.clone() } else { floor };
         let sql = Sql::listing(
-            "select data from threads \
-             where workflow || '' = $1 and usr = $2 and (created_at, id) {behind} ($3, $4) \
-             order by created_at {order}, id {order} limit $5",
+            "select data from threads where workflow || '' = $1 and usr = $2 \
+             and (created_at, id) {behind} ($3, $4) and (created_at, id) > ($5, $6) \
+             order by created_at {order}, id {order} limit $7",
             page.order,
         );
         let one_more = i64::from(page.limit) + 1;
-        let rows =
-            self.database.read(sql, values![&*owner.workflow, &owner.user, made, id, one_more]).await?;
+        let values = values![workflow, user, place.0, &*place.1, floor.0, &*floor.1, one_more];
+        let rows = self.database.read(sql, values).await?;
         read_page(&rows, page, |thread: &Thread| &thread.id).map(Some)
+    }
+
+    /// Where the newest thread stands that is not one of the newest `most`, by its time and its id.
+    async fn newest_left_out(&self, owner: &Owner, most: u32) -> Result<Option<(i64, String)>, StoreError> {
+        let sql = "select created_at, id from threads where workflow || '' = $1 and usr = $2 \
+                   order by created_at desc, id desc limit 1 offset $3";
+        let rows = self.database.read(sql, values![&*owner.workflow, &owner.user, i64::from(most)]).await?;
+        rows.first().map(|row| Ok((row.number(0)?, row.text(1)?))).transpose()
     }
 
     pub(super) async fn update_thread(

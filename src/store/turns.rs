@@ -44,6 +44,9 @@ impl SqlStore {
                 after_loss(claim.until),
             ];
             if !tx.run(sql, made).await?.is_empty() {
+                if !items::take_files(&mut tx, owner, first).await? {
+                    return Ok(Claimed::FileGone);
+                }
                 items::write(&mut tx, owner, &thread.id, 1, first).await?;
                 tx.commit().await?;
                 return Ok(Claimed::Yes);

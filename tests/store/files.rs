@@ -2,7 +2,7 @@
 
 use chatkit_server::ids::new_id;
 use chatkit_server::protocol::{GeneratedImage, Id, ItemKind, Timestamp};
-use chatkit_server::store::StoredAttachment;
+use chatkit_server::store::{Added, Claimed, StoredAttachment, Unsent};
 
 use crate::made::{asked, claim, everything, file, item, owner, stored, thread};
 use crate::place::Place;
@@ -20,7 +20,8 @@ pub(crate) async fn a_file_belongs_to_the_thread_of_its_message(place: &Place) {
     };
     let (mine, turn) = (thread(1), claim("k", "h"));
     store.create_thread(&ada, &mine, &asked(&mine.id, "a", &[&files[0]]), &turn).await.unwrap();
-    assert!(store.save_item(&ada, &asked(&mine.id, "b", &[&files[1], &file(9)])).await.unwrap());
+    let second = asked(&mine.id, "b", &[&files[1]]);
+    assert_eq!(store.add_message(&ada, &second).await.unwrap(), Added::Yes);
     let last = everything(&*store, &ada, &mine.id).await[1].id.clone();
     let replaced = asked(&mine.id, "c", &[&files[2]]);
     assert!(store.replace_after(&ada, &mine.id, &last, &[replaced]).await.unwrap());
@@ -37,17 +38,65 @@ pub(crate) async fn a_file_belongs_to_the_thread_of_its_message(place: &Place) {
     assert_eq!((found.is_uploaded, found.size), (true, 12));
     assert_eq!(store.linked_attachment("atc_none").await.unwrap(), None);
 
-    assert!(store.delete_attachment(&ada, &files[1].attachment.id).await.unwrap());
-    assert!(!store.delete_attachment(&ada, &files[1].attachment.id).await.unwrap(), "it is gone");
+    let gone = file(5);
+    store.save_attachment(&ada, &gone).await.unwrap();
+    assert!(store.delete_attachment(&ada, &gone.attachment.id).await.unwrap());
+    assert!(!store.delete_attachment(&ada, &gone.attachment.id).await.unwrap(), "it is gone");
+    assert!(!store.delete_attachment(&ada, &files[1].attachment.id).await.unwrap(), "a message has it");
 
     let mut gone = store.delete_thread(&ada, &mine.id).await.unwrap().unwrap();
-    let mut expected = vec![files[0].attachment.id.clone(), files[2].attachment.id.clone()];
+    let mut expected: Vec<Id> = files[..3].iter().map(|file| file.attachment.id.clone()).collect();
     gone.sort();
     expected.sort();
     assert_eq!(gone, expected);
     assert_eq!(store.attachment(&ada, &files[0].attachment.id).await.unwrap(), None);
     assert_eq!(thread_of(3).await, None, "a file that was never sent stays");
     assert_eq!(store.delete_thread(&ada, &mine.id).await.unwrap(), None);
+}
+
+pub(crate) async fn a_message_takes_files_that_are_free_or_none(place: &Place) {
+    let (store, ada) = (place.open().await, owner("ada"));
+    let (free, foreign) = (file(1), file(2));
+    store.save_attachment(&ada, &free).await.unwrap();
+    store.save_attachment(&owner("bob"), &foreign).await.unwrap();
+    let (mine, other) = (stored(&*store, &ada, 1).await, thread(2));
+    let before = everything(&*store, &ada, &mine.id).await;
+    for missing in [&file(3), &foreign] {
+        let message = asked(&mine.id, "a", &[&free, missing]);
+        assert_eq!(store.add_message(&ada, &message).await.unwrap(), Added::FileGone);
+        let first = asked(&other.id, "b", &[&free, missing]);
+        let made = store.create_thread(&ada, &other, &first, &claim("k", "h")).await.unwrap();
+        assert_eq!(made, Claimed::FileGone);
+    }
+    assert_eq!(everything(&*store, &ada, &mine.id).await, before, "nothing was stored");
+    assert_eq!(store.thread(&ada, &other.id).await.unwrap(), None, "nor made");
+    assert_eq!(store.attachment(&ada, &free.attachment.id).await.unwrap().as_ref(), Some(&free));
+
+    let message = asked(&mine.id, "c", &[&free]);
+    assert_eq!(store.add_message(&ada, &message).await.unwrap(), Added::Yes);
+    assert!(store.save_item(&ada, &message).await.unwrap(), "it may be stored again over itself");
+    let again = asked(&mine.id, "d", &[&free]);
+    assert_eq!(store.add_message(&ada, &again).await.unwrap(), Added::FileGone, "in the same thread too");
+    let nowhere = asked(&other.id, "e", &[]);
+    assert_eq!(store.add_message(&ada, &nowhere).await.unwrap(), Added::ThreadGone);
+}
+
+pub(crate) async fn of_many_messages_one_takes_a_file(place: &Place) {
+    let (one, other, ada) = (place.open().await, place.open().await, owner("ada"));
+    let threads = (stored(&*one, &ada, 1).await, stored(&*one, &ada, 2).await);
+    for _ in 0..20 {
+        let files = (file(1), file(2));
+        one.save_attachment(&ada, &files.0).await.unwrap();
+        one.save_attachment(&ada, &files.1).await.unwrap();
+        let messages = (
+            asked(&threads.0.id, "a", &[&files.0, &files.1]),
+            asked(&threads.1.id, "b", &[&files.1, &files.0]),
+        );
+        let (first, second) =
+            tokio::join!(one.add_message(&ada, &messages.0), other.add_message(&ada, &messages.1));
+        let outcomes = [first.unwrap(), second.unwrap()];
+        assert!(outcomes.contains(&Added::Yes) && outcomes.contains(&Added::FileGone), "{outcomes:?}");
+    }
 }
 
 pub(crate) async fn a_generated_image_belongs_to_the_thread_that_shows_it(place: &Place) {
@@ -76,6 +125,43 @@ pub(crate) async fn a_generated_image_belongs_to_the_thread_that_shows_it(place:
     gone.sort();
     expected.sort();
     assert_eq!(gone, expected);
+}
+
+pub(crate) async fn what_an_owner_has_not_sent_is_counted(place: &Place) {
+    let (store, ada) = (place.open().await, owner("ada"));
+    let unsent = async || {
+        let Unsent { files, bytes } = store.unsent_attachments(&ada).await.unwrap();
+        (files, bytes)
+    };
+    assert_eq!(unsent().await, (0, 0));
+    let (sent, waiting) = (file(1), file(2));
+    for one in [&sent, &waiting] {
+        store.save_attachment(&ada, one).await.unwrap();
+    }
+    let uploaded = StoredAttachment { is_uploaded: true, size: 5_000_000_000, ..waiting.clone() };
+    store.save_attachment(&ada, &uploaded).await.unwrap();
+    store.save_attachment(&owner("bob"), &file(3)).await.unwrap();
+    assert_eq!(unsent().await, (2, 5_000_000_011));
+    let thread = stored(&*store, &ada, 1).await;
+    let message = asked(&thread.id, "a", &[&sent]);
+    assert_eq!(store.add_message(&ada, &message).await.unwrap(), Added::Yes);
+    assert_eq!(unsent().await, (1, 5_000_000_000));
+}
+
+pub(crate) async fn of_many_files_the_known_ones_are_told_apart(place: &Place) {
+    let (store, ada) = (place.open().await, owner("ada"));
+    let (known, other) = (file(1), file(2));
+    store.save_attachment(&ada, &known).await.unwrap();
+    store.save_attachment(&owner("bob"), &other).await.unwrap();
+    let mut ids: Vec<Id> = (0..98).map(|_| new_id("atc_")).collect();
+    assert_eq!(store.known_attachments(&ids).await.unwrap(), [] as [Id; 0]);
+    let mut expected = vec![known.attachment.id, other.attachment.id];
+    ids.extend(expected.iter().cloned());
+    let mut found = store.known_attachments(&ids).await.unwrap();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    assert_eq!(store.known_attachments(&[]).await.unwrap(), [] as [Id; 0]);
 }
 
 pub(crate) async fn files_that_no_message_carries_are_swept_in_batches(place: &Place) {

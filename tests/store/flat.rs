@@ -42,6 +42,12 @@ pub(crate) async fn pages_of_long_lists_read_no_more_than_they_show(place: &Plac
                 typical(async || count_threads(&*store, &ada, order, after.as_ref()).await == 20).await;
             assert!(many < few * 5 + SOME, "threads, {order:?} after {after:?}: {few:?}, then {many:?}");
         }
+        let newest = Some(format!("thr_{}", MANY - 25).into());
+        for after in [None, newest] {
+            let many = async || count_recent(&*store, &ada, order, after.as_ref()).await == 20;
+            let many = typical(many).await;
+            assert!(many < few * 5 + SOME, "newest, {order:?} after {after:?}: {few:?}, then {many:?}");
+        }
         let few = typical(async || count_items(&*store, &bob, &short.id, order, None).await == 1).await;
         let (near, far) = (None, Some(format!("msg_{}", MANY / 2).into()));
         for after in [near, far] {
@@ -57,6 +63,10 @@ const SOME: Duration = Duration::from_millis(5);
 
 async fn count_threads(store: &dyn Store, owner: &Owner, order: Order, after: Option<&Id>) -> usize {
     store.threads(owner, &page(20, order, after)).await.unwrap().unwrap().data.len()
+}
+
+async fn count_recent(store: &dyn Store, owner: &Owner, order: Order, after: Option<&Id>) -> usize {
+    store.recent_threads(owner, &page(20, order, after), 50).await.unwrap().unwrap().data.len()
 }
 
 async fn count_items(

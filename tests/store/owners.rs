@@ -3,7 +3,7 @@
 use chatkit_server::ids::new_id;
 use chatkit_server::protocol::{Feedback, FeedbackKind, Id, Item, Order, Thread, Timestamp};
 use chatkit_server::store::{
-    Audience, Claimed, Owner, Store, StoredAttachment, ThreadChange, TitleChange, TurnClaim,
+    Added, Audience, Claimed, Owner, Store, StoredAttachment, ThreadChange, TitleChange, TurnClaim,
 };
 
 use crate::made::{asked, claim, everything, file, owner, page, said};
@@ -91,6 +91,8 @@ async fn strangers_change_nothing(store: &dyn Store, stranger: &Owner, things: &
     assert_eq!(store.delete_thread(stranger, id).await.unwrap(), None);
     assert!(!store.save_item(stranger, &things.items[0]).await.unwrap());
     assert!(!store.save_item(stranger, &said(id, "stolen")).await.unwrap());
+    let message = asked(id, "stolen", &[]);
+    assert_eq!(store.add_message(stranger, &message).await.unwrap(), Added::ThreadGone);
     store.remove_items(stranger, id, std::slice::from_ref(item)).await.unwrap();
     assert!(!store.replace_after(stranger, id, item, &[said(id, "stolen")]).await.unwrap());
     let opinion =
@@ -104,8 +106,10 @@ async fn strangers_change_nothing(store: &dyn Store, stranger: &Owner, things: &
 /// Keys are the owner's, too; and a file that a stranger names in a message stays where it is.
 async fn the_same_request_of_another_is_another(store: &dyn Store, stranger: &Owner, things: &Things) {
     let thread = crate::made::thread(1);
-    let first = asked(&thread.id, "mine now", &[&things.file]);
+    let stolen = asked(&thread.id, "mine now", &[&things.file]);
     let turn = TurnClaim { holder: new_id("").to_string(), ..things.turn.clone() };
+    assert_eq!(store.create_thread(stranger, &thread, &stolen, &turn).await.unwrap(), Claimed::FileGone);
+    let first = asked(&thread.id, "my own", &[]);
     assert_eq!(store.create_thread(stranger, &thread, &first, &turn).await.unwrap(), Claimed::Yes);
     assert_eq!(store.delete_thread(stranger, &thread.id).await.unwrap(), Some(vec![]));
 }

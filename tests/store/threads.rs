@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chatkit_server::ids::new_id;
-use chatkit_server::protocol::{Id, Order, Thread, ThreadStatus, Timestamp};
+use chatkit_server::protocol::{Id, Order, Page, Thread, ThreadStatus, Timestamp};
 use chatkit_server::store::{Claimed, Owner, Store, ThreadChange, TitleChange};
 use serde_json::json;
 
@@ -61,7 +61,10 @@ pub(crate) async fn threads_page_in_both_orders_with_every_limit(place: &Place) 
     for count in 0..=6_u32 {
         for limit in 1..=count + 2 {
             for order in [Order::Asc, Order::Desc] {
-                assert_eq!(walk(&*store, &ada, limit, order).await, sorted(&expected, order));
+                let all = async |after: Option<Id>| {
+                    store.threads(&ada, &page(limit, order, after.as_ref())).await.unwrap().unwrap()
+                };
+                assert_eq!(walk(all, limit).await, sorted(&expected, order));
             }
         }
         // Two at a time have the same age.
@@ -70,12 +73,47 @@ pub(crate) async fn threads_page_in_both_orders_with_every_limit(place: &Place) 
     }
 }
 
-/// The ids of all threads, page by page.
-async fn walk(store: &dyn Store, ada: &Owner, limit: u32, order: Order) -> Vec<Id> {
+pub(crate) async fn the_newest_threads_page_as_if_there_were_no_others(place: &Place) {
+    let (store, ada) = (place.open().await, owner("ada"));
+    let mut all = Vec::new();
+    for number in 0..6 {
+        // Two at a time have the same age.
+        all.push(stored(&*store, &ada, 10 + number / 2).await);
+        stored(&*store, &owner("bob"), 10).await;
+    }
+    let by_age = sorted(&all, Order::Asc);
+    for most in 1..=7_usize {
+        let (older, newest) = by_age.split_at(by_age.len().saturating_sub(most));
+        for order in [Order::Asc, Order::Desc] {
+            let mut expected = newest.to_vec();
+            if order == Order::Desc {
+                expected.reverse();
+            }
+            let part = async |limit, after: Option<&Id>| {
+                let most = u32::try_from(most).unwrap();
+                store.recent_threads(&ada, &page(limit, order, after), most).await.unwrap()
+            };
+            for limit in 1..=8 {
+                let walked = walk(async |after| part(limit, after.as_ref()).await.unwrap(), limit).await;
+                assert_eq!(walked, expected, "{limit} at a time of the newest {most}");
+            }
+            for outside in older {
+                let data = part(9, Some(outside)).await.unwrap().data;
+                let behind: Vec<Id> = data.into_iter().map(|thread| thread.id).collect();
+                let expected = if order == Order::Asc { newest } else { &[] };
+                assert_eq!(behind, expected, "behind one that is no longer shown, {order:?}");
+            }
+            assert_eq!(part(9, Some(&new_id("thr_"))).await, None, "behind nobody's");
+        }
+    }
+}
+
+/// The ids of all threads of a list, page by page.
+async fn walk(list: impl AsyncFn(Option<Id>) -> Page<Thread>, limit: u32) -> Vec<Id> {
     let mut seen: Vec<Id> = Vec::new();
     let mut after = None;
     loop {
-        let part = store.threads(ada, &page(limit, order, after.as_ref())).await.unwrap().unwrap();
+        let part = list(after.clone()).await;
         seen.extend(part.data.iter().map(|thread| thread.id.clone()));
         assert_eq!(part.after.is_some(), part.has_more, "there is a cursor when something follows");
         assert!(part.data.len() == limit as usize || !part.has_more, "pages are full");

@@ -8,6 +8,7 @@ mod cuts;
 mod depth;
 mod elsewhere;
 mod faults;
+mod files;
 mod images;
 mod owners;
 mod panics;

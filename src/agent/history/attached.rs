@@ -1,4 +1,5 @@
-//! How does the model read a file? Images and PDFs whole, texts as text, and of everything else that it is there.
+//! How does the model read a file? Images and PDFs whole, texts as text, files of no type as text if they are, and of
+//! everything else that it is there.
 
 use data_encoding::BASE64;
 
@@ -10,6 +11,9 @@ use crate::upstream::model::{ImageDetail, InputPart};
 
 /// What images and files may take in one request, in base64: OpenAI takes 50 MB with all the words.
 const MOST_BYTES: usize = 45_000_000;
+
+/// So much of a file of no known type is looked at to see whether it is a text, in bytes: more than most texts have.
+const LONGEST_LOOK: u64 = 4 * 1024 * 1024;
 
 const NO_ROOM: &str = "It is not shown, because the files of this conversation are too large together.";
 const GONE: &str = "It is no longer available.";
@@ -57,6 +61,7 @@ impl<'a> Attached<'a> {
             let shown = match Reading::of(&attachment.mime_type) {
                 Some(_) if self.room == 0 => Err(NO_ROOM),
                 Some(Reading::Text) => self.text(attachment).await?,
+                Some(Reading::Unknown) => self.text_if_it_is_one(attachment).await?,
                 Some(Reading::Image) => self.data_url(attachment).await?.map(image_at),
                 Some(Reading::Pdf) => self.data_url(attachment).await?.map(|data_url| {
                     let filename = attachment.name.clone();
@@ -112,6 +117,15 @@ impl<'a> Attached<'a> {
         Ok(Ok(InputPart::Text(format!("{}\n<File>\n{text}{cut}\n</File>", introduction(attachment)))))
     }
 
+    async fn text_if_it_is_one(&self, attachment: &Attachment) -> Result<Shown<InputPart>, AgentError> {
+        let bytes = self.turn.files.read_beginning(&attachment.id, LONGEST_LOOK).await;
+        match bytes.map_err(AgentError::failed)? {
+            Some(bytes) if !is_text(&bytes) => Ok(Err(UNREADABLE)),
+            Some(_) => self.text(attachment).await,
+            None => Ok(Err(GONE)),
+        }
+    }
+
     /// Whether there is room for so many bytes more in the request. When there is not, there is none from here on.
     fn fits(&mut self, size: usize) -> bool {
         let left = self.room.checked_sub(size);
@@ -144,6 +158,8 @@ enum Reading {
     Image,
     Pdf,
     Text,
+    /// As a text, if it is one. A file whose type says nothing, or is one that browsers would run, is kept as this.
+    Unknown,
 }
 
 impl Reading {
@@ -165,6 +181,7 @@ impl Reading {
             | "application/csv"
             | "application/x-ndjson"
             | "application/x-sh" => Self::Text,
+            "application/octet-stream" => Self::Unknown,
             text if text.starts_with("text/") || text.ends_with("+json") || text.ends_with("+xml") => {
                 Self::Text
             }
@@ -176,6 +193,14 @@ impl Reading {
 /// A media type without its parameters.
 fn essence(mime_type: &str) -> String {
     mime_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// UTF-8 without NUL, which no text has and most other files do. A longer file may be cut within a character.
+fn is_text(beginning: &[u8]) -> bool {
+    let is_cut = beginning.len() as u64 == LONGEST_LOOK;
+    let is_utf_8 = std::str::from_utf8(beginning)
+        .map_or_else(|error| is_cut && error.error_len().is_none(), |_| true);
+    is_utf_8 && !beginning.contains(&0)
 }
 
 fn introduction(attachment: &Attachment) -> String {

@@ -19,7 +19,7 @@ pub(super) async fn get_thread(chat: &Chat, asker: &Asker, params: &OfThread) ->
     Ok(ThreadView::with(&thread, items))
 }
 
-/// The threads of the user, by their making.
+/// The threads of the user that are shown, by their making.
 pub(super) async fn list_threads(
     chat: &Chat,
     asker: &Asker,
@@ -28,21 +28,12 @@ pub(super) async fn list_threads(
     if !chat.history.enabled {
         return Ok(Page::default());
     }
-    let mut query = query(params);
-    let most = chat.history.recent_threads;
-    if let Some(most) = most {
-        // Only the newest are shown: one page of them, from the newest.
-        if query.after.is_some() {
-            return Ok(Page::default());
-        }
-        query = PageQuery { limit: query.limit.min(most), order: Order::Desc, after: None };
-    }
-    let threads = chat.store.threads(&asker.owner, &query).await?.ok_or_else(not_found)?;
-    let mut page = threads.map(|thread| ThreadView::bare(&thread));
-    if most.is_some() {
-        (page.has_more, page.after) = (false, None);
-    }
-    Ok(page)
+    let query = query(params);
+    let threads = match chat.history.recent_threads {
+        Some(most) => chat.store.recent_threads(&asker.owner, &query, most).await?,
+        None => chat.store.threads(&asker.owner, &query).await?,
+    };
+    Ok(threads.ok_or_else(not_found)?.map(|thread| ThreadView::bare(&thread)))
 }
 
 /// The items of a thread, by their place.

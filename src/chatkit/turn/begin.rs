@@ -6,13 +6,13 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::draft::Draft;
-use super::{GONE_ON, Plan, Resumption, THREAD_GONE, Turn, TurnError};
+use super::{FILE_GONE, GONE_ON, Plan, Resumption, THREAD_GONE, Turn, TurnError};
 use crate::agent::{self, AgentEvent};
 use crate::protocol::{
     Action, Answer, ClientToolCall, ClientToolCallStatus, Event, Id, Item, ItemKind, Order, QuestionKind,
     StreamOptions, StructuredAnswers, StructuredInputStatus, Thread, ThreadView,
 };
-use crate::store::{Audience, PageQuery, TurnAbout, TurnClaim};
+use crate::store::{Added, Audience, PageQuery, TurnAbout, TurnClaim};
 
 /// How much an agent may say before what it said is stored.
 const SAID_AHEAD: usize = 64;
@@ -36,7 +36,7 @@ impl Turn {
                 self.begin_with_message(thread, message, Some(created))
             }
             Plan::Message { thread, message } => {
-                self.save(&message).await?;
+                self.add(&message).await?;
                 self.begin_with_message(thread, message, None)
             }
             Plan::ToolOutput { thread, result, .. } => self.begin_with_output(thread, result).await,
@@ -154,6 +154,14 @@ impl Turn {
     fn say_options(&self) {
         let stream_options = StreamOptions { allow_cancel: self.agent.allow_cancel() };
         self.running.feed.say(&Event::StreamOptions { stream_options });
+    }
+
+    async fn add(&self, message: &Item) -> Result<(), TurnError> {
+        match self.chat.store.add_message(&self.asker.owner, message).await? {
+            Added::Yes => Ok(()),
+            Added::ThreadGone => Err(TurnError::Changed(THREAD_GONE)),
+            Added::FileGone => Err(TurnError::Changed(FILE_GONE)),
+        }
     }
 
     async fn save(&self, item: &Item) -> Result<(), TurnError> {

@@ -57,6 +57,7 @@ impl Turn {
                 Claimed::Repeat { thread_id, about, .. } => {
                     Ok(Taken::Repeat(Known { thread_id, is_created: true, about }))
                 }
+                Claimed::FileGone => Err(TurnError::Changed(super::FILE_GONE)),
                 Claimed::Yes | Claimed::Abandoned { .. } | Claimed::Busy | Claimed::NotFound => {
                     Ok(Taken::Turn)
                 }
@@ -67,7 +68,7 @@ impl Turn {
                 Ok(Taken::Repeat(Known { thread_id, is_created: false, about }))
             }
             Claimed::Yes | Claimed::Abandoned { .. } | Claimed::Busy => Ok(Taken::Turn),
-            Claimed::NotFound => Err(TurnError::Changed(super::THREAD_GONE)),
+            Claimed::NotFound | Claimed::FileGone => Err(TurnError::Changed(super::THREAD_GONE)),
         }
     }
 

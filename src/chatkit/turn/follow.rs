@@ -42,7 +42,7 @@ impl Turn {
             stop = self.stopped(deadline) => return Err(TurnError::Stopped(stop)),
         };
         let lost = match claimed {
-            Claimed::NotFound => return Err(TurnError::Changed(THREAD_GONE)),
+            Claimed::NotFound | Claimed::FileGone => return Err(TurnError::Changed(THREAD_GONE)),
             Claimed::Abandoned { about } => about,
             Claimed::Yes | Claimed::Busy | Claimed::Repeat { .. } => None,
         };

@@ -34,6 +34,8 @@ use panics::caught;
 
 const THREAD_GONE: &str = "This conversation was deleted.";
 const GONE_ON: &str = "This conversation has gone on. Send the message again.";
+const FILE_GONE: &str =
+    "A file of this message was deleted or sent meanwhile. Upload it again, and send the message again.";
 /// How often the message under way is stored, and the claim renewed.
 const TICK: Duration = Duration::from_secs(3);
 /// The longest that a turn may take.

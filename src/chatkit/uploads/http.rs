@@ -20,7 +20,7 @@ use crate::door::ChatDoor;
 use crate::error::{Error, ErrorBody, Kind};
 use crate::extract::Json;
 use crate::limits::client_ip::Client;
-use crate::protocol::{Attachment, Id};
+use crate::protocol::Attachment;
 use crate::store::files::Incoming;
 use crate::store::{Owner, StoredAttachment};
 use crate::telemetry::request::RequestContext;
@@ -102,7 +102,7 @@ enum Refusals {
     responses(
         (status = 200, description = "The file as messages name it", body = AttachmentBody),
         (status = 408, description = "Nothing came for 30 seconds", body = ErrorBody),
-        (status = 409, description = "The announced file has its bytes already", body = ErrorBody),
+        (status = 409, description = "The announced file has its bytes already, or too much waits to be sent", body = ErrorBody),
         (status = 413, description = "The file is too large", body = ErrorBody),
         (status = 415, description = "No form, or an image that is none", body = ErrorBody),
         Refusals
@@ -171,7 +171,10 @@ impl UploadDesk {
         let client = client.ok_or_else(|| Error::internal("the client was not identified"))?;
         let base = Base::of(client, &parts.headers)?;
         let Some(link) = LinkQuery::parse(parts.uri.query()) else {
-            return Ok(Expected { owner: self.owner(parts, context).await?, announced: None, base });
+            let owner = self.owner(parts, context).await?;
+            // Its size is not known yet: this spares a client that has no room at all the way.
+            self.uploads.require_room(&owner, 0).await?;
+            return Ok(Expected { owner, announced: None, base });
         };
         let id = link.attachment.as_deref().ok_or_else(missing)?;
         self.uploads.links.time_left(Purpose::Upload, id, &link).ok_or_else(missing)?;
@@ -199,7 +202,8 @@ impl UploadDesk {
                 let said = kind::declared(received.declared.as_deref().unwrap_or_default())?;
                 let fresh = self.uploads.describe(name::clean(&received.name), said, received.size);
                 let fresh = typed(fresh, &received)?;
-                // Described before its bytes are in their place: bytes without a description are never swept.
+                self.uploads.require_room(&owner, fresh.size).await?;
+                // Described before its bytes are in their place: bytes without a description are nobody's, and are swept.
                 store.save_attachment(&owner, &fresh).await?;
                 fresh
             }
@@ -214,22 +218,14 @@ impl UploadDesk {
         &self,
         owner: &Owner,
         stored: &mut StoredAttachment,
-        mut file: Incoming,
+        file: Incoming,
     ) -> Result<(), Error> {
         let Uploads { store, files, .. } = &self.uploads;
-        let id = Id::clone(&stored.attachment.id);
-        file.rename(files, &id).await.map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => already_there(),
-            _ => Error::internal(error),
-        })?;
-        // From here on the client may leave: the store may have noted it by then.
-        file.stay();
+        file.rename(files, &stored.attachment.id).await.map_err(Error::internal)?;
         stored.is_uploaded = true;
-        if let Err(error) = store.save_attachment(owner, stored).await {
-            self.uploads.remove_files(&[id]).await;
-            return Err(error.into());
-        }
-        Ok(())
+        // The bytes stay if this fails: the store may have noted them. If it has not, they may be sent again, or they are swept
+        // with their description.
+        Ok(store.save_attachment(owner, stored).await?)
     }
 
     /// The file that is asked for, and how long a browser may keep it.

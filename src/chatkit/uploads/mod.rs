@@ -26,6 +26,11 @@ use super::links::{Base, Links};
 
 /// How many files a message carries unless the configuration says otherwise; OpenAI's own number.
 const MAX_FILES: u32 = 10;
+/// How many files a user may have uploaded or announced, and not sent, and how many bytes these may have together. One message
+/// of the most and largest files fits in any case.
+const MOST_UNSENT: u64 = 100;
+const MOST_UNSENT_BYTES: u64 = 1024 * MEBIBYTE;
+const MEBIBYTE: u64 = 1024 * 1024;
 
 /// Everything that requests about files need.
 #[derive(Clone)]
@@ -46,7 +51,8 @@ pub struct Uploads {
 /// `attachments.create`: announces a file, and says where its bytes are to be sent.
 ///
 /// # Errors
-/// 400 for a media type that is none, 413 for a file that is too large, 404 where there are no uploads.
+/// 400 for a media type that is none, 413 for a file that is too large, 409 when too much waits to be sent, 404 where there are
+/// no uploads.
 pub async fn create_attachment(
     uploads: &Uploads,
     owner: &Owner,
@@ -58,6 +64,7 @@ pub async fn create_attachment(
         return Err(too_large(uploads.config.max_bytes));
     }
     let mime_type = kind::declared(&params.mime_type)?;
+    uploads.require_room(owner, params.size).await?;
     let stored = uploads.describe(name::clean(&params.name), mime_type, params.size);
     uploads.store.save_attachment(owner, &stored).await?;
     let mut attachment = stored.attachment;
@@ -75,10 +82,12 @@ pub async fn create_attachment(
 pub async fn delete_attachment(uploads: &Uploads, owner: &Owner, attachment_id: &str) -> Result<(), Error> {
     uploads.require_enabled()?;
     let stored = uploads.owned(owner, attachment_id).await?;
-    refuse_sent(&[stored.attachment])?;
-    // The bytes go first: what is left of a failure in between is a description, which is swept.
-    uploads.files.remove(attachment_id).await.map_err(Error::internal)?;
-    uploads.store.delete_attachment(owner, attachment_id).await?;
+    refuse_sent(std::slice::from_ref(&stored.attachment))?;
+    // The description goes first: a message may take the file up until it has gone.
+    if !uploads.store.delete_attachment(owner, attachment_id).await? {
+        refuse_sent(&[uploads.owned(owner, attachment_id).await?.attachment])?;
+    }
+    uploads.remove_files(&[stored.attachment.id]).await;
     Ok(())
 }
 
@@ -92,7 +101,7 @@ pub async fn check_attachments(
     owner: &Owner,
     ids: &[Id],
 ) -> Result<Vec<Attachment>, Error> {
-    let most = uploads.config.max_files.unwrap_or(MAX_FILES);
+    let most = uploads.files_of_a_message();
     if ids.len() > usize::try_from(most).unwrap_or(usize::MAX) {
         let message = format!("`params.input.attachments`: a message carries at most {most} files.");
         return Err(Error::invalid(message));
@@ -178,6 +187,27 @@ impl Uploads {
             return Ok(());
         }
         Err(Error::new(Kind::NotFound, "This service takes no files."))
+    }
+
+    /// Whether this owner may upload a further file. Nobody may fill the disk for a day with files that are never sent.
+    async fn require_room(&self, owner: &Owner, bytes: u64) -> Result<(), Error> {
+        let unsent = self.store.unsent_attachments(owner).await?;
+        let files_of_a_message = u64::from(self.files_of_a_message());
+        let most_files = MOST_UNSENT.max(files_of_a_message);
+        let most_bytes = MOST_UNSENT_BYTES.max(files_of_a_message.saturating_mul(self.config.max_bytes));
+        if unsent.files < most_files && unsent.bytes.saturating_add(bytes) <= most_bytes {
+            return Ok(());
+        }
+        let mebibytes = most_bytes / MEBIBYTE;
+        let message = format!(
+            "Too much waits to be sent: {most_files} files, and {mebibytes} MiB together, are the most. \
+             Send or delete some of your files, or wait a day."
+        );
+        Err(Error::new(Kind::Conflict, message))
+    }
+
+    fn files_of_a_message(&self) -> u32 {
+        self.config.max_files.unwrap_or(MAX_FILES)
     }
 
     /// A new file, without its bytes.

@@ -1,6 +1,7 @@
-//! What is thrown away by itself? Files that nobody sent within a day, what never came to its end, and threads that
-//! nobody has touched for longer than they are kept.
+//! What is thrown away by itself? Files that nobody sent within a day, what never came to its end, bytes that nobody knows,
+//! and threads that nobody has touched for longer than they are kept.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -9,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Uploads;
-use crate::protocol::Timestamp;
+use crate::protocol::{Id, Timestamp};
 use crate::store::{Answer, StoreError};
 
 const EVERY: Duration = Duration::from_secs(60 * 60);
@@ -17,6 +18,8 @@ const EVERY: Duration = Duration::from_secs(60 * 60);
 const UNSENT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a file may be coming in without a byte: longer than any upload waits.
 const STRAY: Duration = Duration::from_secs(60 * 60);
+/// How long bytes stay whose description is gone, because the process was killed before it removed them.
+const UNKNOWN: Duration = Duration::from_secs(24 * 60 * 60);
 /// So many are deleted at a time, or fewer if that takes too long, so that nobody waits long for the database.
 const AT_A_TIME: u32 = 100;
 
@@ -49,6 +52,11 @@ pub async fn sweep(uploads: &Uploads, retention: Option<Duration>, shutdown: &Ca
         Ok(files) => tracing::info!(files, "removed files that nobody sent"),
         Err(error) => tracing::warn!(%error, "files that nobody sent could not be swept"),
     }
+    match sweep_unknown(uploads, now.saturating_sub(UNKNOWN), shutdown).await {
+        Ok(0) => {}
+        Ok(files) => tracing::info!(files, "removed files that are in no thread and no list"),
+        Err(error) => tracing::warn!(%error, "files that nobody knows could not be swept"),
+    }
     let Some(retention) = retention else { return };
     match sweep_threads(uploads, before(now, retention), shutdown).await {
         Ok(0) => {}
@@ -75,6 +83,30 @@ async fn sweep_unsent(
         .boxed()
     };
     in_batches(shutdown, delete).await
+}
+
+/// Removes bytes that were written before a time (since the Unix epoch) and have no description: that is always there first. Where
+/// not one of the files has a description, the folder and the database don't belong together, and all stays.
+async fn sweep_unknown(
+    uploads: &Uploads,
+    before: Duration,
+    shutdown: &CancellationToken,
+) -> Result<usize, String> {
+    let old = uploads.files.older_than(before).await.map_err(|error| error.to_string())?;
+    let mut unknown: Vec<Id> = Vec::new();
+    for ids in old.chunks(AT_A_TIME as usize) {
+        if shutdown.is_cancelled() {
+            return Ok(0);
+        }
+        let known = uploads.store.known_attachments(ids).await.map_err(|error| error.to_string())?;
+        let known: HashSet<Id> = known.into_iter().collect();
+        unknown.extend(ids.iter().filter(|id| !known.contains(*id)).cloned());
+    }
+    if unknown.len() == old.len() {
+        return Ok(0);
+    }
+    uploads.remove_files(&unknown).await;
+    Ok(unknown.len())
 }
 
 async fn sweep_threads(

@@ -102,6 +102,55 @@ async fn a_file_that_was_not_sent_can_be_deleted_by_its_owner() {
 }
 
 #[tokio::test]
+async fn a_user_has_so_many_files_unsent_and_no_more() {
+    let room = Room::new(&[]).await;
+    let ada = owner("ada");
+    let sent = uploaded(&room, "ada", "sent").await;
+    room.send(&ada, std::slice::from_ref(&sent)).await;
+    let first = uploaded(&room, "ada", "first").await;
+    for _ in 1..100 {
+        announced(&room).await;
+    }
+    let params = CreateAttachment { name: "a".to_owned(), size: 1, mime_type: String::new() };
+    let more = async || create_attachment(&room.uploads, &ada, &params, &room.base()).await;
+    let (code, message) = refusal(more().await).await;
+    assert_eq!(code, "conflict");
+    assert!(message.contains("100 files"), "{message}");
+    let refused = room.upload("ada", form("a.txt", "text/plain", "a")).await;
+    assert_eq!(refused.status(), 409);
+    assert_eq!(room.names().len(), 2, "nothing is kept of it");
+    uploaded(&room, "grace", "another user's").await;
+
+    delete_attachment(&room.uploads, &ada, &first).await.expect("it is deleted");
+    let last = uploaded(&room, "ada", "last").await;
+    assert_eq!(refusal(more().await).await.0, "conflict");
+    room.send(&ada, std::slice::from_ref(&last)).await;
+    more().await.expect("what was sent makes room");
+}
+
+#[tokio::test]
+async fn the_unsent_files_of_a_user_have_so_many_bytes_together_and_no_more() {
+    let largest = 512 * 1024 * 1024;
+    let (most, few) = (largest.to_string(), "on,max_files=3");
+    let room = Room::new(&[("CHATKIT_UPLOAD_MAX_BYTES", &most), ("CHATKIT_FILE_UPLOAD", few)]).await;
+    let ada = owner("ada");
+    let announce = async |size: u64| {
+        let params = CreateAttachment { name: "a".to_owned(), size, mime_type: String::new() };
+        create_attachment(&room.uploads, &ada, &params, &room.base()).await
+    };
+    for size in [largest, largest, largest - 1] {
+        announce(size).await.expect("a message of the largest files fits");
+    }
+    let (code, message) = refusal(announce(2).await).await;
+    assert_eq!(code, "conflict");
+    assert!(message.contains("1536 MiB"), "{message}");
+    let refused = room.upload("ada", form("a.txt", "text/plain", "ab")).await;
+    assert_eq!(refused.status(), 409);
+    assert_eq!(room.names(), [""; 0], "nothing is kept of it");
+    uploaded(&room, "ada", "a").await;
+}
+
+#[tokio::test]
 async fn files_that_nobody_sent_are_swept_after_a_day_with_what_never_came_to_its_end() {
     let room = Room::new(&[]).await;
     let ada = owner("ada");
@@ -131,6 +180,26 @@ async fn files_that_nobody_sent_are_swept_after_a_day_with_what_never_came_to_it
         let found = room.uploads.store.attachment(&ada, id).await.expect("the store answers");
         assert_eq!(found, None);
     }
+}
+
+#[tokio::test]
+async fn bytes_that_nobody_knows_are_swept_after_a_day() {
+    let room = Room::new(&[]).await;
+    let ada = owner("ada");
+    let going = CancellationToken::new();
+    let sent = uploaded(&room, "ada", "1").await;
+    room.send(&ada, std::slice::from_ref(&sent)).await;
+    for number in 0..250 {
+        room.uploads.files.save(&format!("atc_{number:032}"), b"left over").await.expect("it is written");
+    }
+    let folder = room.uploads.files.path("atc_0").expect("it is an id");
+    std::fs::write(folder.with_file_name("readme.txt"), "not ours").expect("it is written");
+    room.clock.advance(DAY - Duration::from_secs(60));
+    sweep(&room.uploads, None, &going).await;
+    assert_eq!(room.names().len(), 252, "somebody may be about to delete them");
+    room.clock.advance(Duration::from_secs(2 * 60));
+    sweep(&room.uploads, None, &going).await;
+    assert_eq!(room.names(), [&*sent, "readme.txt"]);
 }
 
 #[tokio::test]

@@ -91,6 +91,22 @@ async fn an_announced_file_is_sent_to_a_link_without_a_credential_and_once() {
 }
 
 #[tokio::test]
+async fn an_upload_that_was_broken_off_at_its_end_can_be_repeated() {
+    let room = Room::new(&[]).await;
+    // A process that is killed may have placed the bytes, and not noted it; an older one left an empty file.
+    for left_over in [&b""[..], b"hello", b"other"] {
+        let announced = announce(&room, &announcement("a.txt", 5, "text/plain")).await;
+        room.uploads.files.save("atc_0", b"").await.expect("the folder is there");
+        let path = room.uploads.files.path(&announced.id).expect("it is an id");
+        std::fs::write(path, left_over).expect("it can be written");
+        assert_eq!(complete(&room, &link_of(&announced), b"hello").await.status(), 200);
+        let bytes = room.uploads.files.read(&announced.id).await.expect("it can be read");
+        assert_eq!(bytes.as_deref(), Some(&b"hello"[..]));
+        assert_eq!(complete(&room, &link_of(&announced), b"again").await.status(), 409, "and no more");
+    }
+}
+
+#[tokio::test]
 async fn no_more_comes_in_than_was_announced_and_no_other_kind() {
     let room = Room::new(&[]).await;
     let announced = announce(&room, &announcement("a.txt", 5, "text/plain")).await;

@@ -121,6 +121,45 @@ async fn bodies_have_a_limit_and_speech_has_a_larger_one() {
     // Words don't become speech by saying so.
     let disguised = long(MEBIBYTE + 1).replace("threads.create", "threads.create\",\"x\":\"input.transcribe");
     refused(json_of(ada(&server), disguised), 413, "body_too_large").await;
+    let fits = json_of(ada(&server), speech_named_last(2 * MEBIBYTE)).send().await.expect("an answer");
+    assert_ne!(fits.status(), 413, "an object's fields have no order");
+}
+
+/// A request with speech whose type comes after what it carries.
+fn speech_named_last(bytes: usize) -> String {
+    let audio = "A".repeat(bytes);
+    format!(r#"{{"params":{{"mime_type":"audio/webm","audio_base64":"{audio}"}},"type":"input.transcribe"}}"#)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_for_its_type_costs_no_more_than_its_bytes() {
+    let server = quiet(&[]);
+    let many = vec!["{}"; 11 * MEBIBYTE].join(",");
+    let kind = "threads.add_client_tool_output";
+    let before = most_resident(&server);
+    for body in [
+        format!(
+            r#"{{"type":"{kind}","params":{{"audio_base64":"","thread_id":"thr_1","result":[{many}]}}}}"#
+        ),
+        format!(
+            r#"{{"params":{{"audio_base64":"","thread_id":"thr_1","result":[{many}]}},"type":"{kind}"}}"#
+        ),
+        format!(r#"{{"params":{{"audio_base64":""}},"type":[{many}]}}"#),
+        format!(
+            r#"{{"params":{{"audio_base64":"","result":[{many}]}},"type":"input.transcribe","type":"{kind}"}}"#
+        ),
+    ] {
+        refused(json_of(ada(&server), body), 413, "body_too_large").await;
+    }
+    let grown = most_resident(&server) - before;
+    assert!(grown < 100 * MEBIBYTE, "{grown} bytes for bodies of {} bytes", many.len());
+}
+
+/// The most memory that a server has taken, in bytes (proc(5): `VmHWM`, in kB).
+fn most_resident(server: &TestServer) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,6 +176,35 @@ async fn past_the_limit_a_user_waits() {
     let bob = server.post("/api/chatkit").bearer_auth(tokens::hs256("bob"));
     let bob = bob.json(&json!({"type": "threads.list", "params": {}}));
     assert_eq!(bob.send().await.expect("an answer").status(), 200, "another user does not");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn visitors_who_never_bring_their_cookie_share_the_limit_of_their_address() {
+    let server = quiet(&[
+        ("AUTH_ANONYMOUS", "on"),
+        ("CHATKIT_COOKIE_KEY", "0123456789abcdef0123456789abcdef"),
+        ("RATE_LIMIT_IP_PER_MINUTE", "1"),
+        ("RATE_LIMIT_IP_BURST", "2"),
+    ]);
+    let preflight = server
+        .request("OPTIONS", "/api/chatkit")
+        .header("origin", ORIGIN)
+        .header("access-control-request-method", "POST");
+    for _ in 0..3 {
+        let answer = preflight.try_clone().expect("it has no body").send().await.expect("an answer");
+        assert!(answer.status().is_success(), "a preflight is not counted");
+    }
+    let list = json!({"type": "threads.list", "params": {}});
+    let visit = || server.post("/api/chatkit").header("origin", ORIGIN).json(&list);
+    for left in ["1", "0"] {
+        let answer = visit().send().await.expect("an answer");
+        assert_eq!(answer.status(), 200);
+        assert!(answer.headers().contains_key("set-cookie"), "each is a new visitor");
+        assert_eq!(answer.headers()["ratelimit-remaining"], left);
+    }
+    refused(visit(), 429, "rate_limited").await;
+    let file = server.get("/api/chatkit/attachments/atc_0").header("origin", ORIGIN);
+    refused(file, 404, "not_found").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

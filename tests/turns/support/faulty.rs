@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chatkit_server::protocol::{Feedback, FeedbackKind, Id, Item, Page, Thread, Timestamp};
 use chatkit_server::store::{
-    Answer, Audience, Claimed, Owner, PageQuery, Store, StoreError, StoredAttachment, ThreadChange, TurnClaim,
+    Added, Answer, Audience, Claimed, Owner, PageQuery, Store, StoreError, StoredAttachment, ThreadChange,
+    TurnClaim, Unsent,
 };
 use futures_util::FutureExt;
 
@@ -72,11 +73,13 @@ passed! {
     fn end_turn(&self, owner: &'a Owner, thread_id: &'a str, claim: &'a TurnClaim, got_through: bool) -> ();
     fn thread(&self, owner: &'a Owner, thread_id: &'a str) -> Option<Thread>;
     fn threads(&self, owner: &'a Owner, page: &'a PageQuery) -> Option<Page<Thread>>;
+    fn recent_threads(&self, owner: &'a Owner, page: &'a PageQuery, most: u32) -> Option<Page<Thread>>;
     fn change_thread(&self, owner: &'a Owner, thread_id: &'a str, change: &'a ThreadChange) -> Option<Thread>;
     fn delete_thread(&self, owner: &'a Owner, thread_id: &'a str) -> Option<Vec<Id>>;
     fn item(&self, owner: &'a Owner, thread_id: &'a str, item_id: &'a str) -> Option<Item>;
     fn items(&self, owner: &'a Owner, thread_id: &'a str, page: &'a PageQuery, audience: Audience) -> Option<Page<Item>>;
     fn save_item(&self, owner: &'a Owner, item: &'a Item) -> bool;
+    fn add_message(&self, owner: &'a Owner, message: &'a Item) -> Added;
     fn remove_items(&self, owner: &'a Owner, thread_id: &'a str, item_ids: &'a [Id]) -> ();
     fn replace_after(&self, owner: &'a Owner, thread_id: &'a str, item_id: &'a str, items: &'a [Item]) -> bool;
     fn save_feedback(&self, owner: &'a Owner, feedback: &'a Feedback, at: Timestamp) -> bool;
@@ -84,6 +87,8 @@ passed! {
     fn save_attachment(&self, owner: &'a Owner, attachment: &'a StoredAttachment) -> ();
     fn attachment(&self, owner: &'a Owner, attachment_id: &'a str) -> Option<StoredAttachment>;
     fn linked_attachment(&self, attachment_id: &'a str) -> Option<(Owner, StoredAttachment)>;
+    fn unsent_attachments(&self, owner: &'a Owner) -> Unsent;
+    fn known_attachments(&self, ids: &'a [Id]) -> Vec<Id>;
     fn delete_attachment(&self, owner: &'a Owner, attachment_id: &'a str) -> bool;
     fn ping(&self) -> ();
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Kept, item, message, user};
+use super::{Kept, assistant, item, message, user};
 use crate::agent::history::Past;
 use crate::protocol::ItemKind;
 use crate::upstream::model::{ImageDetail, InputItem, InputPart, Role};
@@ -50,19 +50,24 @@ async fn files_reach_the_model_by_what_they_are() {
         ("3", "a.txt", "text/plain; charset=utf-8", "file"),
         ("4", "a.zip", "application/zip", "file"),
         ("5", "gone.png", "image/png", "image"),
+        ("6", "a.html", "application/octet-stream", "file"),
+        ("7", "a.bin", "application/octet-stream", "file"),
+        ("8", "latin", "application/octet-stream", "file"),
     ];
     let attachments: Vec<Value> = files
         .iter()
         .map(|(id, name, mime_type, kind)| json!({"id": format!("atc_{id}"), "name": name, "mime_type": mime_type, "type": kind}))
         .collect();
     let kind = json!({"type": "user_message", "content": [], "attachments": attachments});
-    let kept = Kept::with("files", vec![kind]).await;
-    for (id, bytes) in [("atc_1", "PNG"), ("atc_2", "PDF"), ("atc_3", "hello"), ("atc_4", "PK")] {
-        std::fs::write(kept.turn.files.path(id).unwrap(), bytes).unwrap();
+    let kept = Kept::with("files", vec![assistant("Show me."), kind]).await;
+    let bytes = [&b"PNG"[..], b"PDF", b"hello", b"PK"].into_iter().zip(1..);
+    let unknown = ["<p>\u{e4}".as_bytes(), b"a\0b", b"caf\xe9"].into_iter().zip(6..);
+    for (bytes, id) in bytes.chain(unknown) {
+        std::fs::write(kept.turn.files.path(&format!("atc_{id}")).unwrap(), bytes).unwrap();
     }
     let shown = async |max_tokens| {
         let past = Past::read(&kept.turn, max_tokens).await.unwrap();
-        let Some(InputItem::Message { parts, .. }) = past.input.into_iter().next() else {
+        let Some(InputItem::Message { parts, .. }) = past.input.into_iter().next_back() else {
             panic!("a message")
         };
         parts
@@ -80,6 +85,9 @@ async fn files_reach_the_model_by_what_they_are() {
             text("The user attached the file a.txt (text/plain).\n<File>\nhello\n</File>"),
             text("The user attached the file a.zip (application/zip). Its content can't be shown."),
             text("The user attached the file gone.png (image/png). It is no longer available."),
+            text("The user attached the file a.html (application/octet-stream).\n<File>\n<p>\u{e4}\n</File>"),
+            text("The user attached the file a.bin (application/octet-stream). Its content can't be shown."),
+            text("The user attached the file latin (application/octet-stream). Its content can't be shown."),
         ]
     );
     let cut =
@@ -97,7 +105,7 @@ fn images(ids: &[&str]) -> Value {
 
 #[tokio::test]
 async fn a_file_that_there_is_no_room_for_is_not_read_and_no_older_one_is_shown() {
-    let kept = Kept::with("room", vec![images(&["1"]), images(&["2", "3", "4"])]).await;
+    let kept = Kept::with("room", vec![assistant("Show me."), images(&["1"]), images(&["2", "3", "4"])]).await;
     let path = |id: &str| kept.turn.files.path(&format!("atc_{id}")).unwrap();
     for id in ["1", "2", "4"] {
         std::fs::write(path(id), "PNG").unwrap();
@@ -114,7 +122,7 @@ async fn a_file_that_there_is_no_room_for_is_not_read_and_no_older_one_is_shown(
     };
     let image = InputPart::Image { url: "data:image/png;base64,UE5H".to_owned(), detail: ImageDetail::Auto };
     assert_eq!(
-        past.input,
+        past.input[1..],
         [
             InputItem::Message { role: Role::User, parts: vec![text(""), no_room("1")] },
             InputItem::Message { role: Role::User, parts: vec![text(""), image, no_room("3"), no_room("4")] },
@@ -124,7 +132,7 @@ async fn a_file_that_there_is_no_room_for_is_not_read_and_no_older_one_is_shown(
 
 #[tokio::test]
 async fn a_turn_waits_while_others_hold_the_room_in_memory_and_then_holds_its_own() {
-    let kept = Kept::with("held", vec![images(&["1"])]).await;
+    let kept = Kept::with("held", vec![assistant("Show me."), images(&["1"])]).await;
     std::fs::write(kept.turn.files.path("atc_1").unwrap(), "PNG").unwrap();
     let mut others = kept.turn.files.room().taker().await;
     others.take(usize::MAX).await;

@@ -15,7 +15,7 @@ use crate::agent::Turn;
 use crate::clock::TestClock;
 use crate::protocol::{Id, Item, Thread, Timestamp};
 use crate::store::files::Files;
-use crate::store::{Owner, TurnClaim, connect};
+use crate::store::{Claimed, Owner, TurnClaim, connect};
 use crate::telemetry::request::RequestContext;
 use crate::upstream::model::{ImageDetail, InputItem, InputPart, Role};
 use crate::user::UserId;
@@ -241,7 +241,8 @@ impl Kept {
             until: Timestamp(u64::MAX >> 1),
         };
         let mut items = kinds.into_iter().enumerate().map(|(number, kind)| item(number, &kind));
-        store.create_thread(&owner, &thread, &items.next().unwrap(), &claim).await.unwrap();
+        let made = store.create_thread(&owner, &thread, &items.next().unwrap(), &claim).await.unwrap();
+        assert_eq!(made, Claimed::Yes);
         for item in items {
             assert!(store.save_item(&owner, &item).await.unwrap());
         }
