@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::feed::Feed;
 use super::links::Base;
-use super::repeats::{self, Found, Running};
+use super::repeats::{self, Found, Running, Standing};
 use super::turn::{Plan, Turn};
 use super::uploads::{self, http::UploadDesk};
 use super::{Asker, Chat, ops, sse};
@@ -117,17 +117,22 @@ impl Chat {
             },
             found => found,
         };
-        let plan = match known {
+        let resumption = match known {
             Some(running) if running.body != body => return Err(reused_key()),
             Some(running) => {
                 self.metrics.repeated_request();
                 // Before it is asked: a turn that somebody listens to is not stopped.
                 let listener = running.feed.listen();
-                match running.to_resume() {
-                    Some(resumption) => Plan::Resume(resumption),
-                    None => return Ok(sse::stream(listener, &self.metrics)),
+                match running.standing() {
+                    Standing::Heard => return Ok(sse::stream(listener, &self.metrics)),
+                    Standing::Resumed(resumption) => Some(resumption),
+                    Standing::Anew => None,
                 }
             }
+            None => None,
+        };
+        let plan = match resumption {
+            Some(resumption) => Plan::Resume(resumption),
             None => match ops::plan(self, &asker, request).await {
                 Ok(plan) => plan,
                 Err(error) if error.kind() == Kind::InternalError => return Ok(self.broken(&asker, &error)),
