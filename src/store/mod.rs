@@ -17,6 +17,8 @@ mod turns;
 pub use about::TurnAbout;
 pub use connect::connect;
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 
 use crate::protocol::{
@@ -90,10 +92,8 @@ pub struct TurnClaim {
     pub holder: String,
     /// What the turn is about, for whoever asks the same elsewhere.
     pub about: Option<TurnAbout>,
-    /// The time now.
-    pub now: Timestamp,
-    /// Until when the claim holds unless it is renewed.
-    pub until: Timestamp,
+    /// How long the claim holds from now on, by the database's clock: those of replicas differ.
+    pub lasts: Duration,
 }
 
 /// What became of a claim.
@@ -137,7 +137,7 @@ pub struct StoredAttachment {
 /// What the chat needs of a database.
 pub trait Store: Send + Sync + 'static {
     /// Makes a thread with its first item, and takes its turn. [`Claimed::Repeat`] when a thread was made by the same request
-    /// (`claim.key` of the same owner) and that turn runs, or has not got through and its `until` has not passed: then nothing is
+    /// (`claim.key` of the same owner) and that turn runs, or has not got through and its time has not passed: then nothing is
     /// made. The files of a user's message become the thread's.
     fn create_thread<'a>(
         &'a self,
@@ -147,8 +147,8 @@ pub trait Store: Send + Sync + 'static {
         claim: &'a TurnClaim,
     ) -> Answer<'a, Claimed>;
 
-    /// Takes a thread's turn: when nobody has it, or its holder's `until` has passed. [`Claimed::Repeat`] when the last claim has
-    /// the same key and its turn runs, or it ended without getting through and its `until` has not passed, or its holder was lost
+    /// Takes a thread's turn: when nobody has it, or its holder's time has passed. [`Claimed::Repeat`] when the last claim has
+    /// the same key and its turn runs, or it ended without getting through and its time has not passed, or its holder was lost
     /// less than two minutes ago.
     fn take_turn<'a>(
         &'a self,
@@ -165,7 +165,7 @@ pub trait Store: Send + Sync + 'static {
         claim: &'a TurnClaim,
     ) -> Answer<'a, bool>;
 
-    /// Gives the turn back. With `got_through` the key is forgotten; without it, the key is remembered until `claim.until`.
+    /// Gives the turn back. With `got_through` the key is forgotten; without it, the key is remembered for as long as `claim.lasts`.
     fn end_turn<'a>(
         &'a self,
         owner: &'a Owner,

@@ -60,6 +60,7 @@ story! {
     texts::an_id_with_a_nul_is_simply_not_there,
     turns::one_of_many_claims_wins,
     turns::a_turn_is_claimed_kept_and_given_back,
+    turns::the_clocks_of_replicas_may_differ,
     turns::a_turn_that_did_not_get_through_is_remembered_for_a_while,
     turns::what_a_turn_is_about_stands_with_its_claim,
     turns::the_same_request_makes_one_thread,

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatkit_server::clock::SystemClock;
-use chatkit_server::protocol::Timestamp;
 use chatkit_server::store::{Claimed, Owner, TurnClaim, connect};
 use chatkit_server::user::UserId;
 use serde_json::{Value, json};
@@ -120,8 +119,8 @@ async fn an_output_is_refused_when_a_message_got_its_turn_before_it() {
     let thread = thread_of(&ada.events(&create("tool")).await);
     // Somebody has the thread, so that what comes now is checked first and waits then.
     let owner = Owner { workflow: "default".into(), user: UserId::parse("ada").expect("it is a name") };
-    let (now, until) = (Timestamp(0), Timestamp(u64::MAX >> 1));
-    let claim = TurnClaim { key: "k".to_owned(), holder: "h".to_owned(), about: None, now, until };
+    let (key, holder, lasts) = ("k".to_owned(), "h".to_owned(), Duration::from_secs(60));
+    let claim = TurnClaim { key, holder, about: None, lasts };
     while store.take_turn(&owner, &thread, &claim).await.unwrap() != Claimed::Yes {
         tokio::task::yield_now().await;
     }
