@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::feed::Feed;
 use super::links::Base;
-use super::repeats::{self, Found, Running, Standing};
+use super::repeats::{self, Found, REUSED_KEY, Running, Standing};
 use super::turn::{Plan, Turn};
 use super::uploads::{self, http::UploadDesk};
 use super::{Asker, Chat, ops, sse};
@@ -129,6 +129,15 @@ impl Chat {
                     Standing::Anew => None,
                 }
             }
+            None if client_key.is_some() => {
+                let (key, body, thread_id) = (key.hex(), body.hex(), request.thread_id());
+                // Another replica may have begun, and a stream that has begun is no place for a status.
+                match self.store.is_key_reused(&asker.owner, thread_id, &key, &body).await {
+                    Ok(true) => return Err(reused_key()),
+                    Ok(false) => None,
+                    Err(error) => return Ok(self.broken(&asker, &error.into())),
+                }
+            }
             None => None,
         };
         let plan = match resumption {
@@ -209,8 +218,7 @@ fn client_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
 }
 
 fn reused_key() -> Error {
-    let message = "This `Idempotency-Key` came with another request before. Use a new key for a new request.";
-    Error::new(Kind::IdempotencyKeyReused, message)
+    Error::new(Kind::IdempotencyKeyReused, REUSED_KEY)
 }
 
 /// Whether the beginning of a body says that it carries speech.

@@ -16,6 +16,10 @@ use crate::user::Fingerprint;
 /// How long an answer that did not get through is remembered. Browsers repeat within half a minute.
 pub const REMEMBERED: Duration = Duration::from_secs(120);
 
+/// What is said of a client's key that came with another body before.
+pub const REUSED_KEY: &str =
+    "This `Idempotency-Key` came with another request before. Use a new key for a new request.";
+
 /// The most bytes of turns that are remembered after their end. Past it the oldest are forgotten early.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 

@@ -88,6 +88,8 @@ pub enum TitleChange {
 pub struct TurnClaim {
     /// What was asked, as a fingerprint: the same request again has the same key.
     pub key: String,
+    /// The body that came with a key of the client's choice, as a fingerprint.
+    pub body: Option<String>,
     /// Who answers: an id of its own for each turn.
     pub holder: String,
     /// What the turn is about, for whoever asks the same elsewhere.
@@ -117,6 +119,8 @@ pub enum Claimed {
         /// What that turn is about. None when it made the thread: then it is about the thread's first item.
         about: Option<TurnAbout>,
     },
+    /// The key is known, and came with another body.
+    Reused,
     /// There is no such thread.
     NotFound,
 }
@@ -146,6 +150,15 @@ pub trait Store: Send + Sync + 'static {
         first: &'a Item,
         claim: &'a TurnClaim,
     ) -> Answer<'a, Claimed>;
+
+    /// Whether a key is known to have come with another body: to the thread that the request names, or to make one.
+    fn is_key_reused<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: Option<&'a str>,
+        key: &'a str,
+        body: &'a str,
+    ) -> Answer<'a, bool>;
 
     /// Takes a thread's turn: when nobody has it, or its holder's time has passed. [`Claimed::Repeat`] when the last claim has
     /// the same key and its turn runs, or it ended without getting through and its time has not passed, or its holder was lost

@@ -30,8 +30,10 @@ impl SqlStore {
                        where workflow = $1 and usr = $2 and create_key = $3 and create_until <= {now}";
             tx.run(self.database.timed(sql), values![workflow, user, &*claim.key]).await?;
             let sql = "insert into threads (id, workflow, usr, created_at, touched_at, last_seq, data, \
-                       turn_key, turn_holder, turn_until, turn_about, create_key, create_until) \
-                       values ($1, $2, $3, $4, $5, 1, $6, $7, $8, {now} + $9, $10, $7, {now} + $11) \
+                       turn_key, turn_holder, turn_until, turn_about, turn_body, \
+                       create_key, create_until, create_body) \
+                       values ($1, $2, $3, $4, $5, 1, $6, $7, $8, {now} + $9, $10, $12, \
+                       $7, {now} + $11, $12) \
                        on conflict (workflow, usr, create_key) where create_key is not null do nothing returning id";
             let made = values![
                 &*thread.id,
@@ -45,21 +47,43 @@ impl SqlStore {
                 micros(claim.lasts),
                 about.as_deref(),
                 micros(claim.lasts + LOST),
+                claim.body.as_deref(),
             ];
             if !tx.run(self.database.timed(sql), made).await?.is_empty() {
                 items::write(&mut tx, owner, &thread.id, 1, first).await?;
                 tx.commit().await?;
                 return Ok(Claimed::Yes);
             }
-            let sql = "select turn_key, turn_holder, turn_until, turn_about, {now}, id from threads \
+            let sql = "select turn_key, turn_holder, turn_until, turn_about, {now}, create_body, id from threads \
                        where workflow = $1 and usr = $2 and create_key = $3";
             let rows = tx.run(self.database.timed(sql), values![workflow, user, &*claim.key]).await?;
             if let Some(row) = rows.first() {
-                let is_running = LastTurn::read(row)?.is_running_for(claim);
-                return Ok(Claimed::Repeat { thread_id: row.text(5)?.into(), is_running, about: None });
+                let last = LastTurn::read(row)?;
+                if last.is_of_another_body(claim) {
+                    return Ok(Claimed::Reused);
+                }
+                let (thread_id, is_running) = (row.text(6)?.into(), last.is_running_for(claim));
+                return Ok(Claimed::Repeat { thread_id, is_running, about: None });
             }
         }
         Err(StoreError("the same thread was made and went away again and again".to_owned()))
+    }
+
+    pub(super) async fn find_other_body(
+        &self,
+        owner: &Owner,
+        thread_id: Option<&str>,
+        key: &str,
+        body: &str,
+    ) -> Result<bool, StoreError> {
+        let sql = "select 1 from threads where workflow = $1 and usr = $2 and create_key = $3 \
+                   and create_body <> $4 and create_until > {now} \
+                   union all \
+                   select 1 from threads where id = $5 and workflow = $1 and usr = $2 and turn_key = $3 \
+                   and turn_body <> $4 \
+                   and turn_until + (case when turn_holder is null then 0 else $6 end) > {now}";
+        let values = values![&*owner.workflow, &owner.user, key, body, thread_id, micros(LOST)];
+        Ok(!self.database.read(self.database.timed(sql), values).await?.is_empty())
     }
 
     pub(super) async fn claim_turn(
@@ -72,16 +96,17 @@ impl SqlStore {
         let mut tx = self.database.begin().await?;
         // Changes nothing, and keeps others from the row: what is read here holds until the claim is written.
         let sql = "update threads set turn_until = turn_until where id = $1 and workflow = $2 and usr = $3 \
-                   returning turn_key, turn_holder, turn_until, turn_about, {now}";
+                   returning turn_key, turn_holder, turn_until, turn_about, {now}, turn_body";
         let rows = tx.run(self.database.timed(sql), values![thread_id, workflow, user]).await?;
         let Some(row) = rows.first() else { return Ok(Claimed::NotFound) };
         let claimed = LastTurn::read(row)?.answer(claim, || thread_id.into());
         if matches!(claimed, Claimed::Yes | Claimed::Abandoned { .. }) {
-            let sql = "update threads set turn_key = $4, turn_holder = $5, turn_until = {now} + $6, turn_about = $7 \
-                       where id = $1 and workflow = $2 and usr = $3";
+            let sql = "update threads set turn_key = $4, turn_holder = $5, turn_until = {now} + $6, \
+                       turn_about = $7, turn_body = $8 where id = $1 and workflow = $2 and usr = $3";
             let about = written(claim.about.as_ref())?;
             let (key, holder, about) = (&*claim.key, &*claim.holder, about.as_deref());
-            let claim = values![thread_id, workflow, user, key, holder, micros(claim.lasts), about];
+            let (lasts, body) = (micros(claim.lasts), claim.body.as_deref());
+            let claim = values![thread_id, workflow, user, key, holder, lasts, about, body];
             tx.run(self.database.timed(sql), claim).await?;
             tx.commit().await?;
         }
@@ -142,13 +167,22 @@ struct LastTurn {
     about: Option<TurnAbout>,
     /// What the time is.
     now: Timestamp,
+    /// What came with the key.
+    body: Option<String>,
 }
 
 impl LastTurn {
     fn read(row: &Row) -> Result<Self, StoreError> {
         let about = row.maybe_text(3)?.map(|text| serde_json::from_str(&text)).transpose()?;
         let (until, now) = (Timestamp(row.unsigned(2)?), Timestamp(row.unsigned(4)?));
-        Ok(Self { key: row.maybe_text(0)?, holder: row.maybe_text(1)?, until, about, now })
+        Ok(Self {
+            key: row.maybe_text(0)?,
+            holder: row.maybe_text(1)?,
+            until,
+            about,
+            now,
+            body: row.maybe_text(5)?,
+        })
     }
 
     fn is_running(&self) -> bool {
@@ -159,11 +193,18 @@ impl LastTurn {
         self.is_running() && self.key.as_ref() == Some(&claim.key)
     }
 
+    fn is_of_another_body(&self, claim: &TurnClaim) -> bool {
+        matches!((&self.body, &claim.body), (Some(one), Some(other)) if one != other)
+    }
+
     /// What becomes of a further claim.
     fn answer(self, claim: &TurnClaim, thread_id: impl FnOnce() -> Id) -> Claimed {
         let (is_running, is_held) = (self.is_running(), self.holder.is_some());
         let known_until = if is_held { after_loss(self.until) } else { self.until };
-        if self.now < known_until && self.key.as_ref() == Some(&claim.key) {
+        let is_known = self.now < known_until && self.key.as_ref() == Some(&claim.key);
+        if is_known && self.is_of_another_body(claim) {
+            Claimed::Reused
+        } else if is_known {
             Claimed::Repeat { thread_id: thread_id(), is_running, about: self.about }
         } else if is_running {
             Claimed::Busy

@@ -63,7 +63,7 @@ pub(crate) fn file(created_at: u64) -> StoredAttachment {
 /// A claim that holds for a hundred seconds.
 pub(crate) fn claim(key: &str, holder: &str) -> TurnClaim {
     let lasts = Duration::from_secs(100);
-    TurnClaim { key: key.to_owned(), holder: holder.to_owned(), about: None, lasts }
+    TurnClaim { key: key.to_owned(), holder: holder.to_owned(), body: None, about: None, lasts }
 }
 
 /// The same claim, for so many seconds.

@@ -65,6 +65,7 @@ async fn round_trip(store: &dyn Store, texts: &[String], numbers: &Value) {
     let claim = TurnClaim {
         key: id(9).to_string(),
         holder: id(10).to_string(),
+        body: None,
         about: None,
         lasts: Duration::from_secs(60),
     };

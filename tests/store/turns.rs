@@ -133,6 +133,35 @@ pub(crate) async fn what_a_turn_is_about_stands_with_its_claim(place: &Place) {
     assert_eq!(one.take_turn(&ada, id, &theirs_again).await.unwrap(), repeat(Some(TurnAbout::Act), true));
 }
 
+pub(crate) async fn a_key_is_good_for_one_body_alone(place: &Place) {
+    let (one, other, ada) = (place.open().await, place.open().await, owner("ada"));
+    let with = |body: &str, holder: &str| TurnClaim { body: Some(body.to_owned()), ..claim("k", holder) };
+    let is_reused = async |thread: Option<&Id>, body: &str| {
+        let thread = thread.map(|id| &**id);
+        other.is_key_reused(&ada, thread, "k", body).await.unwrap()
+    };
+    assert!(!is_reused(None, "a").await, "nobody knows it");
+    let (made, _) = create(&*one, &ada, &with("a", "1")).await;
+    assert_eq!((is_reused(None, "a").await, is_reused(None, "b").await), (false, true));
+    assert_eq!(create(&*other, &ada, &with("b", "2")).await.1, Claimed::Reused);
+    assert_eq!(create(&*other, &ada, &with("a", "3")).await.1, repeat(&made.id, true));
+    assert!(!other.is_key_reused(&owner("bob"), Some(&made.id), "k", "b").await.unwrap());
+    one.end_turn(&ada, &made.id, &with("a", "1"), true).await.unwrap();
+    assert!(!is_reused(Some(&made.id), "b").await, "its answer got through");
+
+    assert_eq!(one.take_turn(&ada, &made.id, &with("c", "4")).await.unwrap(), Claimed::Yes);
+    let id = Some(&made.id);
+    assert_eq!(
+        (is_reused(id, "c").await, is_reused(id, "d").await, is_reused(None, "d").await),
+        (false, true, false)
+    );
+    assert_eq!(other.take_turn(&ada, &made.id, &with("d", "5")).await.unwrap(), Claimed::Reused);
+    place.pass(110).await;
+    assert!(is_reused(id, "d").await, "its holder is lost, and the key is still known");
+    place.pass(LOST).await;
+    assert!(!is_reused(id, "d").await, "that was too long ago");
+}
+
 async fn create(store: &dyn Store, ada: &Owner, claim: &TurnClaim) -> (Thread, Claimed) {
     let thread = thread(1);
     let first = asked(&thread.id, "first", &[]);

@@ -120,7 +120,7 @@ async fn an_output_is_refused_when_a_message_got_its_turn_before_it() {
     // Somebody has the thread, so that what comes now is checked first and waits then.
     let owner = Owner { workflow: "default".into(), user: UserId::parse("ada").expect("it is a name") };
     let (key, holder, lasts) = ("k".to_owned(), "h".to_owned(), Duration::from_secs(60));
-    let claim = TurnClaim { key, holder, about: None, lasts };
+    let claim = TurnClaim { key, holder, body: None, about: None, lasts };
     while store.take_turn(&owner, &thread, &claim).await.unwrap() != Claimed::Yes {
         tokio::task::yield_now().await;
     }

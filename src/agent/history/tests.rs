@@ -231,8 +231,13 @@ impl Kept {
         let store = connect("sqlite::memory:", clock.clone()).await.unwrap();
         let owner = Owner { workflow: "default".into(), user: UserId::parse("ada").unwrap() };
         let thread = Thread::new(THREAD.into(), Timestamp(1));
-        let claim =
-            TurnClaim { key: "k".into(), holder: "h".into(), about: None, lasts: Duration::from_secs(60) };
+        let claim = TurnClaim {
+            key: "k".into(),
+            holder: "h".into(),
+            body: None,
+            about: None,
+            lasts: Duration::from_secs(60),
+        };
         let mut items = kinds.into_iter().enumerate().map(|(number, kind)| item(number, &kind));
         store.create_thread(&owner, &thread, &items.next().unwrap(), &claim).await.unwrap();
         for item in items {

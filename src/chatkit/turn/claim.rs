@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::{Plan, Turn, TurnError};
-use crate::chatkit::repeats::REMEMBERED;
+use crate::chatkit::repeats::{REMEMBERED, REUSED_KEY};
 use crate::ids::new_id;
 use crate::protocol::Id;
 use crate::store::{Claimed, StoreError, TurnAbout, TurnClaim};
@@ -45,7 +45,8 @@ impl Turn {
         // The store remembers the key of a turn that did not get through: to take it up again, or to answer the same
         // anew, is another claim.
         let key = if self.is_again { new_id("again_").to_string() } else { self.key.hex() };
-        TurnClaim { key, holder: new_id("").to_string(), about: plan.about(), lasts: LEASE }
+        let body = self.is_keyed.then(|| self.running.body.hex());
+        TurnClaim { key, body, holder: new_id("").to_string(), about: plan.about(), lasts: LEASE }
     }
 
     /// Claims the thread of a plan, which for a new one means to make it. Waits while somebody else has it.
@@ -56,6 +57,7 @@ impl Turn {
                 Claimed::Repeat { thread_id, about, .. } => {
                     Ok(Taken::Repeat(Known { thread_id, is_created: true, about }))
                 }
+                Claimed::Reused => Err(TurnError::Changed(REUSED_KEY)),
                 Claimed::Yes | Claimed::Abandoned { .. } | Claimed::Busy | Claimed::NotFound => {
                     Ok(Taken::Turn)
                 }
@@ -66,6 +68,7 @@ impl Turn {
                 Ok(Taken::Repeat(Known { thread_id, is_created: false, about }))
             }
             Claimed::Yes | Claimed::Abandoned { .. } | Claimed::Busy => Ok(Taken::Turn),
+            Claimed::Reused => Err(TurnError::Changed(REUSED_KEY)),
             Claimed::NotFound => Err(TurnError::Changed(super::THREAD_GONE)),
         }
     }

@@ -148,6 +148,7 @@ impl Room {
         let claim = TurnClaim {
             key: thread.id.to_string(),
             holder: "h".to_owned(),
+            body: None,
             about: None,
             lasts: Duration::ZERO,
         };
