@@ -1,6 +1,7 @@
 //! What is in the database before the server starts? Threads that are short, threads that are long, and many of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use chatkit_server::agent::turn::new_item;
@@ -57,7 +58,13 @@ impl Seed {
         thread.title = Some(format!("Conversation {number}"));
         let first = item(&id, now, 0);
         // It is over as soon as it begins.
-        let claim = TurnClaim { key: id.to_string(), holder: id.to_string(), about: None, now, until: now };
+        let claim = TurnClaim {
+            key: id.to_string(),
+            holder: id.to_string(),
+            body: None,
+            about: None,
+            lasts: Duration::ZERO,
+        };
         let made = store.create_thread(owner, &thread, &first, &claim).await?;
         ensure!(made == Claimed::Yes, "{id} is there already");
         let rest: Vec<Item> = (1..self.items).map(|place| item(&id, now, place)).collect();

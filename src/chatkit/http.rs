@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::feed::Feed;
 use super::links::Base;
-use super::repeats::{self, Found, Running};
+use super::repeats::{self, Found, REUSED_KEY, Running, Standing};
 use super::turn::{Plan, Turn};
 use super::uploads::{self, http::UploadDesk};
 use super::{Asker, Chat, ops, sse};
@@ -119,17 +119,31 @@ impl Chat {
             },
             found => found,
         };
-        let plan = match known {
+        let resumption = match known {
             Some(running) if running.body != body => return Err(reused_key()),
             Some(running) => {
                 self.metrics.repeated_request();
                 // Before it is asked: a turn that somebody listens to is not stopped.
                 let listener = running.feed.listen();
-                match running.to_resume() {
-                    Some(resumption) => Plan::Resume(resumption),
-                    None => return Ok(sse::stream(listener, &self.metrics)),
+                match running.standing() {
+                    Standing::Heard => return Ok(sse::stream(listener, &self.metrics)),
+                    Standing::Resumed(resumption) => Some(resumption),
+                    Standing::Anew => None,
                 }
             }
+            None if client_key.is_some() => {
+                let (key, body, thread_id) = (key.hex(), body.hex(), request.thread_id());
+                // Another replica may have begun, and a stream that has begun is no place for a status.
+                match self.store.is_key_reused(&asker.owner, thread_id, &key, &body).await {
+                    Ok(true) => return Err(reused_key()),
+                    Ok(false) => None,
+                    Err(error) => return Ok(self.broken(&asker, &error.into())),
+                }
+            }
+            None => None,
+        };
+        let plan = match resumption {
+            Some(resumption) => Plan::Resume(resumption),
             None => match ops::plan(self, &asker, request).await {
                 Ok(plan) => plan,
                 Err(error) if error.kind() == Kind::InternalError => return Ok(self.broken(&asker, &error)),
@@ -207,8 +221,7 @@ fn client_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
 }
 
 fn reused_key() -> Error {
-    let message = "This `Idempotency-Key` came with another request before. Use a new key for a new request.";
-    Error::new(Kind::IdempotencyKeyReused, message)
+    Error::new(Kind::IdempotencyKeyReused, REUSED_KEY)
 }
 
 /// Whether it makes sense to read on: the type may stand behind the speech, so the beginning alone does not decide.

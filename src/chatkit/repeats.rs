@@ -17,6 +17,10 @@ use crate::user::Fingerprint;
 /// How long an answer that did not get through is remembered. Browsers repeat within half a minute.
 pub const REMEMBERED: Duration = Duration::from_secs(120);
 
+/// What is said of a client's key that came with another body before.
+pub const REUSED_KEY: &str =
+    "This `Idempotency-Key` came with another request before. Use a new key for a new request.";
+
 /// The most bytes of turns that are remembered after their end. Past it the oldest are forgotten early.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
@@ -52,6 +56,17 @@ pub struct Running {
     resumption: Mutex<Option<Resumption>>,
     place: OnceLock<Place>,
     is_stopped: AtomicBool,
+}
+
+/// What becomes of a request for which a turn was begun.
+#[derive(Debug)]
+pub enum Standing {
+    /// It hears that turn, which runs, or came to an end of its own.
+    Heard,
+    /// That turn was stopped because nobody listened, and is taken up again.
+    Resumed(Resumption),
+    /// It was stopped, and nothing of it can be taken up, as with what was done in a widget: it is done anew.
+    Anew,
 }
 
 /// What there is for a request: the turn that was begun for it, if any. Whoever holds it decides alone.
@@ -101,10 +116,16 @@ impl Running {
         self.is_stopped.store(true, Ordering::Release);
     }
 
-    /// How the turn is taken up again, if it was stopped because nobody listened.
+    /// What becomes of the same request once more.
     #[must_use]
-    pub fn to_resume(&self) -> Option<Resumption> {
-        if self.is_stopped.load(Ordering::Acquire) { lock(&self.resumption).clone() } else { None }
+    pub fn standing(&self) -> Standing {
+        if !self.is_stopped.load(Ordering::Acquire) {
+            return Standing::Heard;
+        }
+        match lock(&self.resumption).clone() {
+            Some(resumption) => Standing::Resumed(resumption),
+            None => Standing::Anew,
+        }
     }
 }
 

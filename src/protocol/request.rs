@@ -35,6 +35,21 @@ pub enum Streaming {
     ThreadsCustomAction(CustomAction),
 }
 
+impl Streaming {
+    /// The thread that it names; none when it makes one.
+    #[must_use]
+    pub fn thread_id(&self) -> Option<&str> {
+        match self {
+            Self::ThreadsCreate(_) => None,
+            Self::ThreadsAddUserMessage(params) => Some(&params.thread_id),
+            Self::ThreadsAddClientToolOutput(params) => Some(&params.thread_id),
+            Self::ThreadsAddStructuredInput(params) => Some(&params.thread_id),
+            Self::ThreadsRetryAfterItem(params) => Some(&params.thread_id),
+            Self::ThreadsCustomAction(params) => Some(&params.thread_id),
+        }
+    }
+}
+
 /// A request that is answered with JSON.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "each name is the request's type in camel case")]

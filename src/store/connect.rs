@@ -11,13 +11,12 @@ use std::time::Duration;
 use sqlx::migrate::{Migrate, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqlitePool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlitePool};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::database::Database;
+use super::database::{Database, SQLITE_NOW};
 use super::{Store, StoreError, sql_store::SqlStore};
 use crate::clock::Clock;
-use crate::protocol::Timestamp;
 
 /// How long a start may wait for others that are migrating, and for its own migrations.
 const MIGRATION_DEADLINE: Duration = Duration::from_secs(60);
@@ -58,10 +57,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
 pub async fn connect(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>, StoreError> {
     let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
     let database = match scheme {
-        "sqlite" => {
-            let now = Timestamp::from_epoch(clock.now());
-            timeout(MIGRATION_DEADLINE, sqlite(url, now)).await
-        }
+        "sqlite" => timeout(MIGRATION_DEADLINE, sqlite(url)).await,
         "postgres" | "postgresql" => timeout(MIGRATION_DEADLINE, postgres(url)).await,
         _ => return Err(StoreError("a database's address begins with sqlite:// or postgres://".to_owned())),
     };
@@ -70,7 +66,7 @@ pub async fn connect(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>,
     Ok(Arc::new(SqlStore::new(database.map_err(late)??, clock)))
 }
 
-async fn sqlite(url: &str, now: Timestamp) -> Result<Database, StoreError> {
+async fn sqlite(url: &str) -> Result<Database, StoreError> {
     let options = SqliteConnectOptions::from_str(url)?
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
@@ -90,7 +86,7 @@ async fn sqlite(url: &str, now: Timestamp) -> Result<Database, StoreError> {
         .map_err(|error| StoreError(format!("the database's file can't be made: {error}")))?;
     let writer = open_wal(&alone, &options).await?;
     migrate_sqlite(&writer).await?;
-    end_claims(&writer, now).await?;
+    end_claims(&writer).await?;
     let readers =
         pool().max_connections(SQLITE_READERS).connect_lazy_with(options.pragma("query_only", "on"));
     Ok(Database::Sqlite { writer, readers, _keeper: None })
@@ -142,10 +138,9 @@ async fn migrate_sqlite(writer: &SqlitePool) -> Result<(), StoreError> {
 
 /// A file has one process at a time, so whoever had a turn is gone. Nobody should wait for a dead process. One that is not dead yet
 /// renews its claims.
-async fn end_claims(writer: &SqlitePool, now: Timestamp) -> Result<(), StoreError> {
-    let sql = "update threads set turn_until = ?1 where turn_holder is not null and turn_until > ?1";
-    let now = i64::try_from(now.0).unwrap_or(i64::MAX);
-    sqlx::query(sql).bind(now).execute(writer).await?;
+async fn end_claims(writer: &SqlitePool) -> Result<(), StoreError> {
+    let sql = "update threads set turn_until = {now} where turn_holder is not null and turn_until > {now}";
+    sqlx::query(AssertSqlSafe(sql.replace("{now}", SQLITE_NOW))).execute(writer).await?;
     Ok(())
 }
 

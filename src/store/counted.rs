@@ -41,6 +41,7 @@ macro_rules! passed {
 
 passed! {
     fn create_thread(&self, owner: &'a Owner, thread: &'a Thread, first: &'a Item, claim: &'a TurnClaim) -> Claimed;
+    fn is_key_reused(&self, owner: &'a Owner, thread_id: Option<&'a str>, key: &'a str, body: &'a str) -> bool;
     fn take_turn(&self, owner: &'a Owner, thread_id: &'a str, claim: &'a TurnClaim) -> Claimed;
     fn keep_turn(&self, owner: &'a Owner, thread_id: &'a str, claim: &'a TurnClaim) -> bool;
     fn end_turn(&self, owner: &'a Owner, thread_id: &'a str, claim: &'a TurnClaim, got_through: bool) -> ();

@@ -12,6 +12,9 @@ use super::StoreError;
 use crate::protocol::{Order, Timestamp};
 use crate::user::UserId;
 
+/// What the time is by SQLite's clock, in microseconds.
+pub(super) const SQLITE_NOW: &str = "cast(unixepoch('now', 'subsec') * 1000000 as integer)";
+
 /// A database with its connections.
 #[derive(Debug)]
 pub(super) enum Database {
@@ -52,6 +55,15 @@ impl Database {
             Self::Sqlite { writer, .. } => rows!(Sqlite, sql, values, writer),
             Self::Postgres(pool) => rows!(Postgres, sql, values, pool),
         }
+    }
+
+    /// A statement that goes by the database's clock: `{now}` becomes the time now, in microseconds.
+    pub(super) fn timed(&self, template: &'static str) -> Sql {
+        let now = match self {
+            Self::Sqlite { .. } => SQLITE_NOW,
+            Self::Postgres(_) => "(extract(epoch from clock_timestamp()) * 1000000)::bigint",
+        };
+        Sql(AssertSqlSafe(template.replace("{now}", now)).into_sql_str())
     }
 
     /// Begins a transaction that will write. It is rolled back unless it is committed.

@@ -18,6 +18,8 @@ mod turns;
 pub use about::TurnAbout;
 pub use connect::connect;
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 
 use crate::protocol::{
@@ -87,14 +89,14 @@ pub enum TitleChange {
 pub struct TurnClaim {
     /// What was asked, as a fingerprint: the same request again has the same key.
     pub key: String,
+    /// The body that came with a key of the client's choice, as a fingerprint.
+    pub body: Option<String>,
     /// Who answers: an id of its own for each turn.
     pub holder: String,
     /// What the turn is about, for whoever asks the same elsewhere.
     pub about: Option<TurnAbout>,
-    /// The time now.
-    pub now: Timestamp,
-    /// Until when the claim holds unless it is renewed.
-    pub until: Timestamp,
+    /// How long the claim holds from now on, by the database's clock: those of replicas differ.
+    pub lasts: Duration,
 }
 
 /// What became of a claim.
@@ -118,6 +120,8 @@ pub enum Claimed {
         /// What that turn is about. None when it made the thread: then it is about the thread's first item.
         about: Option<TurnAbout>,
     },
+    /// The key is known, and came with another body.
+    Reused,
     /// There is no such thread.
     NotFound,
     /// A file of the thread's first item is gone, or another item has it.
@@ -160,7 +164,7 @@ pub struct Unsent {
 /// What the chat needs of a database.
 pub trait Store: Send + Sync + 'static {
     /// Makes a thread with its first item, and takes its turn. [`Claimed::Repeat`] when a thread was made by the same request
-    /// (`claim.key` of the same owner) and that turn runs, or has not got through and its `until` has not passed: then nothing is
+    /// (`claim.key` of the same owner) and that turn runs, or has not got through and its time has not passed: then nothing is
     /// made. The files of a user's message become the thread's; nothing is made either when one of them can't.
     fn create_thread<'a>(
         &'a self,
@@ -170,8 +174,17 @@ pub trait Store: Send + Sync + 'static {
         claim: &'a TurnClaim,
     ) -> Answer<'a, Claimed>;
 
-    /// Takes a thread's turn: when nobody has it, or its holder's `until` has passed. [`Claimed::Repeat`] when the last claim has
-    /// the same key and its turn runs, or it ended without getting through and its `until` has not passed, or its holder was lost
+    /// Whether a key is known to have come with another body: to the thread that the request names, or to make one.
+    fn is_key_reused<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: Option<&'a str>,
+        key: &'a str,
+        body: &'a str,
+    ) -> Answer<'a, bool>;
+
+    /// Takes a thread's turn: when nobody has it, or its holder's time has passed. [`Claimed::Repeat`] when the last claim has
+    /// the same key and its turn runs, or it ended without getting through and its time has not passed, or its holder was lost
     /// less than two minutes ago.
     fn take_turn<'a>(
         &'a self,
@@ -188,7 +201,7 @@ pub trait Store: Send + Sync + 'static {
         claim: &'a TurnClaim,
     ) -> Answer<'a, bool>;
 
-    /// Gives the turn back. With `got_through` the key is forgotten; without it, the key is remembered until `claim.until`.
+    /// Gives the turn back. With `got_through` the key is forgotten; without it, the key is remembered for as long as `claim.lasts`.
     fn end_turn<'a>(
         &'a self,
         owner: &'a Owner,

@@ -89,6 +89,16 @@ impl Store for SqlStore {
         soon(self.insert_thread(owner, thread, first, claim))
     }
 
+    fn is_key_reused<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: Option<&'a str>,
+        key: &'a str,
+        body: &'a str,
+    ) -> Answer<'a, bool> {
+        soon(self.find_other_body(owner, thread_id, key, body))
+    }
+
     fn take_turn<'a>(
         &'a self,
         owner: &'a Owner,

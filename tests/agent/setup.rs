@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -142,8 +143,13 @@ pub(crate) async fn turn(kinds: &[Value]) -> (Turn, mpsc::Receiver<Box<AgentEven
     let owner = Owner { workflow: "default".into(), user: UserId::parse("ada").expect("a user") };
     let thread = Thread::new(THREAD.into(), Timestamp(1));
     let items: Vec<Item> = kinds.iter().enumerate().map(|(number, kind)| item(number, kind)).collect();
-    let (now, until) = (Timestamp(1), Timestamp(1_000_000_000));
-    let claim = TurnClaim { key: "k".into(), holder: "h".into(), about: None, now, until };
+    let claim = TurnClaim {
+        key: "k".into(),
+        holder: "h".into(),
+        body: None,
+        about: None,
+        lasts: Duration::from_secs(60),
+    };
     store.create_thread(&owner, &thread, &items[0], &claim).await.expect("it is stored");
     for item in &items[1..] {
         store.save_item(&owner, item).await.expect("it is stored");

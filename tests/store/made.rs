@@ -1,5 +1,7 @@
 //! What do the tests store? Owners, threads, items, files and claims, made in a line.
 
+use std::time::Duration;
+
 use chatkit_server::ids::new_id;
 use chatkit_server::protocol::{
     Attachment, AttachmentKind, Id, Item, ItemKind, Order, OutputText, Thread, Timestamp, UserContent,
@@ -58,15 +60,15 @@ pub(crate) fn file(created_at: u64) -> StoredAttachment {
     StoredAttachment { attachment, size: 11, is_uploaded: false, created_at: Timestamp(created_at) }
 }
 
-/// A claim that is made at 100 and holds until 200.
+/// A claim that holds for a hundred seconds.
 pub(crate) fn claim(key: &str, holder: &str) -> TurnClaim {
-    let (now, until) = (Timestamp(100), Timestamp(200));
-    TurnClaim { key: key.to_owned(), holder: holder.to_owned(), about: None, now, until }
+    let lasts = Duration::from_secs(100);
+    TurnClaim { key: key.to_owned(), holder: holder.to_owned(), body: None, about: None, lasts }
 }
 
-/// The same claim at another time.
-pub(crate) fn at(claim: &TurnClaim, now: u64, until: u64) -> TurnClaim {
-    TurnClaim { now: Timestamp(now), until: Timestamp(until), ..claim.clone() }
+/// The same claim, for so many seconds.
+pub(crate) fn lasting(claim: &TurnClaim, seconds: u64) -> TurnClaim {
+    TurnClaim { lasts: Duration::from_secs(seconds), ..claim.clone() }
 }
 
 /// Stores a thread that was made at this time, with one item, and nobody's turn.

@@ -6,7 +6,7 @@ use chatkit_server::store::{
     Added, Audience, Claimed, Owner, Store, StoredAttachment, ThreadChange, TitleChange, TurnClaim,
 };
 
-use crate::made::{asked, claim, everything, file, owner, page, said};
+use crate::made::{asked, claim, everything, file, lasting, owner, page, said};
 use crate::place::Place;
 
 /// What Ada has.
@@ -78,7 +78,7 @@ async fn strangers_see_nothing(store: &dyn Store, stranger: &Owner, things: &Thi
 
 async fn strangers_change_nothing(store: &dyn Store, stranger: &Owner, things: &Things) {
     let (id, item) = (&things.thread.id, &things.items[0].id);
-    let late = TurnClaim { now: Timestamp(10_000), until: Timestamp(20_000), ..things.turn.clone() };
+    let late = lasting(&things.turn, 20_000);
     for claim in [&things.turn, &late] {
         assert_eq!(store.take_turn(stranger, id, claim).await.unwrap(), Claimed::NotFound);
         assert!(!store.keep_turn(stranger, id, claim).await.unwrap());

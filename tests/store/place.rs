@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chatkit_server::clock::TestClock;
 use chatkit_server::ids::new_id;
 use chatkit_server::store::{Store, connect};
+use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use crate::postgres::PostgresServer;
 
@@ -39,6 +40,19 @@ impl Place {
     /// The database at an address.
     pub(crate) fn at(url: String) -> Self {
         Self { url, clock: Arc::new(TestClock::at(1_000_000)), folder: None }
+    }
+
+    /// Lets so many seconds pass for every claim.
+    pub(crate) async fn pass(&self, seconds: i64) {
+        let sql = "update threads set turn_until = turn_until - $1, create_until = create_until - $1";
+        let micros = seconds * 1_000_000;
+        if self.url.starts_with("sqlite") {
+            let mut file = SqliteConnection::connect(&self.url).await.unwrap();
+            sqlx::query(sql).bind(micros).execute(&mut file).await.unwrap();
+        } else {
+            let mut server = PgConnection::connect(&self.url).await.unwrap();
+            sqlx::query(sql).bind(micros).execute(&mut server).await.unwrap();
+        }
     }
 
     /// Opens a further instance, as another replica would.

@@ -1,5 +1,7 @@
 //! Texts: whatever Unicode has, NUL among it, comes back as it was.
 
+use std::time::Duration;
+
 use chatkit_server::ids::new_id;
 use chatkit_server::protocol::{
     Attachment, AttachmentKind, ClientToolCall, ClientToolCallStatus, Feedback, FeedbackKind, Id, Item,
@@ -63,9 +65,9 @@ async fn round_trip(store: &dyn Store, texts: &[String], numbers: &Value) {
     let claim = TurnClaim {
         key: id(9).to_string(),
         holder: id(10).to_string(),
+        body: None,
         about: None,
-        now: Timestamp(1),
-        until: Timestamp(2),
+        lasts: Duration::from_secs(60),
     };
     assert_eq!(store.create_thread(&ada, &thread, &items[0], &claim).await.unwrap(), Claimed::Yes);
     for item in &items[1..] {

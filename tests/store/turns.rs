@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use chatkit_server::clock::TestClock;
 use chatkit_server::protocol::{Id, Thread};
-use chatkit_server::store::{Claimed, Owner, Store, TurnAbout, TurnClaim};
+use chatkit_server::store::{Claimed, Owner, Store, TurnAbout, TurnClaim, connect};
 
-use crate::made::{asked, at, claim, everything, owner, stored, thread};
+use crate::made::{asked, claim, everything, lasting, owner, stored, thread};
 use crate::place::Place;
 
-/// Two minutes.
-const LOST: u64 = 120_000_000;
+/// For so many seconds a request is known whose holder was lost.
+const LOST: i64 = 120;
 
 fn repeat(thread_id: &Id, is_running: bool) -> Claimed {
     Claimed::Repeat { thread_id: thread_id.clone(), is_running, about: None }
@@ -51,27 +52,42 @@ pub(crate) async fn a_turn_is_claimed_kept_and_given_back(place: &Place) {
     assert_eq!(other.take_turn(&ada, id, &theirs).await.unwrap(), Claimed::Busy);
     assert!(!other.keep_turn(&ada, id, &theirs).await.unwrap());
     other.end_turn(&ada, id, &theirs, true).await.unwrap();
-    assert!(one.keep_turn(&ada, id, &at(&mine, 150, 300)).await.unwrap(), "only its holder ends it");
-    assert_eq!(other.take_turn(&ada, id, &at(&theirs, 299, 400)).await.unwrap(), Claimed::Busy);
-    let late = at(&theirs, 300, 400);
-    assert_eq!(other.take_turn(&ada, id, &late).await.unwrap(), abandoned(), "its time has passed");
-    assert!(!one.keep_turn(&ada, id, &at(&mine, 300, 500)).await.unwrap(), "somebody else has it");
+    place.pass(50).await;
+    assert!(one.keep_turn(&ada, id, &lasting(&mine, 150)).await.unwrap(), "only its holder ends it");
+    place.pass(140).await;
+    assert_eq!(other.take_turn(&ada, id, &theirs).await.unwrap(), Claimed::Busy);
+    place.pass(20).await;
+    assert_eq!(other.take_turn(&ada, id, &theirs).await.unwrap(), abandoned(), "its time has passed");
+    assert!(!one.keep_turn(&ada, id, &mine).await.unwrap(), "somebody else has it");
     one.end_turn(&ada, id, &mine, true).await.unwrap();
-    assert_eq!(one.take_turn(&ada, id, &at(&mine, 301, 500)).await.unwrap(), Claimed::Busy);
+    assert_eq!(one.take_turn(&ada, id, &mine).await.unwrap(), Claimed::Busy);
 
-    other.end_turn(&ada, id, &late, true).await.unwrap();
-    assert!(!other.keep_turn(&ada, id, &late).await.unwrap(), "it has ended");
-    let again = TurnClaim { holder: "new".to_owned(), ..at(&late, 301, 500) };
+    other.end_turn(&ada, id, &theirs, true).await.unwrap();
+    assert!(!other.keep_turn(&ada, id, &theirs).await.unwrap(), "it has ended");
+    let again = TurnClaim { holder: "new".to_owned(), ..theirs };
     assert_eq!(one.take_turn(&ada, id, &again).await.unwrap(), Claimed::Yes, "it got through: a new message");
-    let same = TurnClaim { holder: "newer".to_owned(), ..again.clone() };
+    let same = TurnClaim { holder: "newer".to_owned(), ..again };
     assert_eq!(one.take_turn(&ada, id, &same).await.unwrap(), repeat(id, true));
-    assert_eq!(
-        one.take_turn(&ada, id, &at(&same, 500, 600)).await.unwrap(),
-        repeat(id, false),
-        "its holder is lost, and the request is still known"
-    );
-    let forgotten = at(&same, 500 + LOST, 600 + LOST);
-    assert_eq!(one.take_turn(&ada, id, &forgotten).await.unwrap(), abandoned());
+    place.pass(110).await;
+    let known = "its holder is lost, and the request is still known";
+    assert_eq!(one.take_turn(&ada, id, &same).await.unwrap(), repeat(id, false), "{known}");
+    place.pass(LOST).await;
+    assert_eq!(one.take_turn(&ada, id, &same).await.unwrap(), abandoned());
+}
+
+pub(crate) async fn the_clocks_of_replicas_may_differ(place: &Place) {
+    let ahead = connect(&place.url, Arc::new(TestClock::at(2_000_000))).await.unwrap();
+    let behind = connect(&place.url, Arc::new(TestClock::at(1))).await.unwrap();
+    let ada = owner("ada");
+    for (one, other) in [(&ahead, &behind), (&behind, &ahead)] {
+        let thread = stored(&**one, &ada, 1).await;
+        let mine = claim("a", "mine");
+        assert_eq!(one.take_turn(&ada, &thread.id, &mine).await.unwrap(), Claimed::Yes);
+        let theirs = claim("b", "theirs");
+        assert_eq!(other.take_turn(&ada, &thread.id, &theirs).await.unwrap(), Claimed::Busy);
+        assert!(one.keep_turn(&ada, &thread.id, &lasting(&mine, 0)).await.unwrap());
+        assert_eq!(other.take_turn(&ada, &thread.id, &theirs).await.unwrap(), abandoned());
+    }
 }
 
 pub(crate) async fn a_turn_that_did_not_get_through_is_remembered_for_a_while(place: &Place) {
@@ -80,24 +96,18 @@ pub(crate) async fn a_turn_that_did_not_get_through_is_remembered_for_a_while(pl
     let id = &thread.id;
     let mine = claim("a", "mine");
     assert_eq!(one.take_turn(&ada, id, &mine).await.unwrap(), Claimed::Yes);
-    one.end_turn(&ada, id, &at(&mine, 150, 900), false).await.unwrap();
+    one.end_turn(&ada, id, &lasting(&mine, 800), false).await.unwrap();
     assert!(!one.keep_turn(&ada, id, &mine).await.unwrap(), "it has ended");
     let same = claim("a", "same");
-    assert_eq!(other.take_turn(&ada, id, &at(&same, 899, 950)).await.unwrap(), repeat(id, false));
-    assert_eq!(other.take_turn(&ada, id, &at(&same, 900, 950)).await.unwrap(), Claimed::Yes);
-    other.end_turn(&ada, id, &at(&same, 901, 990), false).await.unwrap();
+    place.pass(790).await;
+    assert_eq!(other.take_turn(&ada, id, &same).await.unwrap(), repeat(id, false));
+    place.pass(20).await;
+    assert_eq!(other.take_turn(&ada, id, &same).await.unwrap(), Claimed::Yes);
+    other.end_turn(&ada, id, &same, false).await.unwrap();
     let else_ = claim("b", "else");
-    assert_eq!(
-        one.take_turn(&ada, id, &at(&else_, 902, 990)).await.unwrap(),
-        Claimed::Yes,
-        "another request"
-    );
+    assert_eq!(one.take_turn(&ada, id, &else_).await.unwrap(), Claimed::Yes, "another request");
     one.end_turn(&ada, id, &else_, true).await.unwrap();
-    assert_eq!(
-        one.take_turn(&ada, id, &at(&same, 903, 990)).await.unwrap(),
-        Claimed::Yes,
-        "the last claim counts"
-    );
+    assert_eq!(one.take_turn(&ada, id, &same).await.unwrap(), Claimed::Yes, "the last claim counts");
 }
 
 pub(crate) async fn what_a_turn_is_about_stands_with_its_claim(place: &Place) {
@@ -114,15 +124,42 @@ pub(crate) async fn what_a_turn_is_about_stands_with_its_claim(place: &Place) {
     assert_eq!(other.take_turn(&ada, id, &same).await.unwrap(), repeat(asked(None), true));
     let further = TurnClaim { about: asked(Some("msg_1")), ..mine.clone() };
     assert!(one.keep_turn(&ada, id, &further).await.unwrap());
-    assert_eq!(
-        other.take_turn(&ada, id, &at(&same, 200, 300)).await.unwrap(),
-        repeat(further.about.clone(), false)
-    );
-    let theirs = at(&TurnClaim { about: Some(TurnAbout::Act), ..claim("b", "theirs") }, 200, 300);
+    place.pass(110).await;
+    assert_eq!(other.take_turn(&ada, id, &same).await.unwrap(), repeat(further.about.clone(), false));
+    let theirs = TurnClaim { about: Some(TurnAbout::Act), ..claim("b", "theirs") };
     let lost = Claimed::Abandoned { about: further.about };
     assert_eq!(other.take_turn(&ada, id, &theirs).await.unwrap(), lost);
     let theirs_again = TurnClaim { holder: "again".to_owned(), ..theirs };
     assert_eq!(one.take_turn(&ada, id, &theirs_again).await.unwrap(), repeat(Some(TurnAbout::Act), true));
+}
+
+pub(crate) async fn a_key_is_good_for_one_body_alone(place: &Place) {
+    let (one, other, ada) = (place.open().await, place.open().await, owner("ada"));
+    let with = |body: &str, holder: &str| TurnClaim { body: Some(body.to_owned()), ..claim("k", holder) };
+    let is_reused = async |thread: Option<&Id>, body: &str| {
+        let thread = thread.map(|id| &**id);
+        other.is_key_reused(&ada, thread, "k", body).await.unwrap()
+    };
+    assert!(!is_reused(None, "a").await, "nobody knows it");
+    let (made, _) = create(&*one, &ada, &with("a", "1")).await;
+    assert_eq!((is_reused(None, "a").await, is_reused(None, "b").await), (false, true));
+    assert_eq!(create(&*other, &ada, &with("b", "2")).await.1, Claimed::Reused);
+    assert_eq!(create(&*other, &ada, &with("a", "3")).await.1, repeat(&made.id, true));
+    assert!(!other.is_key_reused(&owner("bob"), Some(&made.id), "k", "b").await.unwrap());
+    one.end_turn(&ada, &made.id, &with("a", "1"), true).await.unwrap();
+    assert!(!is_reused(Some(&made.id), "b").await, "its answer got through");
+
+    assert_eq!(one.take_turn(&ada, &made.id, &with("c", "4")).await.unwrap(), Claimed::Yes);
+    let id = Some(&made.id);
+    assert_eq!(
+        (is_reused(id, "c").await, is_reused(id, "d").await, is_reused(None, "d").await),
+        (false, true, false)
+    );
+    assert_eq!(other.take_turn(&ada, &made.id, &with("d", "5")).await.unwrap(), Claimed::Reused);
+    place.pass(110).await;
+    assert!(is_reused(id, "d").await, "its holder is lost, and the key is still known");
+    place.pass(LOST).await;
+    assert!(!is_reused(id, "d").await, "that was too long ago");
 }
 
 async fn create(store: &dyn Store, ada: &Owner, claim: &TurnClaim) -> (Thread, Claimed) {
@@ -160,45 +197,47 @@ pub(crate) async fn a_request_that_got_through_or_is_too_old_makes_another_threa
     let (one, other, ada) = (place.open().await, place.open().await, owner("ada"));
     let mine = claim("k", "first");
     let (made, _) = create(&*one, &ada, &mine).await;
-    assert!(one.keep_turn(&ada, &made.id, &at(&mine, 150, 300)).await.unwrap());
-    let again = |now, holder| TurnClaim { holder: format!("{holder}"), ..at(&mine, now, now + 100) };
-    assert_eq!(create(&*other, &ada, &again(299, 1)).await.1, repeat(&made.id, true), "it was renewed");
-    one.end_turn(&ada, &made.id, &at(&mine, 200, 900), false).await.unwrap();
-    assert_eq!(
-        create(&*other, &ada, &again(899, 2)).await.1,
-        repeat(&made.id, false),
-        "it did not get through"
-    );
-    let (second, claimed) = create(&*other, &ada, &again(900, 3)).await;
+    place.pass(50).await;
+    assert!(one.keep_turn(&ada, &made.id, &lasting(&mine, 150)).await.unwrap());
+    let again = |holder: &str| claim("k", holder);
+    place.pass(140).await;
+    assert_eq!(create(&*other, &ada, &again("1")).await.1, repeat(&made.id, true), "it was renewed");
+    one.end_turn(&ada, &made.id, &lasting(&mine, 700), false).await.unwrap();
+    place.pass(690).await;
+    let known = repeat(&made.id, false);
+    assert_eq!(create(&*other, &ada, &again("2")).await.1, known, "it did not get through");
+    place.pass(20).await;
+    let (second, claimed) = create(&*other, &ada, &again("3")).await;
     assert_eq!(claimed, Claimed::Yes, "that was too long ago");
     assert!(one.thread(&ada, &made.id).await.unwrap().is_some(), "and the first thread stays");
 
-    other.end_turn(&ada, &second.id, &again(950, 3), true).await.unwrap();
-    let (third, claimed) = create(&*one, &ada, &again(951, 4)).await;
+    other.end_turn(&ada, &second.id, &again("3"), true).await.unwrap();
+    let (third, claimed) = create(&*one, &ada, &again("4")).await;
     assert_eq!(claimed, Claimed::Yes, "its answer got through: a new message");
     one.delete_thread(&ada, &third.id).await.unwrap();
-    let (fourth, claimed) = create(&*one, &ada, &again(952, 5)).await;
+    let (fourth, claimed) = create(&*one, &ada, &again("5")).await;
     assert_eq!(claimed, Claimed::Yes, "the thread was deleted");
-    assert_eq!(create(&*one, &ada, &again(1051, 6)).await.1, repeat(&fourth.id, true));
-    assert_eq!(create(&*one, &ada, &again(1052, 7)).await.1, repeat(&fourth.id, false), "its holder is lost");
-    assert_eq!(create(&*one, &ada, &again(1052 + LOST, 8)).await.1, Claimed::Yes, "that was too long ago");
+    place.pass(90).await;
+    assert_eq!(create(&*one, &ada, &again("6")).await.1, repeat(&fourth.id, true));
+    place.pass(20).await;
+    assert_eq!(create(&*one, &ada, &again("7")).await.1, repeat(&fourth.id, false), "its holder is lost");
+    place.pass(LOST).await;
+    assert_eq!(create(&*one, &ada, &again("8")).await.1, Claimed::Yes, "that was too long ago");
 }
 
 pub(crate) async fn a_later_turn_does_not_hide_the_request_that_made_the_thread(place: &Place) {
     let (store, ada) = (place.open().await, owner("ada"));
     let mine = claim("k", "first");
     let (made, _) = create(&*store, &ada, &mine).await;
-    store.end_turn(&ada, &made.id, &at(&mine, 110, 900), false).await.unwrap();
-    let later = at(&claim("later", "second"), 120, 500);
+    store.end_turn(&ada, &made.id, &lasting(&mine, 790), false).await.unwrap();
+    let later = claim("later", "second");
     assert_eq!(store.take_turn(&ada, &made.id, &later).await.unwrap(), Claimed::Yes);
-    let again = TurnClaim { holder: "third".to_owned(), ..at(&mine, 130, 500) };
-    assert_eq!(
-        create(&*store, &ada, &again).await.1,
-        repeat(&made.id, false),
-        "another answer is being made"
-    );
-    assert!(store.keep_turn(&ada, &made.id, &at(&later, 140, 5000)).await.unwrap());
+    let again = claim("k", "third");
+    let known = repeat(&made.id, false);
+    assert_eq!(create(&*store, &ada, &again).await.1, known, "another answer is being made");
+    assert!(store.keep_turn(&ada, &made.id, &lasting(&later, 5000)).await.unwrap());
     store.end_turn(&ada, &made.id, &later, true).await.unwrap();
-    assert_eq!(create(&*store, &ada, &again).await.1, repeat(&made.id, false), "that was another request");
-    assert_eq!(create(&*store, &ada, &at(&again, 900, 990)).await.1, Claimed::Yes);
+    assert_eq!(create(&*store, &ada, &again).await.1, known, "that was another request");
+    place.pass(800).await;
+    assert_eq!(create(&*store, &ada, &again).await.1, Claimed::Yes);
 }

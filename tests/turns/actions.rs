@@ -105,6 +105,38 @@ async fn click_and_stop(user: &Client, click: &Value, shop: &Shop) {
 }
 
 #[tokio::test]
+async fn an_action_that_was_stopped_is_done_when_it_comes_again() {
+    let (shop, store) = (Shop::new(), store().await);
+    let server = replica(&shop, &store).await;
+    let ada = server.user("ada");
+    let (thread, click) = shown(&ada).await;
+    let before = ada.items(&thread).await;
+    click_and_stop(&ada, &click, &shop).await;
+    shop.permits.add_permits(1);
+    assert_eq!(types(&ada.events(&click).await), ["stream_options", "progress_update"]);
+    assert_eq!((shop.counts(), ada.items(&thread).await), ((1, 2), before));
+}
+
+#[tokio::test]
+async fn an_action_with_a_key_that_was_stopped_is_done_when_it_comes_again() {
+    let (shop, store) = (Shop::new(), store().await);
+    let server = replica(&shop, &store).await;
+    let ada = server.user("ada");
+    let (_, click) = shown(&ada).await;
+    let key = [("Idempotency-Key", "click-1")];
+    let mut stream = ada.stream_with(&click, &key).await;
+    stream.next().await.expect("it begins");
+    stream.next().await.expect("it goes on");
+    drop(stream);
+    shop.idle().await;
+    shop.permits.add_permits(1);
+    let heard = ada.stream_with(&click, &key).await.rest().await;
+    assert_eq!((types(&heard), shop.counts()), (vec!["stream_options", "progress_update"], (1, 2)));
+    assert_eq!(ada.stream_with(&click, &key).await.rest().await, heard, "and once more it is told");
+    assert_eq!(shop.counts(), (1, 2));
+}
+
+#[tokio::test]
 async fn an_action_that_was_stopped_on_one_replica_is_done_when_it_comes_again_on_another() {
     let (shop, store) = (Shop::new(), store().await);
     let (one, other) = (replica(&shop, &store).await, replica(&shop, &store).await);

@@ -1,5 +1,11 @@
 //! Does a turn say and keep what the protocol wants?
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use chatkit_server::clock::SystemClock;
+use chatkit_server::store::{Claimed, Owner, TurnClaim, connect};
+use chatkit_server::user::UserId;
 use serde_json::{Value, json};
 
 use crate::support::client::{add, create, text, thread_of, types};
@@ -102,6 +108,32 @@ async fn an_output_is_refused_when_a_message_came_after_its_call() {
         ada.ask("threads.add_client_tool_output", json!({"thread_id": thread, "result": 1})).await;
     assert_eq!((status, &body["error"]["code"]), (409, &json!("conflict")));
     assert_eq!(text(ada.items(&thread).await.last().unwrap()), "You said: never mind");
+}
+
+#[tokio::test]
+async fn an_output_is_refused_when_a_message_got_its_turn_before_it() {
+    let store = connect("sqlite::memory:", Arc::new(SystemClock)).await.expect("memory is there");
+    let setup = Setup { agent: Some(parrot()), store: Some(store.clone()), ..Setup::default() };
+    let server = Server::start(setup).await;
+    let ada = server.user("ada");
+    let thread = thread_of(&ada.events(&create("tool")).await);
+    // Somebody has the thread, so that what comes now is checked first and waits then.
+    let owner = Owner { workflow: "default".into(), user: UserId::parse("ada").expect("it is a name") };
+    let (key, holder, lasts) = ("k".to_owned(), "h".to_owned(), Duration::from_secs(60));
+    let claim = TurnClaim { key, holder, body: None, about: None, lasts };
+    while store.take_turn(&owner, &thread, &claim).await.unwrap() != Claimed::Yes {
+        tokio::task::yield_now().await;
+    }
+    let message = ada.stream(&add(&thread, "never mind")).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let params = json!({"thread_id": thread, "result": 1});
+    let output = ada.stream(&json!({"type": "threads.add_client_tool_output", "params": params})).await;
+    store.end_turn(&owner, &thread, &claim, true).await.unwrap();
+    let (message, output) = tokio::join!(message.rest(), output.rest());
+    assert_eq!(types(&message)[0], "thread.item.done", "{message:#?}");
+    assert_eq!((types(&output), &output[0]["allow_retry"]), (vec!["error"], &json!(false)), "{output:#?}");
+    let items = ada.items(&thread).await;
+    assert_eq!((items.len(), &items[2]["status"]), (5, &json!("pending")), "nobody answers the call");
 }
 
 #[tokio::test]

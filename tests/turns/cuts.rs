@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use chatkit_server::agent::{Agent, AgentError, AgentEvent, Turn};
+use chatkit_server::protocol::{ItemKind, ItemUpdate, OutputText};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, Stream, add, create, text, thread_of, types};
@@ -126,4 +131,54 @@ async fn at_the_services_end_a_stream_invites_to_a_retry_and_what_was_said_is_ke
 fn tempdir() -> String {
     let folder = std::env::temp_dir().join(format!("chatkit-turns-{}", chatkit_server::ids::new_id("")));
     folder.to_str().expect("it is text").to_owned()
+}
+
+/// Says parts of a message by numbers of its own, and waits.
+struct Odd;
+
+impl Agent for Odd {
+    fn respond<'a>(&'a self, turn: &'a Turn) -> BoxFuture<'a, Result<(), AgentError>> {
+        let item = turn.new_item(ItemKind::AssistantMessage { content: Vec::new() });
+        let part = |text: &str| OutputText { text: text.to_owned(), annotations: Vec::new() };
+        let updates = [
+            ItemUpdate::PartAdded { content_index: 1, content: part("one") },
+            ItemUpdate::TextDelta { content_index: 4, delta: "four".to_owned() },
+            ItemUpdate::TextDelta { content_index: 1, delta: " and more".to_owned() },
+        ];
+        async move {
+            let item_id = item.id.clone();
+            turn.emit(AgentEvent::ItemAdded(item)).await?;
+            for update in updates {
+                turn.emit(AgentEvent::ItemUpdated { item_id: item_id.clone(), update }).await?;
+            }
+            turn.emit(AgentEvent::Progress { text: "that is all".to_owned(), icon: None }).await?;
+            std::future::pending().await
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test]
+async fn parts_are_kept_whatever_their_numbers() {
+    let server = Server::start(Setup { agent: Some(Arc::new(Odd)), ..Setup::default() }).await;
+    let ada = server.user("ada");
+    let mut stream = ada.stream(&create("hi")).await;
+    let mut events = Vec::new();
+    while events.last().is_none_or(|event: &Value| event["type"] != "progress_update") {
+        events.push(stream.next().await.expect("it goes on"));
+    }
+    drop(stream);
+    let thread = thread_of(&events);
+    let kept = async {
+        loop {
+            let items = ada.items(&thread).await;
+            if let Some(message) = items.get(1) {
+                return message["content"].clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let kept = tokio::time::timeout(Duration::from_secs(10), kept).await.expect("the message is kept");
+    let texts: Vec<&Value> = kept.as_array().expect("parts").iter().map(|part| &part["text"]).collect();
+    assert_eq!(texts, ["one and more", "four"]);
 }

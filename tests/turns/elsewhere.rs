@@ -115,3 +115,30 @@ async fn an_answer_that_ends_with_a_question_is_told_whole() {
     assert_eq!(done(&first).len(), 3, "{first:#?}");
     assert_eq!((done(&again), parrot.begun()), (done(&first), 1));
 }
+
+#[tokio::test]
+async fn a_key_that_is_in_use_elsewhere_is_good_for_no_other_request() {
+    let (parrot, [one, other]) = two().await;
+    let (ada, also_ada) = (one.user("ada"), other.user("ada"));
+    let thread = thread_of(&ada.events(&create("hello")).await);
+    for (key, request, another) in [
+        (["k-1", "k-2"], create("a step"), create("something else")),
+        (["k-3", "k-4"], add(&thread, "a step"), add(&thread, "something else")),
+    ] {
+        let (begun, in_use) = (parrot.begun(), [("Idempotency-Key", key[0])]);
+        let first = ada.stream_with(&request, &in_use).await;
+        parrot.until_begun(begun + 1).await;
+        let refused = also_ada.post(&another, &in_use).await;
+        assert_eq!(refused.status(), 422, "{another}");
+        let body: Value = refused.json().await.expect("it is JSON");
+        assert_eq!(body["error"]["code"], "idempotency_key_reused");
+        let same = also_ada.stream_with(&request, &in_use).await;
+        queued().await;
+        parrot.steps.add_permits(PLENTY);
+        let (first, same) = tokio::join!(first.rest(), same.rest());
+        assert_eq!((said(&same), parrot.begun()), (said(&first), begun + 1), "{request}");
+        parrot.steps.forget_permits(2 * PLENTY);
+        let next = also_ada.stream_with(&another, &[("Idempotency-Key", key[1])]).await.rest().await;
+        assert_eq!(said(&next), ["You said: something else"], "with a key of its own");
+    }
+}

@@ -198,8 +198,8 @@ fn essence(mime_type: &str) -> String {
 /// UTF-8 without NUL, which no text has and most other files do. A longer file may be cut within a character.
 fn is_text(beginning: &[u8]) -> bool {
     let is_cut = beginning.len() as u64 == LONGEST_LOOK;
-    let is_utf_8 = std::str::from_utf8(beginning)
-        .map_or_else(|error| is_cut && error.error_len().is_none(), |_| true);
+    let is_utf_8 =
+        std::str::from_utf8(beginning).map_or_else(|error| is_cut && error.error_len().is_none(), |_| true);
     is_utf_8 && !beginning.contains(&0)
 }
 

@@ -39,7 +39,9 @@ impl Turn {
                 self.add(&message).await?;
                 self.begin_with_message(thread, message, None)
             }
-            Plan::ToolOutput { thread, result, .. } => self.begin_with_output(thread, result).await,
+            Plan::ToolOutput { thread, call_id, result } => {
+                self.begin_with_output(thread, &call_id, result).await
+            }
             Plan::StructuredInput { thread, item_id, input } => {
                 self.begin_with_answers(thread, &item_id, &input, claim).await
             }
@@ -82,14 +84,20 @@ impl Turn {
         Ok(self.begun(thread, Some(message), None))
     }
 
-    async fn begin_with_output(&self, thread: Thread, result: Value) -> Result<Begun<'_>, TurnError> {
+    async fn begin_with_output(
+        &self,
+        thread: Thread,
+        call_id: &Id,
+        result: Value,
+    ) -> Result<Begun<'_>, TurnError> {
         let newest = self.newest(&thread.id, NEWEST).await?;
-        let mut calls = newest.into_iter().filter(is_pending_call);
-        let Some(Item { id, thread_id, created_at, kind: ItemKind::ClientToolCall(call) }) = calls.next()
-        else {
+        let mut newest = newest.into_iter();
+        // The call was the newest item when the request came. Another turn may have come first.
+        let call = newest.next().filter(|item| item.id == *call_id && is_pending_call(item));
+        let Some(Item { id, thread_id, created_at, kind: ItemKind::ClientToolCall(call) }) = call else {
             return Err(TurnError::Changed("No tool call waits for an output."));
         };
-        let others: Vec<Id> = calls.map(|item| item.id).collect();
+        let others: Vec<Id> = newest.filter(is_pending_call).map(|item| item.id).collect();
         let call = ClientToolCall { status: ClientToolCallStatus::Completed, output: result, ..call };
         let item = Item { id, thread_id, created_at, kind: ItemKind::ClientToolCall(call) };
         self.save(&item).await?;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::{Plan, Turn, TurnError};
-use crate::chatkit::repeats::REMEMBERED;
+use crate::chatkit::repeats::{REMEMBERED, REUSED_KEY};
 use crate::ids::new_id;
-use crate::protocol::{Id, Timestamp};
+use crate::protocol::Id;
 use crate::store::{Claimed, StoreError, TurnAbout, TurnClaim};
 
 /// A claim holds for so long unless it is renewed.
@@ -45,12 +45,12 @@ impl Turn {
         // The store remembers the key of a turn that did not get through: to take it up again, or to answer the same
         // anew, is another claim.
         let key = if self.is_again { new_id("again_").to_string() } else { self.key.hex() };
-        let (now, until) = self.lease();
-        TurnClaim { key, holder: new_id("").to_string(), about: plan.about(), now, until }
+        let body = self.is_keyed.then(|| self.running.body.hex());
+        TurnClaim { key, body, holder: new_id("").to_string(), about: plan.about(), lasts: LEASE }
     }
 
     /// Claims the thread of a plan, which for a new one means to make it. Waits while somebody else has it.
-    pub(super) async fn take(&self, plan: &Plan, claim: &mut TurnClaim) -> Result<Taken, TurnError> {
+    pub(super) async fn take(&self, plan: &Plan, claim: &TurnClaim) -> Result<Taken, TurnError> {
         if let Plan::Create { thread, message } = plan {
             let (store, owner) = (&self.chat.store, &self.asker.owner);
             return match store.create_thread(owner, thread, message, claim).await? {
@@ -58,6 +58,7 @@ impl Turn {
                     Ok(Taken::Repeat(Known { thread_id, is_created: true, about }))
                 }
                 Claimed::FileGone => Err(TurnError::Changed(super::FILE_GONE)),
+                Claimed::Reused => Err(TurnError::Changed(REUSED_KEY)),
                 Claimed::Yes | Claimed::Abandoned { .. } | Claimed::Busy | Claimed::NotFound => {
                     Ok(Taken::Turn)
                 }
@@ -69,15 +70,12 @@ impl Turn {
             }
             Claimed::Yes | Claimed::Abandoned { .. } | Claimed::Busy => Ok(Taken::Turn),
             Claimed::NotFound | Claimed::FileGone => Err(TurnError::Changed(super::THREAD_GONE)),
+            Claimed::Reused => Err(TurnError::Changed(REUSED_KEY)),
         }
     }
 
     /// Claims a thread, and waits while somebody else has it.
-    pub(super) async fn wait_for(
-        &self,
-        thread_id: &Id,
-        claim: &mut TurnClaim,
-    ) -> Result<Claimed, StoreError> {
+    pub(super) async fn wait_for(&self, thread_id: &Id, claim: &TurnClaim) -> Result<Claimed, StoreError> {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.chat.store.take_turn(&self.asker.owner, thread_id, claim).await? {
@@ -85,13 +83,11 @@ impl Turn {
                 claimed => return Ok(claimed),
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
-            (claim.now, claim.until) = self.lease();
         }
     }
 
     /// Renews the claim. Returns whether it still holds: while the store doesn't answer, it is taken to.
-    pub(super) async fn keep(&self, thread_id: &Id, claim: &mut TurnClaim) -> bool {
-        (claim.now, claim.until) = self.lease();
+    pub(super) async fn keep(&self, thread_id: &Id, claim: &TurnClaim) -> bool {
         match self.chat.store.keep_turn(&self.asker.owner, thread_id, claim).await {
             Ok(holds) => holds,
             Err(error) => {
@@ -108,8 +104,7 @@ impl Turn {
         let _ = timeout(FETCHING, feed.settled()).await;
         let has_got_through = feed.has_got_through();
         let is_left = !is_whole && !has_got_through;
-        claim.now = self.chat.now();
-        claim.until = if is_left { claim.now } else { later(claim.now, REMEMBERED) };
+        claim.lasts = if is_left { Duration::ZERO } else { REMEMBERED };
         let (store, owner) = (&self.chat.store, &self.asker.owner);
         for _ in 0..ATTEMPTS {
             let given_back = if is_left {
@@ -147,13 +142,4 @@ impl Turn {
         }
         chat.repeats.forget(key, &running);
     }
-
-    fn lease(&self) -> (Timestamp, Timestamp) {
-        let now = self.chat.now();
-        (now, later(now, LEASE))
-    }
-}
-
-fn later(time: Timestamp, by: Duration) -> Timestamp {
-    Timestamp(time.0.saturating_add(u64::try_from(by.as_micros()).unwrap_or(u64::MAX)))
 }

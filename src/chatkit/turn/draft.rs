@@ -1,7 +1,7 @@
 //! What becomes of the items that an agent says? A [`Draft`] stores them where the protocol says so, and keeps a copy of those
 //! that are under way, because that is what is left of them when the turn is stopped.
 
-use crate::protocol::{DEEPEST, Id, Item, ItemKind, ItemUpdate};
+use crate::protocol::{DEEPEST, Id, Item, ItemKind, ItemUpdate, OutputText};
 use crate::store::{Owner, Store, StoreError};
 
 /// The items of one turn.
@@ -22,6 +22,8 @@ struct HeldBack {
 
 struct Pending {
     item: Item,
+    /// The numbers by which updates name the parts of a message. A model may begin with any, and leave some out.
+    parts: Vec<usize>,
     /// Whether it has changed since it was last stored.
     is_dirty: bool,
     is_stored: bool,
@@ -62,12 +64,13 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn begin(&mut self, item: Item) {
-        self.pending.push(Pending { item, is_dirty: true, is_stored: false });
+        let count = if let ItemKind::AssistantMessage { content } = &item.kind { content.len() } else { 0 };
+        self.pending.push(Pending { item, parts: (0..count).collect(), is_dirty: true, is_stored: false });
     }
 
     pub(super) fn update(&mut self, item_id: &Id, update: &ItemUpdate) {
         if let Some(pending) = self.pending.iter_mut().find(|pending| pending.item.id == *item_id) {
-            apply(&mut pending.item.kind, update);
+            pending.apply(update);
             pending.is_dirty = true;
         }
     }
@@ -172,29 +175,38 @@ fn has_text(item: &Item) -> bool {
     }
 }
 
-/// Changes a copy of an item as the client changes its own. What doesn't fit is passed over.
-fn apply(kind: &mut ItemKind, update: &ItemUpdate) {
-    // Workflows, widgets and images that are under way are dropped with their turn.
-    let ItemKind::AssistantMessage { content } = kind else { return };
-    match update {
-        ItemUpdate::PartAdded { content_index, content: part }
-        | ItemUpdate::PartDone { content_index, content: part } => {
-            if let Some(known) = content.get_mut(*content_index) {
-                known.text.clone_from(&part.text);
-            } else if content.len() == *content_index {
-                content.push(part.clone());
+impl Pending {
+    /// Changes the copy of an item as the client changes its own. What doesn't fit is passed over.
+    fn apply(&mut self, update: &ItemUpdate) {
+        // Workflows, widgets and images that are under way are dropped with their turn.
+        let ItemKind::AssistantMessage { content } = &mut self.item.kind else { return };
+        let numbers = &mut self.parts;
+        match update {
+            ItemUpdate::PartAdded { content_index, content: said }
+            | ItemUpdate::PartDone { content_index, content: said } => {
+                part(content, numbers, *content_index).text.clone_from(&said.text);
             }
-        }
-        ItemUpdate::TextDelta { content_index, delta } => {
-            if let Some(part) = content.get_mut(*content_index) {
-                part.text.push_str(delta);
+            ItemUpdate::TextDelta { content_index, delta } => {
+                part(content, numbers, *content_index).text.push_str(delta);
             }
-        }
-        ItemUpdate::AnnotationAdded { content_index, annotation, .. } => {
-            if let Some(part) = content.get_mut(*content_index) {
-                part.annotations.push(annotation.clone());
+            ItemUpdate::AnnotationAdded { content_index, annotation, .. } => {
+                part(content, numbers, *content_index).annotations.push(annotation.clone());
             }
+            _ => {}
         }
-        _ => {}
     }
+}
+
+/// The part of this number. One that was not announced begins here.
+fn part<'a>(
+    content: &'a mut Vec<OutputText>,
+    numbers: &mut Vec<usize>,
+    content_index: usize,
+) -> &'a mut OutputText {
+    let place = numbers.iter().position(|number| *number == content_index).unwrap_or_else(|| {
+        numbers.push(content_index);
+        content.push(OutputText { text: String::new(), annotations: Vec::new() });
+        numbers.len() - 1
+    });
+    &mut content[place]
 }

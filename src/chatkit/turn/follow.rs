@@ -44,7 +44,7 @@ impl Turn {
         let lost = match claimed {
             Claimed::NotFound | Claimed::FileGone => return Err(TurnError::Changed(THREAD_GONE)),
             Claimed::Abandoned { about } => about,
-            Claimed::Yes | Claimed::Busy | Claimed::Repeat { .. } => None,
+            Claimed::Yes | Claimed::Busy | Claimed::Repeat { .. } | Claimed::Reused => None,
         };
         let Some(thread) = self.chat.store.thread(&self.asker.owner, &known.thread_id).await? else {
             return Err(TurnError::Changed(THREAD_GONE));

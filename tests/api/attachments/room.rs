@@ -145,8 +145,13 @@ impl Room {
             created_at: now,
             kind: ItemKind::UserMessage(message),
         };
-        let claim =
-            TurnClaim { key: thread.id.to_string(), holder: "h".to_owned(), about: None, now, until: now };
+        let claim = TurnClaim {
+            key: thread.id.to_string(),
+            holder: "h".to_owned(),
+            body: None,
+            about: None,
+            lasts: Duration::ZERO,
+        };
         let made = self.uploads.store.create_thread(owner, &thread, &first, &claim).await;
         assert_eq!(made.expect("the store answers"), Claimed::Yes);
         thread.id

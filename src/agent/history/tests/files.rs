@@ -105,7 +105,8 @@ fn images(ids: &[&str]) -> Value {
 
 #[tokio::test]
 async fn a_file_that_there_is_no_room_for_is_not_read_and_no_older_one_is_shown() {
-    let kept = Kept::with("room", vec![assistant("Show me."), images(&["1"]), images(&["2", "3", "4"])]).await;
+    let kept =
+        Kept::with("room", vec![assistant("Show me."), images(&["1"]), images(&["2", "3", "4"])]).await;
     let path = |id: &str| kept.turn.files.path(&format!("atc_{id}")).unwrap();
     for id in ["1", "2", "4"] {
         std::fs::write(path(id), "PNG").unwrap();

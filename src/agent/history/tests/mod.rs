@@ -4,6 +4,7 @@ mod files;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use serde_json::{Value, json};
@@ -236,9 +237,9 @@ impl Kept {
         let claim = TurnClaim {
             key: "k".into(),
             holder: "h".into(),
+            body: None,
             about: None,
-            now: Timestamp(1),
-            until: Timestamp(u64::MAX >> 1),
+            lasts: Duration::from_secs(60),
         };
         let mut items = kinds.into_iter().enumerate().map(|(number, kind)| item(number, &kind));
         let made = store.create_thread(&owner, &thread, &items.next().unwrap(), &claim).await.unwrap();
