@@ -143,7 +143,7 @@ impl Chat {
             None => None,
         };
         let plan = match resumption {
-            Some(resumption) => Plan::Resume(resumption),
+            Some(resumption) => Plan::Resume(*resumption),
             None => match ops::plan(self, &asker, request).await {
                 Ok(plan) => plan,
                 Err(error) if error.kind() == Kind::InternalError => return Ok(self.broken(&asker, &error)),

@@ -64,7 +64,7 @@ pub enum Standing {
     /// It hears that turn, which runs, or came to an end of its own.
     Heard,
     /// That turn was stopped because nobody listened, and is taken up again.
-    Resumed(Resumption),
+    Resumed(Box<Resumption>),
     /// It was stopped, and nothing of it can be taken up, as with what was done in a widget: it is done anew.
     Anew,
 }
@@ -123,7 +123,7 @@ impl Running {
             return Standing::Heard;
         }
         match lock(&self.resumption).clone() {
-            Some(resumption) => Standing::Resumed(resumption),
+            Some(resumption) => Standing::Resumed(Box::new(resumption)),
             None => Standing::Anew,
         }
     }

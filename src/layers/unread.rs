@@ -1,6 +1,6 @@
 //! What becomes of a body that nobody read? A request that is refused by its head leaves its body on the connection, where
-//! the next request would be looked for. What is small and on its way is read and thrown away; otherwise the answer says that
-//! the connection ends, so that no client sends another request on it.
+//! the next request would be looked for; and many clients hear a refusal only when they have sent everything. So what is on its
+//! way is read and thrown away. Where it does not come, or is too much, the answer says that the connection ends.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,15 +10,17 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::header::{CONNECTION, EXPECT};
-use axum::http::{HeaderValue, Response};
+use axum::http::{HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::time::timeout;
 
-/// More than this is not read for nothing: what the largest small request may have.
-const MOST: usize = 64 * 1024;
-/// How long the rest of a refused request may hold up its refusal.
-const LONGEST: Duration = Duration::from_millis(500);
+/// More than this is not read for nothing, in bytes: well over the largest bodies that the chat takes.
+const MOST: usize = 64 * 1024 * 1024;
+/// How long reading for nothing may take.
+const LONGEST: Duration = Duration::from_secs(10);
+/// How long nothing may come meanwhile.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// The body of a request, as far as it was not read.
 #[derive(Debug)]
@@ -45,26 +47,24 @@ impl Rest {
     pub async fn settle<B>(self, response: &mut Response<B>) {
         let body = self.left.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(body) = body.filter(|body| !body.is_end_stream()) else { return };
-        if response.headers().contains_key(CONNECTION) {
-            return;
-        }
-        let is_small = body.size_hint().lower() <= MOST as u64;
-        if self.is_expecting || !is_small || !is_read(body).await {
+        let is_late = response.status() == StatusCode::REQUEST_TIMEOUT;
+        if self.is_expecting || is_late || !is_read(body).await {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
 }
 
-/// Reads a body to its end, if that comes soon.
+/// Reads a body, and says whether it came to its end.
 async fn is_read(body: Incoming) -> bool {
     let mut body = Limited::new(body, MOST);
     let reading = async {
-        while let Some(frame) = body.frame().await {
-            if frame.is_err() {
-                return false;
+        loop {
+            match timeout(SILENCE, body.frame()).await {
+                Ok(Some(Ok(_))) => {}
+                Ok(None) => return true,
+                Ok(Some(Err(_))) | Err(_) => return false,
             }
         }
-        true
     };
     timeout(LONGEST, reading).await.unwrap_or(false)
 }

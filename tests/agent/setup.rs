@@ -13,9 +13,9 @@ use chatkit_server::agent::model::ModelAgent;
 use chatkit_server::agent::{Agent, AgentError, AgentEvent, Turn};
 use chatkit_server::clock::TestClock;
 use chatkit_server::config::{Config, Mode};
-use chatkit_server::protocol::{Item, Thread, Timestamp};
+use chatkit_server::protocol::{Attachment, Item, ItemKind, Thread, Timestamp};
 use chatkit_server::store::files::Files;
-use chatkit_server::store::{Owner, TurnClaim, connect};
+use chatkit_server::store::{Claimed, Owner, StoredAttachment, TurnClaim, connect};
 use chatkit_server::telemetry::metrics::Metrics;
 use chatkit_server::telemetry::request::RequestContext;
 use chatkit_server::upstream::model::{ModelClient, ModelSettings};
@@ -150,7 +150,17 @@ pub(crate) async fn turn(kinds: &[Value]) -> (Turn, mpsc::Receiver<Box<AgentEven
         about: None,
         lasts: Duration::from_secs(60),
     };
-    store.create_thread(&owner, &thread, &items[0], &claim).await.expect("it is stored");
+    for attachment in items.iter().flat_map(files_of) {
+        let stored = StoredAttachment {
+            attachment: attachment.clone(),
+            size: 1,
+            is_uploaded: true,
+            created_at: Timestamp(1),
+        };
+        store.save_attachment(&owner, &stored).await.expect("it is stored");
+    }
+    let made = store.create_thread(&owner, &thread, &items[0], &claim).await.expect("it is stored");
+    assert_eq!(made, Claimed::Yes);
     for item in &items[1..] {
         store.save_item(&owner, item).await.expect("it is stored");
     }
@@ -159,6 +169,13 @@ pub(crate) async fn turn(kinds: &[Value]) -> (Turn, mpsc::Receiver<Box<AgentEven
     let message = items.into_iter().next_back();
     let request = RequestContext::shared("r");
     (Turn { thread, owner, message, locale: None, newest: None, store, files, clock, request, events }, heard)
+}
+
+fn files_of(item: &Item) -> &[Attachment] {
+    match &item.kind {
+        ItemKind::UserMessage(message) => &message.attachments,
+        _ => &[],
+    }
 }
 
 fn item(number: usize, kind: &Value) -> Item {

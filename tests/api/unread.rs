@@ -70,7 +70,7 @@ async fn a_small_body_that_comes_after_its_refusal_does_not_end_the_connection()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_the_body_does_not_come_or_is_long_the_answer_says_that_the_connection_ends() {
+async fn where_the_body_does_not_come_the_answer_says_that_the_connection_ends() {
     for rest in ["content-length: 2", "content-length: 70000", "content-length: 2\r\nexpect: 100-continue"] {
         let mut client = Refused::start().await;
         client.send(&format!("POST / HTTP/1.1\r\nhost: x\r\n{rest}\r\n\r\n"));

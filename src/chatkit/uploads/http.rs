@@ -12,7 +12,7 @@ use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::receive::{Received, receive, throw_away};
+use super::receive::{Received, receive};
 use super::serve::serve;
 use super::{Uploads, kind, name};
 use crate::chatkit::links::{Base, LinkQuery, Purpose};
@@ -115,13 +115,8 @@ async fn upload(
     request: Request,
 ) -> Result<Json<Attachment>, Error> {
     let (parts, body) = request.into_parts();
-    match desk.expect(&parts, &context).await {
-        Ok(expected) => desk.take(expected, parts, body).await.map(Json),
-        Err(refusal) => {
-            throw_away(&parts.headers, body).await;
-            Err(refusal)
-        }
-    }
+    let expected = desk.expect(&parts, &context).await?;
+    desk.take(expected, parts, body).await.map(Json)
 }
 
 /// Gives a file back, to whoever has a link or owns it.

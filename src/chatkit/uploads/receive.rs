@@ -1,18 +1,16 @@
 //! How do bytes come in? As `multipart/form-data` with one file, straight to disk, within a size and a patience.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};
-use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_LENGTH, EXPECT};
+use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
-use http_body_util::{BodyExt, Limited};
 use hyper::body::Frame;
 use tokio::time::timeout;
 
@@ -28,10 +26,6 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 const FRAME: u64 = 64 * 1024;
 /// So many bytes may wait in memory to be made sense of.
 const MOST_WAITING: u64 = 1024 * 1024;
-/// A client that sends too much goes on sending, and many see the answer only when they are done: so much more is read
-/// and thrown away, for so long.
-const MOST_THROWN_AWAY: usize = 32 * 1024 * 1024;
-const LONGEST_THROWN_AWAY: Duration = Duration::from_secs(10);
 
 /// A file that has come in.
 #[derive(Debug)]
@@ -52,12 +46,10 @@ pub(super) struct Received {
 pub(super) async fn receive(files: &Files, parts: Parts, body: Body, limit: u64) -> Result<Received, Error> {
     let announced = parts.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: u64| length > limit.saturating_add(FRAME)) {
-        throw_away(&parts.headers, body).await;
         return Err(too_large(limit));
     }
-    let body = Shared(Arc::new(Mutex::new(body)));
     let waiting = Arc::new(AtomicU64::new(0));
-    let paced = Paced { body: body.clone(), rested: true, waiting: Arc::clone(&waiting) };
+    let paced = Paced { body, rested: true, waiting: Arc::clone(&waiting) };
     let request = Request::from_parts(parts, Body::new(paced));
     let reading = async {
         let multipart = Multipart::from_request(request, &()).await.map_err(|rejection| {
@@ -67,25 +59,7 @@ pub(super) async fn receive(files: &Files, parts: Parts, body: Body, limit: u64)
         Form { multipart, files, waiting: &waiting, limit }.read().await
     };
     let late = |_| Err(too_slow("The file took over an hour to arrive."));
-    let outcome = timeout(LONGEST, reading).await.unwrap_or_else(late);
-    if outcome.as_ref().is_err_and(|refusal| refusal.kind() != Kind::RequestTimeout) {
-        read_on(body).await;
-    }
-    outcome
-}
-
-/// Reads what a refused client still sends, as far as it makes sense. One that waits for a `100 Continue` sends nothing.
-pub(super) async fn throw_away(headers: &HeaderMap, body: Body) {
-    if !headers.contains_key(EXPECT) {
-        read_on(body).await;
-    }
-}
-
-async fn read_on(body: impl HttpBody<Data = Bytes, Error = axum::Error> + Unpin) {
-    let mut body = Limited::new(body, MOST_THROWN_AWAY);
-    let reading = async { while let Some(Ok(_)) = body.frame().await {} };
-    // Whether it comes to an end does not matter.
-    let _ = timeout(LONGEST_THROWN_AWAY, reading).await;
+    timeout(LONGEST, reading).await.unwrap_or_else(late)
 }
 
 /// A body that is being read.
@@ -177,7 +151,7 @@ fn too_slow(message: &'static str) -> Error {
 /// A body that gives one chunk at a time: the reader of forms takes all that it can get before it hands on anything. When
 /// too much waits there (a head of a field that never ends), the body fails.
 struct Paced {
-    body: Shared,
+    body: Body,
     rested: bool,
     waiting: Arc<AtomicU64>,
 }
@@ -204,22 +178,5 @@ impl HttpBody for Paced {
             }
         }
         Poll::Ready(frame)
-    }
-}
-
-/// A body that is still there when its reader is done with it.
-#[derive(Clone)]
-struct Shared(Arc<Mutex<Body>>);
-
-impl HttpBody for Shared {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let mut body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Pin::new(&mut *body).poll_frame(cx)
     }
 }
