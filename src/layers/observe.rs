@@ -9,7 +9,7 @@ use std::time::Instant;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
 use axum::http::header::SET_COOKIE;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use data_encoding::HEXLOWER;
 use hyper::body::Frame;
@@ -58,6 +58,7 @@ const LEFT: &str = "the client left before the end of the answer";
 /// One request, watched from its head to its answer's, or to the end of a stream.
 #[derive(Debug)]
 pub struct Observed<'a> {
+    id: HeaderValue,
     line: Line,
     metrics: &'a Metrics,
     is_answered: bool,
@@ -69,9 +70,9 @@ impl<'a> Observed<'a> {
         let id = request_id(request.headers().get(X_REQUEST_ID));
         let context = RequestContext::shared(id.to_str().unwrap_or_default());
         request.extensions_mut().insert(Arc::clone(&context));
-        let (method, uri) = (request.method().clone(), request.uri().clone());
-        let line = Line { started: Instant::now(), id, method, uri, context };
-        Self { line, metrics, is_answered: false }
+        let (method, path) = (request.method().clone(), request.uri().path().into());
+        let line = Line { started: Instant::now(), method, path, context };
+        Self { id, line, metrics, is_answered: false }
     }
 
     /// The span of what happens for this request. It is there at the debug level, for those who follow one request.
@@ -92,7 +93,7 @@ impl<'a> Observed<'a> {
         if let Some(cookie) = line.context.cookie() {
             headers.append(SET_COOKIE, cookie.clone());
         }
-        headers.insert(X_REQUEST_ID, line.id.clone());
+        headers.insert(X_REQUEST_ID, self.id.clone());
         let status = response.status().as_u16();
         line.count(self.metrics, status);
         if response.extensions().get::<Streams>().is_some() {
@@ -114,24 +115,19 @@ impl Drop for Observed<'_> {
     }
 }
 
-/// What the one log line of a request is made of.
+/// What the one log line of a request is made of. Nothing of it is a part of the request's head, which would keep a buffer of the
+/// connection as long as a stream lasts.
 #[derive(Debug, Clone)]
 struct Line {
     started: Instant,
-    id: HeaderValue,
     method: Method,
-    uri: Uri,
+    path: Box<str>,
     context: Arc<RequestContext>,
 }
 
 impl Line {
     fn count(&self, metrics: &Metrics, status: u16) {
-        metrics.request(
-            route_label(self.uri.path()),
-            method_label(&self.method),
-            status,
-            self.started.elapsed(),
-        );
+        metrics.request(route_label(&self.path), method_label(&self.method), status, self.started.elapsed());
     }
 
     /// A fault of ours, or of the upstream's, is a warning, everything else information: a refused client is neither.
@@ -139,7 +135,7 @@ impl Line {
         let user = self.context.user().map(|user| user.fingerprint().hex());
         let user = user.as_deref();
         let upstream_request_id = self.context.upstream_request_id();
-        let (method, path) = (self.method.as_str(), path_for_log(self.uri.path()));
+        let (method, path) = (self.method.as_str(), path_for_log(&self.path));
         let path = &*path;
         let request_id = self.context.id();
         let duration_ms = (self.started.elapsed().as_secs_f64() * 1e6).round() / 1e3;

@@ -84,7 +84,7 @@ impl<'a> Answer<'a> {
         &mut self,
         event: ModelEvent,
         out: &mut Vec<AgentEvent>,
-    ) -> Result<Option<Drawing>, AgentError> {
+    ) -> Result<Option<Box<Drawing>>, AgentError> {
         let Self { scribe, messages, tasks, .. } = self;
         match event {
             ModelEvent::TextDelta { item_id, content_index, delta } => {
@@ -131,7 +131,7 @@ impl<'a> Answer<'a> {
             ModelEvent::ImageAdded { item_id } => self.image_added(item_id, out),
             ModelEvent::ImagePartial { item_id, index, b64 } => self.sketch(&item_id, index, &b64, out),
             ModelEvent::ImageDone { item_id, b64, format } => {
-                return Ok(Some(self.image_done(item_id, b64, format)));
+                return Ok(Some(Box::new(self.image_done(item_id, b64, format))));
             }
             ModelEvent::Completed { usage: _ } => self.complete(out),
         }

@@ -25,7 +25,7 @@ pub(super) struct Begun<'a> {
     pub(super) events: mpsc::Receiver<Box<AgentEvent>>,
     pub(super) draft: Draft<'a>,
     /// What a person did in a widget, if that is what the agent answers.
-    pub(super) act: Option<(Action, Option<Item>)>,
+    pub(super) act: Option<Box<(Action, Option<Item>)>>,
 }
 
 impl Turn {
@@ -62,7 +62,7 @@ impl Turn {
             Plan::Act { thread, sender, action } => {
                 self.say_options();
                 let begun = self.begun(thread, None, None);
-                Ok(Begun { act: Some((action, sender)), ..begun })
+                Ok(Begun { act: Some(Box::new((action, sender))), ..begun })
             }
             Plan::Say { .. } => Err(TurnError::Changed("Nothing is to be answered.")),
         }

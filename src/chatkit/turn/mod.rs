@@ -185,7 +185,7 @@ impl Turn {
             Ok(Taken::Repeat(known)) => {
                 (self.is_again, *thread_id) = (true, known.thread_id.clone());
                 self.chat.metrics.repeated_request();
-                self.follow(plan, known, claim, deadline).await
+                Box::pin(self.follow(plan, known, claim, deadline)).await
             }
             Err(error) => {
                 self.chat.metrics.turn_ended(error.outcome());

@@ -48,7 +48,7 @@ impl Turn {
         let Begun { agent_turn, mut events, mut draft, act } = Box::pin(self.begin(*plan, claim)).await?;
         let agent = &*self.agent;
         let answer = caught(async {
-            match &act {
+            match act.as_deref() {
                 Some((action, sender)) => agent.act(&agent_turn, action, sender.as_ref()).await,
                 None => agent.respond(&agent_turn).await,
             }

@@ -66,7 +66,8 @@ impl Fed {
         for event in events {
             let drawing = answer.apply(event, &mut out).unwrap();
             told.extend(out.drain(..).map(|event| wire(&event)));
-            told.extend(drawing.map(|Drawing { item, id, b64, format }| {
+            told.extend(drawing.map(|drawing| {
+                let Drawing { item, id, b64, format } = *drawing;
                 let mut drawn = of("drawn", &item);
                 drawn["image"] = json!([id.to_string(), b64, format]);
                 drawn
