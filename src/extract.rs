@@ -45,6 +45,8 @@ pub struct BodyLimits {
 /// A larger limit, and what the beginning of a body must be like for it.
 #[derive(Debug, Clone, Copy)]
 pub struct Exception {
+    /// What may be so large, with its article.
+    pub what: &'static str,
     /// At most so many bytes.
     pub most: usize,
     /// Whether a body that begins so may have them.
@@ -56,13 +58,18 @@ impl BodyLimits {
     #[must_use]
     pub fn too_large(self) -> Error {
         let kibibytes = self.most / 1024;
-        let message = format!("The body is over {kibibytes} KiB. Send only the fields that are documented.");
+        let more = self
+            .exception
+            .map(|Exception { what, most, .. }| format!(", or {} KiB with {what}", most / 1024));
+        let more = more.unwrap_or_default();
+        let message =
+            format!("The body may have {kibibytes} KiB{more}. Send only the fields that are documented.");
         Error::new(Kind::BodyTooLarge, message)
     }
 
     /// Whether a body that is so long already may go on.
     fn allow(self, beginning: &[u8], length: usize, is_excepted: &mut Option<bool>) -> bool {
-        let Some(Exception { most, fits }) = self.exception else { return length <= self.most };
+        let Some(Exception { most, fits, .. }) = self.exception else { return length <= self.most };
         length <= self.most || (length <= most && *is_excepted.get_or_insert_with(|| fits(beginning)))
     }
 }

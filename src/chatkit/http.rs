@@ -79,8 +79,8 @@ async fn chat(
     let (parts, body) = request.into_parts();
     let holder = desk.door.holder(&parts, &context).await?;
     desk.door.count(&holder, &context).await?;
-    let limits =
-        BodyLimits { most: MAX_BODY, exception: Some(Exception { most: MAX_SPEECH, fits: may_be_speech }) };
+    let speech = Exception { what: "a recording", most: MAX_SPEECH, fits: may_be_speech };
+    let limits = BodyLimits { most: MAX_BODY, exception: Some(speech) };
     let body = read_body(&parts.headers, body, limits).await?;
     // Before it is parsed: small values take many times their bytes in memory.
     if body.len() > MAX_BODY && !Request::is_speech(&body) {

@@ -83,18 +83,22 @@ pub const VARIABLES: &[Variable] = &[
     plain("LOG_FORMAT"),
 ];
 
-/// A warning for each name that starts like one of ours and is none, with the nearest one that is.
+/// Where traces would go. An operator who sets it expects them.
+const TRACES: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+/// A warning for each name that starts like one of ours and is none, with the nearest one that is; and for what is not read yet.
 #[must_use]
 pub fn unknown_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     const PREFIXES: [&str; 4] = ["CHATKIT_", "JWT_", "RATE_LIMIT_", "CORS_"];
-    let mut unknown: Vec<&str> = names
-        .filter(|name| PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && !is_known(name))
-        .collect();
+    let is_ours = |name: &str| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    let mut unknown: Vec<&str> =
+        names.filter(|name| *name == TRACES || (is_ours(name) && !is_known(name))).collect();
     unknown.sort_unstable();
-    unknown
-        .into_iter()
-        .map(|name| format!("{name} is not a variable of this service; did you mean {}?", nearest(name)))
-        .collect()
+    let warning = |name| match name {
+        TRACES => format!("{name} is not read: this version exports no traces"),
+        name => format!("{name} is not a variable of this service; did you mean {}?", nearest(name)),
+    };
+    unknown.into_iter().map(warning).collect()
 }
 
 fn is_known(name: &str) -> bool {
@@ -119,6 +123,7 @@ mod tests {
             "RATE_LIMIT_IP_BRUST",
             "JWT_ISSUER_FILE",
             "PATH",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
             "CHATKIT_MODEL",
         ];
         assert_eq!(
@@ -126,6 +131,7 @@ mod tests {
             [
                 "CHATKIT_WORKFLOW is not a variable of this service; did you mean CHATKIT_WORKFLOWS?",
                 "JWT_ISSUER_FILE is not a variable of this service; did you mean JWT_ISSUER?",
+                "OTEL_EXPORTER_OTLP_ENDPOINT is not read: this version exports no traces",
                 "RATE_LIMIT_IP_BRUST is not a variable of this service; did you mean RATE_LIMIT_IP_BURST?",
             ]
         );
