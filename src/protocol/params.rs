@@ -223,7 +223,9 @@ fn any_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Erro
 
 /// Texts and mentions whose data does not nest too deep. Those of the store are the same type, and are read as they are.
 fn content<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<UserContent>, D::Error> {
-    let content: Vec<UserContent> = Vec::deserialize(deserializer)?;
+    let mut content: Vec<UserContent> = Vec::deserialize(deserializer)?;
+    // It is kept as long as its answer takes, and most have one element.
+    content.shrink_to_fit();
     match content.iter().position(UserContent::is_too_deep) {
         Some(place) => Err(too_deep(&format!("the `data` of [{place}] nests"))),
         None => Ok(content),

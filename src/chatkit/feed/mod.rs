@@ -56,10 +56,21 @@ enum Entry {
     /// A frame that tells a whole state; a later one of the same place makes it needless. `end` counts the bytes of the states of
     /// that place in a row, up to here.
     State { key: StateKey, frame: Bytes, end: usize },
-    /// A text that grows: `ends` are where its pieces end. The frame of a piece is `head`, the piece as JSON, and a tail.
-    Text { item_id: Id, content_index: usize, head: Bytes, text: String, ends: Vec<usize> },
+    /// A text that grows, boxed because most entries are none.
+    Text(Box<Growing>),
     /// A state that was followed by a later one, and that nobody needs who keeps up.
     Gone,
+}
+
+/// A text in pieces. The frame of a piece is `head`, the piece as JSON, and a tail.
+#[derive(Debug)]
+struct Growing {
+    item_id: Id,
+    content_index: usize,
+    head: Bytes,
+    text: String,
+    /// Where its pieces end.
+    ends: Vec<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +124,7 @@ impl Feed {
         let log = self.lock();
         let size = |entry: &Entry| match entry {
             Entry::Frame(frame) | Entry::State { frame, .. } => frame.len(),
-            Entry::Text { text, ends, .. } => text.len() + size_of_val(&**ends),
+            Entry::Text(growing) => growing.text.len() + size_of_val(&*growing.ends),
             Entry::Gone => 0,
         };
         log.entries.iter().map(size).sum::<usize>() + size_of_val(&*log.entries)
@@ -181,17 +192,16 @@ impl Log {
     }
 
     fn push_text(&mut self, item_id: &Id, content_index: usize, delta: &str) {
-        if let Some(Entry::Text { item_id: id, content_index: index, text, ends, .. }) =
-            self.entries.last_mut()
-            && (&*id, *index) == (item_id, content_index)
+        if let Some(Entry::Text(last)) = self.entries.last_mut()
+            && (&last.item_id, last.content_index) == (item_id, content_index)
         {
-            text.push_str(delta);
-            ends.push(text.len());
+            last.text.push_str(delta);
+            last.ends.push(last.text.len());
             return;
         }
         let (item_id, text, ends) = (item_id.clone(), delta.to_owned(), vec![delta.len()]);
         let head = text_head(&item_id, content_index);
-        self.entries.push(Entry::Text { item_id, content_index, head, text, ends });
+        self.entries.push(Entry::Text(Box::new(Growing { item_id, content_index, head, text, ends })));
     }
 
     fn push_event(&mut self, event: &Event) {
@@ -236,7 +246,8 @@ impl Log {
                     reader.at = Position { entry: reader.at.entry + 1, piece: 0 };
                 }
                 Some(Entry::Gone) => reader.at = Position { entry: reader.at.entry + 1, piece: 0 },
-                Some(Entry::Text { head, text, ends, .. }) => {
+                Some(Entry::Text(growing)) => {
+                    let Growing { head, text, ends, .. } = &**growing;
                     if let Some(end) = ends.get(reader.at.piece) {
                         let start = reader.at.piece.checked_sub(1).map_or(0, |before| ends[before]);
                         write_piece(&mut batch, head, &text[start..*end]);
@@ -261,7 +272,7 @@ impl Log {
 fn has_unread(entries: &[Entry], at: Position) -> bool {
     match entries.get(at.entry) {
         None => false,
-        Some(Entry::Text { ends, .. }) => at.piece < ends.len() || at.entry + 1 < entries.len(),
+        Some(Entry::Text(growing)) => at.piece < growing.ends.len() || at.entry + 1 < entries.len(),
         Some(Entry::Frame(_) | Entry::State { .. } | Entry::Gone) => true,
     }
 }

@@ -127,6 +127,8 @@ impl ModelStream {
     /// Waits for a piece of the stream, or for its end.
     async fn receive(&mut self) {
         let Some(body) = &mut self.body else { return };
+        // The next piece may be long in coming: nothing is kept for its events.
+        self.ready.shrink_to_fit();
         let patience = if self.progress == Progress::Said { self.idle.min(GRACE) } else { self.idle };
         let why = match timeout(patience, body.next()).await {
             Ok(Some(Ok(piece))) => {
