@@ -4,10 +4,10 @@
 //!
 //! # The way of a request
 //!
-//! 1. **Arrive.** [`server`] accepts, within a cap and with a deadline for the head. [`app`] holds every route and every
-//!    layer on one screen; the [`layers`] themselves have a file each. The outermost gives the request its id, writes
-//!    the body of an error and the one log line; then come panics, CORS, security headers, load shedding, the client's
-//!    address, and the limit by address.
+//! 1. **Arrive.** [`server`] accepts, within a cap and with a deadline for the head, and reads on behind a refusal. [`app`]
+//!    holds every route and every layer on one screen; the [`layers`] themselves have a file each. The outermost gives
+//!    the request its id, writes the body of an error and the one log line, which for a stream comes at its end; then
+//!    come panics, CORS, security headers, load shedding, the client's address, and the limit by address.
 //! 2. **Who.** [`auth`] turns a header or a cookie into a caller, or into an error. Then the limit by user ([`limits`]).
 //! 3. **What.** [`extract`] reads a body whole; [`sessions`] makes sense of a small one, [`protocol`] of one of the chat.
 //! 4. **Do.** [`sessions`] asks a [`Mint`](sessions::mint::Mint), which calls OpenAI through [`upstream`] in hosted mode

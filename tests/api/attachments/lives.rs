@@ -203,6 +203,15 @@ async fn bytes_that_nobody_knows_are_swept_after_a_day() {
 }
 
 #[tokio::test]
+async fn a_folder_of_which_the_database_knows_nothing_is_left_alone() {
+    let room = Room::new(&[]).await;
+    room.uploads.files.save("atc_1", b"another database's").await.expect("it is written");
+    room.clock.advance(2 * DAY);
+    sweep(&room.uploads, None, &CancellationToken::new()).await;
+    assert_eq!(room.names(), ["atc_1"]);
+}
+
+#[tokio::test]
 async fn threads_that_were_kept_long_enough_go_with_their_files() {
     let room = Room::new(&[]).await;
     let ada = owner("ada");

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::client::{Client, create};
 use super::model::{answer, delta, frames, opening, stream};
 use super::setting::{answer_of, begun, retry, server, user};
-use crate::support::server::{API_KEY, TestServer};
+use crate::support::server::{API_KEY, PATIENCE, TestServer};
 use crate::support::upstream::{Reply, ScriptedUpstream};
 
 /// In everything that the model's server says.
@@ -223,11 +223,12 @@ async fn a_model_that_never_answers_is_given_up_when_its_time_is_over() {
     let base = format!("http://{}/v1", listener.local_addr().expect("an address"));
     let server = server(&base, &[("UPSTREAM_TIMEOUT_SECONDS", "1")]);
     let ada = user(&server, "ada");
-    let events = ada.events(&create("hello")).await;
+    let events = tokio::time::timeout(PATIENCE, ada.events(&create("hello"))).await;
     let error = json!({"type": "error", "code": "stream.error", "allow_retry": true});
-    assert_eq!(events.last(), Some(&error));
+    assert_eq!(events.expect("it does not wait for a minute").last(), Some(&error));
     let speech = json!({"audio_base64": "AA==", "mime_type": "audio/webm"});
-    let (status, body) = ada.ask("input.transcribe", speech).await;
+    let answer = tokio::time::timeout(PATIENCE, ada.ask("input.transcribe", speech)).await;
+    let (status, body) = answer.expect("nor does dictation");
     assert_eq!((status, &body["error"]["code"]), (504, &json!("upstream_timeout")));
 }
 
