@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { chatFrame, failureOf, signIn, stepIs } from './support/browser.js';
 import { words } from './support/backend.js';
 import { calls, openDev } from './support/dev.js';
-import { answer, openScripted, say } from './support/selfhosted.js';
+import { answer, attach, openScripted, say } from './support/selfhosted.js';
 
 const PHONE = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true };
 
@@ -169,7 +169,7 @@ async function fullTextBox(t, settings) {
   await answer(page);
   await say(page, `fail ${'y'.repeat(120)}`);
   await page.getByRole('button', { name: 'Retry' }).waitFor();
-  await page.locator('#file').setInputFiles({ name: `${'z'.repeat(80)}.txt`, mimeType: 'text/plain', buffer: Buffer.from('some words') });
+  await attach(page, { name: `${'z'.repeat(80)}.txt`, mimeType: 'text/plain', buffer: Buffer.from('some words') });
   await page.getByRole('button', { name: /^Remove z/ }).waitFor();
   await page.getByText('Earlier chats').click();
   return page;

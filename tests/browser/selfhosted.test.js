@@ -5,7 +5,7 @@ import { writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { DOT } from './support/backend.js';
 import { failureOf, openPage, signIn } from './support/browser.js';
-import { answer, idle, say, startFresh } from './support/selfhosted.js';
+import { answer, attach, idle, say, startFresh } from './support/selfhosted.js';
 
 const NOWHERE = 'http://127.0.0.1:9';
 
@@ -79,7 +79,7 @@ test('an answer that fails offers Retry, which answers the same message, and the
 
 test('an image is sent, shown by its preview, and still there after a reload', async (t) => {
   const page = await openReal(t);
-  await page.locator('#file').setInputFiles({ name: 'dot.png', mimeType: 'image/png', buffer: Buffer.from(DOT.split(',')[1], 'base64') });
+  await attach(page, { name: 'dot.png', mimeType: 'image/png', buffer: Buffer.from(DOT.split(',')[1], 'base64') });
   await page.getByRole('button', { name: 'Remove dot.png' }).waitFor();
   await say(page, 'What is in this picture?');
   await answer(page);

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { item, words } from './support/backend.js';
 import { failureOf, signIn, stepIs } from './support/browser.js';
-import { answer, idle, openScripted, say } from './support/selfhosted.js';
+import { answer, attach, idle, openScripted, say } from './support/selfhosted.js';
 
 /** A promise, and what settles it. */
 const gate = () => {
@@ -222,7 +222,7 @@ test('a client tool is answered by the page, and one that it does not have by an
 test('files are sent at once, named in the message, and can be taken out again', async (t) => {
   const page = await openScripted(t);
   const file = (name) => ({ name, mimeType: 'text/plain', buffer: Buffer.from('some words') });
-  await page.locator('#file').setInputFiles([file('a.txt'), file('b.txt')]);
+  await attach(page, [file('a.txt'), file('b.txt')]);
   await page.getByRole('button', { name: 'Remove b.txt' }).click();
   await page.getByRole('button', { name: 'Remove a.txt' }).waitFor();
   await say(page, 'with a file');
@@ -233,7 +233,7 @@ test('files are sent at once, named in the message, and can be taken out again',
   const upload = page.backend.requests.find(({ path }) => path === '/api/chatkit/upload');
   assert.match(upload.headers.authorization, /^Bearer secret-/);
   page.backend.refuse = 413;
-  await page.locator('#file').setInputFiles(file('big.txt'));
+  await attach(page, file('big.txt'));
   await page.getByRole('alert').getByText('big.txt was not sent. Refused: not_now.').waitFor();
   assert.equal(await page.locator('#files li').count(), 0);
 });
@@ -242,7 +242,7 @@ test('a message waits for its files', async (t) => {
   const page = await openScripted(t);
   const held = gate();
   await page.route('**/api/chatkit/upload', async (route) => (await held, route.continue()));
-  await page.locator('#file').setInputFiles({ name: 'slow.txt', mimeType: 'text/plain', buffer: Buffer.from('words') });
+  await attach(page, { name: 'slow.txt', mimeType: 'text/plain', buffer: Buffer.from('words') });
   await say(page, 'too early');
   await page.locator('#progress').getByText('A file is still on its way.').waitFor();
   assert.equal(types(page).includes('threads.create'), false);

@@ -37,6 +37,13 @@ export async function say(page, words) {
   await page.getByRole('button', { name: 'Send', exact: true }).click();
 }
 
+/** Picks files as a person does: by the button, which is there once somebody is signed in. */
+export async function attach(page, files) {
+  const chooser = page.waitForEvent('filechooser');
+  await page.getByRole('button', { name: 'Attach a file' }).click();
+  await (await chooser).setFiles(files);
+}
+
 /** The last answer, once the turn is over. */
 export async function answer(page) {
   await idle(page);
