@@ -331,7 +331,9 @@ test('earlier chats are listed, opened at their end, paged back, and deleted', a
 
 test('the keyboard alone chats: Enter sends, Shift and Enter begins a line', async (t) => {
   const page = await openScripted(t);
-  await page.getByLabel('Message', { exact: true }).focus();
+  const field = page.getByLabel('Message', { exact: true });
+  await field.waitFor(); // what is hidden takes no focus
+  await field.focus();
   await page.keyboard.type('one');
   await page.keyboard.press('Shift+Enter');
   await page.keyboard.type('two');
