@@ -171,6 +171,9 @@ impl Failure {
 }
 
 /// A pool with our conventions: no redirects, no proxy but the given one for `https`, and no limit to a whole answer.
+///
+/// HTTP/1.1 alone: over HTTP/2 all calls to one host would share a connection, and those past its limit of streams (100
+/// or 128 with most hosts) would wait until an answer of another user has ended.
 pub(super) fn pool(connect: Duration, https_proxy: Option<&Url>) -> Result<reqwest::Client, BuildError> {
     let builder = reqwest::Client::builder()
         .connect_timeout(connect)
@@ -178,10 +181,7 @@ pub(super) fn pool(connect: Duration, https_proxy: Option<&Url>) -> Result<reqwe
         .referer(false)
         .no_proxy()
         .tcp_nodelay(true)
-        .pool_idle_timeout(POOL_IDLE)
-        .http2_keep_alive_interval(Duration::from_secs(20))
-        .http2_keep_alive_timeout(Duration::from_secs(5))
-        .http2_keep_alive_while_idle(true);
+        .pool_idle_timeout(POOL_IDLE);
     let built = match https_proxy {
         Some(proxy) => reqwest::Proxy::https(proxy.clone()).and_then(|proxy| builder.proxy(proxy).build()),
         None => builder.build(),

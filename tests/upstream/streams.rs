@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use chatkit_server::upstream::model::{ModelApi, ModelErrorKind, ModelEvent as E};
 use serde_json::json;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
 
 use crate::server::{ModelServer, Reply, Step};
-use crate::support::{PATIENCE, ask, chunks, events_of, frames, read};
+use crate::support::{PATIENCE, ask, chunks, client, endpoint_at, events_of, frames, hello, read};
 
 const WORDS: &str = "Grüße 👩‍👩‍👧 \u{2028} 日本語";
 
@@ -45,6 +47,30 @@ async fn pieces_of_any_size_make_the_same_answer() {
             assert!(matches!(events.last(), Some(E::Completed { .. })), "{api:?}, {size}");
         }
     }
+}
+
+/// Over HTTP/2 all streams to one host share a connection, and those past the host's limit (often 100 or 128) wait
+/// until others end. So each has one of its own.
+#[tokio::test]
+async fn no_stream_shares_its_connection_with_another() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let base = format!("https://{}/v1", listener.local_addr().expect("an address"));
+    let greeting = async {
+        let (mut connection, _) = listener.accept().await.expect("a connection");
+        let mut greeting = vec![0; 16 * 1024];
+        let length = connection.read(&mut greeting).await.expect("a ClientHello");
+        greeting.truncate(length);
+        greeting
+    };
+    let (client, endpoint, request) = (client(), endpoint_at(&base, ModelApi::Responses), hello());
+    let greeting = tokio::select! {
+        greeting = greeting => greeting,
+        _ = client.stream(&endpoint, &request, None) => panic!("nobody answers"),
+    };
+    // Application-Layer Protocol Negotiation (RFC 7301): each name after its length.
+    let offers = |name: &[u8]| greeting.windows(name.len()).any(|part| part == name);
+    assert!(offers(b"\x08http/1.1"), "HTTP/1.1 is offered: {greeting:?}");
+    assert!(!offers(b"\x02h2"), "HTTP/2 is not");
 }
 
 #[tokio::test]

@@ -33,8 +33,12 @@ pub(crate) fn client_with(settings: ModelSettings) -> ModelClient {
 }
 
 pub(crate) fn endpoint(server: &ModelServer, api: ModelApi) -> ModelEndpoint {
+    endpoint_at(&server.base(), api)
+}
+
+pub(crate) fn endpoint_at(base: &str, api: ModelApi) -> ModelEndpoint {
     ModelEndpoint {
-        base_url: server.base().parse().expect("an address"),
+        base_url: base.parse().expect("an address"),
         api_key: Some(Secret::new(KEY)),
         api,
         organization: None,
