@@ -25,7 +25,7 @@ use crate::agent::Agent;
 use crate::clock::Clock;
 use crate::config::features::History;
 use crate::config::self_hosted::OnDisconnect;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::lifecycle::Lifecycle;
 use crate::protocol::{Id, Item, ItemUpdate, Timestamp};
 use crate::store::{Owner, Store, StoreError};
@@ -120,7 +120,7 @@ impl Chat {
 
 /// A request whose thread, item or file is not there, or is somebody else's: nobody can tell which.
 fn not_found() -> Error {
-    Error::new(crate::error::Kind::NotFound, "There is nothing with this id.")
+    Error::new(Kind::NotFound, "There is nothing with this id.")
 }
 
 /// What a mutex holds, also after a panic of somebody who held it: nothing here is left half changed.
@@ -130,6 +130,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        Self::internal(error)
+        let message = "The threads can't be reached right now. Try again in a moment.";
+        match error {
+            StoreError::Away(_) => Self::new(Kind::NotReady, message).because(error),
+            StoreError::Failed(_) => Self::internal(error),
+        }
     }
 }

@@ -30,7 +30,7 @@ impl SqlStore {
             stored.created_at,
         ];
         let rows = self.database.write(sql, values).await?;
-        rows.first().map(drop).ok_or_else(|| StoreError("this id is another file's".to_owned()))
+        rows.first().map(drop).ok_or_else(|| StoreError::Failed("this id is another file's".to_owned()))
     }
 
     pub(super) async fn find_attachment(
@@ -51,8 +51,8 @@ impl SqlStore {
         let sql = "select data, thread_id, size, is_uploaded, created_at, workflow, usr from attachments where id = $1";
         let rows = self.database.read(sql, values![attachment_id]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
-        let user =
-            UserId::parse(&row.text(6)?).ok_or_else(|| StoreError("a file's user is none".to_owned()))?;
+        let user = UserId::parse(&row.text(6)?)
+            .ok_or_else(|| StoreError::Failed("a file's user is none".to_owned()))?;
         Ok(Some((Owner { workflow: row.text(5)?.into(), user }, read(row)?)))
     }
 
@@ -71,7 +71,7 @@ impl SqlStore {
         let sql = "select count(*), cast(coalesce(sum(size), 0) as bigint) from attachments \
                    where workflow = $1 and usr = $2 and thread_id is null";
         let rows = self.database.read(sql, values![&*owner.workflow, &owner.user]).await?;
-        let row = rows.first().ok_or_else(|| StoreError("a count has a row".to_owned()))?;
+        let row = rows.first().ok_or_else(|| StoreError::Failed("a count has a row".to_owned()))?;
         Ok(Unsent { files: row.unsigned(0)?, bytes: row.unsigned(1)? })
     }
 

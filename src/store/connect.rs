@@ -59,10 +59,15 @@ pub async fn connect(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>,
     let database = match scheme {
         "sqlite" => timeout(MIGRATION_DEADLINE, sqlite(url)).await,
         "postgres" | "postgresql" => timeout(MIGRATION_DEADLINE, postgres(url)).await,
-        _ => return Err(StoreError("a database's address begins with sqlite:// or postgres://".to_owned())),
+        _ => {
+            return Err(StoreError::Failed(
+                "a database's address begins with sqlite:// or postgres://".to_owned(),
+            ));
+        }
     };
-    let late =
-        |_| StoreError(format!("the database was not ready within {} s", MIGRATION_DEADLINE.as_secs()));
+    let late = |_| {
+        StoreError::Failed(format!("the database was not ready within {} s", MIGRATION_DEADLINE.as_secs()))
+    };
     Ok(Arc::new(SqlStore::new(database.map_err(late)??, clock)))
 }
 
@@ -83,7 +88,7 @@ async fn sqlite(url: &str) -> Result<Database, StoreError> {
     let made = tokio::task::spawn_blocking(move || make_file(&path)).await;
     made.map_err(io::Error::other)
         .flatten()
-        .map_err(|error| StoreError(format!("the database's file can't be made: {error}")))?;
+        .map_err(|error| StoreError::Failed(format!("the database's file can't be made: {error}")))?;
     let writer = open_wal(&alone, &options).await?;
     migrate_sqlite(&writer).await?;
     end_claims(&writer).await?;
@@ -146,11 +151,12 @@ async fn end_claims(writer: &SqlitePool) -> Result<(), StoreError> {
 
 async fn postgres(url: &str) -> Result<Database, StoreError> {
     // What is wrong with an address is not said: a part of it may be the password, where it was not meant to be.
-    let unread =
-        |_| StoreError("the database's address can't be read: look at its port and parameters".to_owned());
+    let unread = |_| {
+        StoreError::Failed("the database's address can't be read: look at its port and parameters".to_owned())
+    };
     let options = PgConnectOptions::from_str(url).map_err(unread)?;
     // A connection of its own, for migrations may take longer than statements. They go one by one, by an advisory lock.
-    let late = |_| StoreError("PostgreSQL did not answer".to_owned());
+    let late = |_| StoreError::Failed("PostgreSQL did not answer".to_owned());
     let mut connection = timeout(ACQUIRE_TIMEOUT, options.connect()).await.map_err(late)??;
     run_migrations(&mut connection).await?;
     connection.close().await?;

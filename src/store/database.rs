@@ -222,7 +222,7 @@ impl Row {
 
     /// A text.
     pub(super) fn text(&self, column: usize) -> Result<String, StoreError> {
-        self.maybe_text(column)?.ok_or_else(|| StoreError(format!("column {column} is null")))
+        self.maybe_text(column)?.ok_or_else(|| StoreError::Failed(format!("column {column} is null")))
     }
 
     /// A number.

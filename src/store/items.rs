@@ -155,7 +155,7 @@ impl SqlStore {
         let kind = |text: &str| match text {
             "positive" => Ok(FeedbackKind::Positive),
             "negative" => Ok(FeedbackKind::Negative),
-            _ => Err(StoreError(format!("`{text}` is no kind of feedback"))),
+            _ => Err(StoreError::Failed(format!("`{text}` is no kind of feedback"))),
         };
         rows.iter().map(|row| Ok((row.text(0)?.into(), kind(&row.text(1)?)?))).collect()
     }
@@ -171,7 +171,7 @@ pub(super) async fn write(
 ) -> Result<(), StoreError> {
     // One item that can't be read would hide its whole thread.
     if item.is_too_deep() {
-        return Err(StoreError(format!("JSON in an item nests deeper than {DEEPEST} levels")));
+        return Err(StoreError::Failed(format!("JSON in an item nests deeper than {DEEPEST} levels")));
     }
     let data = serde_json::to_string(item)?;
     let sql = "insert into items (thread_id, seq, id, hidden, data) values ($1, $2, $3, $4, $5) \

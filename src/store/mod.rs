@@ -36,10 +36,16 @@ pub struct Owner {
     pub user: UserId,
 }
 
-/// The database failed, or took too long. The text is for the log.
+/// Why a call to the store came to nothing. The texts are for the log.
 #[derive(Debug, thiserror::Error)]
-#[error("the store failed: {0}")]
-pub struct StoreError(pub String);
+pub enum StoreError {
+    /// The database can't be reached, is overloaded, or took too long: the same call may go through a little later.
+    #[error("the store is away: {0}")]
+    Away(String),
+    /// Anything else. It is not expected to go away by itself.
+    #[error("the store failed: {0}")]
+    Failed(String),
+}
 
 /// What a call to the store comes to.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;

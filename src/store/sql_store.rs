@@ -43,7 +43,7 @@ impl SqlStore {
 /// An answer within the deadline.
 fn soon<'a, T>(call: impl Future<Output = Result<T, StoreError>> + Send + 'a) -> Answer<'a, T> {
     Box::pin(async move {
-        let late = |_| Err(StoreError(format!("no answer within {} s", DEADLINE.as_secs())));
+        let late = |_| Err(StoreError::Away(format!("no answer within {} s", DEADLINE.as_secs())));
         tokio::time::timeout(DEADLINE, call).await.unwrap_or_else(late)
     })
 }
@@ -68,13 +68,31 @@ pub(super) fn read_page<T: DeserializeOwned>(
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        Self(error.to_string())
+        let is_away = match &error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => true,
+            sqlx::Error::Database(error) => error.code().is_some_and(|code| will_pass(&code)),
+            _ => false,
+        };
+        if is_away { Self::Away(error.to_string()) } else { Self::Failed(error.to_string()) }
+    }
+}
+
+/// Whether an error with this code of the database passes by itself. PostgreSQL (appendix A) has classes: 08, the connection;
+/// 53, no resources; 57, the operator stepped in, or the statement took too long. SQLite's is `SQLITE_BUSY` with its kinds.
+fn will_pass(code: &str) -> bool {
+    match code.parse::<u32>() {
+        Ok(sqlite) if code.len() < 5 => sqlite & 0xFF == 5,
+        _ => ["08", "53", "57"].iter().any(|class| code.starts_with(class)),
     }
 }
 
 impl From<serde_json::Error> for StoreError {
     fn from(error: serde_json::Error) -> Self {
-        Self(format!("JSON: {error}"))
+        Self::Failed(format!("JSON: {error}"))
     }
 }
 

@@ -69,7 +69,7 @@ impl SqlStore {
                 return Ok(Claimed::Repeat { thread_id, is_running, about: None });
             }
         }
-        Err(StoreError("the same thread was made and went away again and again".to_owned()))
+        Err(StoreError::Failed("the same thread was made and went away again and again".to_owned()))
     }
 
     pub(super) async fn find_other_body(

@@ -156,7 +156,7 @@ mod tests {
             let deleted = things.min(limit.into());
             let outcome = match limit <= in_time {
                 true => Ok(deleted),
-                false => Err(StoreError("no answer within 10 s".to_owned())),
+                false => Err(StoreError::Failed("no answer within 10 s".to_owned())),
             };
             things -= outcome.as_ref().map_or(0, |deleted| *deleted);
             std::future::ready(outcome).boxed()

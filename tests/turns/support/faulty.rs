@@ -38,7 +38,7 @@ impl Faulty {
         T: Send + 'a,
     {
         if self.calls.fetch_add(1, Ordering::SeqCst) == self.failing.load(Ordering::SeqCst) {
-            return async { Err(StoreError("the test wants it".to_owned())) }.boxed();
+            return async { Err(StoreError::Failed("the test wants it".to_owned())) }.boxed();
         }
         call(&*self.store)
     }
