@@ -1,4 +1,5 @@
-//! What if the model refuses a file? It fails the answer to its message, and is not sent again with what comes after.
+//! What if the model refuses what is in a conversation? A file fails the answer to its message, and is not sent again with what
+//! comes after; and words of the site become the user's.
 
 use std::path::PathBuf;
 
@@ -108,4 +109,41 @@ async fn nothing_is_asked_again_where_no_earlier_file_can_be_the_reason() {
         assert!(matches!(outcome, Err(AgentError::Failed { allow_retry: false, .. })), "{outcome:?}");
         assert_eq!(model.asked().len(), asked, "{thread:?}");
     }
+}
+
+/// What a chat template says that takes no words of the site but in the first place.
+#[tokio::test]
+async fn a_conversation_whose_words_of_the_site_are_refused_is_asked_again_with_them_as_the_users() {
+    let done = json!({"choices": [{"index": 0, "delta": {"content": "Hello"}, "finish_reason": "stop"}]});
+    let hello = (200, frame(&done) + "data: [DONE]\n\n");
+    let hidden = json!({"type": "sdk_hidden_context", "content": "The user cancelled the stream."});
+    let (earlier, plain) = (Image::new(), message("Hi", &json!({})));
+    let completions = [("CHATKIT_MODEL_API", "chat-completions")];
+    let contents = |asked: &Asked| {
+        let messages = asked.body["messages"].as_array().expect("a list").iter();
+        messages.map(|message| json!([message["role"], message["content"]])).collect::<Vec<_>>()
+    };
+
+    let model = Model::start([refusal(400), hello.clone()]).await;
+    let thread = [plain.clone(), hidden.clone(), plain.clone()];
+    let (_, outcome) = answer(&agent(&model.base, &completions), &thread).await;
+    assert_eq!(outcome, Ok(()));
+    let asked = model.asked();
+    let words = "Hidden context for the agent (not shown to the user):\n<HiddenContext>\nThe user cancelled the stream.\n\
+                 </HiddenContext>";
+    assert_eq!(contents(&asked[0]), [json!(["user", "Hi"]), json!(["system", words]), json!(["user", "Hi"])]);
+    assert_eq!(contents(&asked[1]), [json!(["user", format!("Hi\n\n{words}\n\nHi")])]);
+
+    // If that was not the reason, a file may be.
+    let model = Model::start([refusal(400), refusal(400), hello]).await;
+    let thread = [earlier.message("look"), hidden.clone(), plain.clone()];
+    let (_, outcome) = answer(&agent(&model.base, &completions), &thread).await;
+    assert_eq!(outcome, Ok(()));
+    assert_eq!(contents(&model.asked()[2])[0][1][1], json!({"type": "text", "text": NOT_SHOWN}));
+
+    // OpenAI's own API takes them anywhere.
+    let model = Model::start([refusal(400), refusal(400)]).await;
+    let (_, outcome) = answer(&agent(&model.base, &[]), &[plain.clone(), hidden, plain]).await;
+    assert!(outcome.is_err());
+    assert_eq!(model.asked().len(), 1);
 }

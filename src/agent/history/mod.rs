@@ -13,7 +13,7 @@ use attached::Attached;
 use super::{AgentError, Turn};
 use crate::protocol::{Item, ItemKind};
 use crate::store::room::Held;
-use crate::upstream::model::{InputItem, InputPart};
+use crate::upstream::model::{InputItem, InputPart, Role};
 
 const PAGE: u32 = 100;
 /// How many items tell whether a list of tasks goes on.
@@ -93,6 +93,18 @@ pub(super) fn take_out_files(said: &mut [InputItem]) -> bool {
         }
     }
     has_files
+}
+
+/// Makes what the site said between the messages a part of what the user said. Whether there was any.
+pub(super) fn say_all_as_user(said: &mut [InputItem]) -> bool {
+    let mut has_any = false;
+    for item in said {
+        if let InputItem::Message { role: role @ Role::Developer, .. } = item {
+            *role = Role::User;
+            has_any = true;
+        }
+    }
+    has_any
 }
 
 fn begins_turn(item: &Item) -> bool {

@@ -18,7 +18,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
 use self::answer::{Answer, Scribe};
-use super::history::{Past, take_out_files};
+use super::history::{Past, say_all_as_user, take_out_files};
 use super::{Agent, AgentError, Turn};
 use crate::config::agents::{AgentConfig, ModelApi};
 use crate::config::upstream::UpstreamConfig;
@@ -51,11 +51,11 @@ impl ModelAgent {
         let (mut stream, mut answer) = Box::pin(self.begin(turn)).await?;
         while let Some(event) = stream.next().await {
             let mut events = Vec::with_capacity(1);
-            let drawing = answer.apply(event.map_err(failure)?, &mut events)?;
+            let applied = answer.apply(event.map_err(failure)?, &mut events);
             for event in events {
                 turn.emit(event).await?;
             }
-            if let Some(drawing) = drawing {
+            if let Some(drawing) = applied? {
                 Box::pin(drawing.show(turn)).await?;
             }
         }
@@ -72,25 +72,39 @@ impl ModelAgent {
         Ok((asked.map_err(failure)?, answer))
     }
 
-    /// Asks the model. When it refuses a request with files, one of them may be broken, and would stand in the way of every
-    /// further message: it is asked once more without those that came before the message that is answered.
+    /// Asks the model. What it refuses would stand in the way of every further message of the thread, so it is asked once more
+    /// without what may be the reason. Many chat templates take no words of the site between the messages; and of the files,
+    /// those that came before the message that is answered, one may be broken.
     async fn ask(
         &self,
         request: &mut ModelRequest,
         earlier: usize,
         context: &RequestContext,
     ) -> Result<ModelStream, ModelError> {
-        let refusal = match self.models.stream(&self.endpoint, request, Some(context)).await {
-            Err(error) if is_about_content(&error) => error,
-            answer => return answer,
-        };
-        let earlier = request.input.get_mut(..earlier).unwrap_or_default();
-        if !take_out_files(earlier) {
-            return Err(refusal);
+        let is_templated = self.endpoint.api == model::ModelApi::ChatCompletions;
+        let mut answer = self.models.stream(&self.endpoint, request, Some(context)).await;
+        for remedy in [Remedy::AllAsUser, Remedy::NoEarlierFiles] {
+            let Some(refusal) = answer.as_ref().err().filter(|error| is_about_content(error)) else { break };
+            let is_other = match remedy {
+                Remedy::AllAsUser => is_templated && say_all_as_user(&mut request.input),
+                Remedy::NoEarlierFiles => {
+                    take_out_files(request.input.get_mut(..earlier).unwrap_or_default())
+                }
+            };
+            if is_other {
+                tracing::info!(error = %refusal, ?remedy, "a model refused a request: it is asked otherwise");
+                answer = self.models.stream(&self.endpoint, request, Some(context)).await;
+            }
         }
-        tracing::info!(error = %refusal, "a model refused a request with files: it is asked without the earlier ones");
-        self.models.stream(&self.endpoint, request, Some(context)).await
+        answer
     }
+}
+
+/// In what a request is changed that a model refused.
+#[derive(Debug, Clone, Copy)]
+enum Remedy {
+    AllAsUser,
+    NoEarlierFiles,
 }
 
 /// Where the model of an agent is. The organisation and the project of `upstream` are named to that server alone.
