@@ -152,4 +152,20 @@ impl AgentConfig {
             client_tools: Vec::new(),
         }
     }
+
+    /// A warning for each MCP server whose calls wait for an approval, which nobody is asked for. OpenAI takes an unset
+    /// `require_approval` for `always`.
+    pub(super) fn approval_warnings(&self) -> impl Iterator<Item = String> {
+        let waits = |approval: Option<&Json>| approval.is_none_or(|approval| approval == "always");
+        let servers =
+            self.hosted_tools.iter().filter(|tool| tool.get("type").is_some_and(|kind| kind == "mcp"));
+        servers.filter(move |tool| waits(tool.get("require_approval"))).map(|tool| {
+            let server = tool.get("server_label").and_then(Json::as_str).unwrap_or("without a label");
+            let name = &self.name;
+            format!(
+                "the agent {name}: nobody is asked to approve calls of the MCP server {server}, so answers that need them \
+                 fail; set its require_approval to \"never\""
+            )
+        })
+    }
 }

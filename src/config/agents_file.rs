@@ -185,8 +185,8 @@ mod tests {
     use super::*;
     use crate::config::agents::{Endpoint, FILE};
 
-    /// What is wrong with a file, in the order of its keys.
-    fn problems(toml: &str) -> Vec<String> {
+    /// The agents of a file, and what is wrong with it, in the order of its keys.
+    fn read(toml: &str) -> (Agents, Vec<String>) {
         let lookup = |name: &str| (name == FILE).then(|| "conf/agents.toml".to_owned());
         let file = |path: &Path| match path.to_str() {
             Some("conf/agents.toml") => Ok(toml.to_owned()),
@@ -196,10 +196,30 @@ mod tests {
         let vars = Vars::new(&lookup).with_files(&file);
         let base_url = Url::parse("http://127.0.0.1:1/v1").unwrap();
         let endpoint = Endpoint { base_url, api_key: None, api: ModelApi::Responses };
-        Agents::from_vars(&vars, &Defaults { endpoint, titles: true });
+        let agents = Agents::from_vars(&vars, &Defaults { endpoint, titles: true });
         let problems = vars.into_problems();
         assert!(problems.iter().all(|problem| problem.variable == FILE), "{problems:?}");
-        problems.into_iter().map(|problem| problem.expected).collect()
+        (agents, problems.into_iter().map(|problem| problem.expected).collect())
+    }
+
+    fn problems(toml: &str) -> Vec<String> {
+        read(toml).1
+    }
+
+    #[test]
+    fn an_mcp_server_whose_calls_nobody_will_approve_is_warned_of() {
+        let warnings = |approval: &str| {
+            let tool = format!("type = \"mcp\"\nserver_label = \"orders\"\n{approval}");
+            let (agents, problems) = read(&format!("[agents.a]\nmodel = \"m\"\n[[agents.a.tools]]\n{tool}"));
+            assert_eq!(problems, [""; 0]);
+            agents.by_name["a"].approval_warnings().collect::<Vec<_>>().join("\n")
+        };
+        for waits in ["", "require_approval = \"always\""] {
+            assert!(warnings(waits).contains("the agent a: nobody is asked"), "{waits:?}");
+        }
+        for goes in ["\"never\"", "{ never = { tool_names = [\"ask\"] } }"] {
+            assert_eq!(warnings(&format!("require_approval = {goes}")), "");
+        }
     }
 
     #[test]

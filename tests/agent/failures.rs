@@ -52,6 +52,26 @@ async fn a_thread_that_is_too_long_is_told_to_the_person() {
 }
 
 #[tokio::test]
+async fn an_answer_that_ends_waiting_for_an_approval_fails_and_says_what_to_set() {
+    let done = |item: Value| json!({"type": "response.output_item.done", "item": item});
+    let approval = done(json!({"type": "mcp_approval_request", "id": "mcpr_1", "server_label": "orders",
+        "name": "cancel_order", "arguments": "{}"}));
+    let words = done(json!({"type": "message", "id": "m",
+        "content": [{"type": "output_text", "text": "Let me see.", "annotations": []}]}));
+    let expected = "\"cancel_order\" of the MCP server \"orders\" waits for an approval: set the tool's require_approval to \
+                    \"never\"";
+    for (events, shown) in [(vec![approval.clone()], 0), (vec![words.clone(), approval.clone()], 1)] {
+        let model = Model::saying(&events).await;
+        let (said, outcome) = answer(&agent(&model.base, &[]), &[message("Hi", &json!({}))]).await;
+        let failed = AgentError::Failed { cause: expected.to_owned(), allow_retry: false };
+        assert_eq!((said.len(), outcome), (shown, Err(failed)), "{events:?}");
+    }
+    let model = Model::saying(&[approval, words]).await;
+    let (_, outcome) = answer(&agent(&model.base, &[]), &[message("Hi", &json!({}))]).await;
+    assert_eq!(outcome, Ok(()), "it went on");
+}
+
+#[tokio::test]
 async fn what_came_before_a_failure_was_said() {
     let events: [Value; 2] = [
         json!({"type": "response.output_item.added", "item": {"type": "message", "id": "m", "content": []}}),

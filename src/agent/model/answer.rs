@@ -32,6 +32,8 @@ pub(super) struct Answer<'a> {
     images: Vec<(ItemId, Item)>,
     /// The call that waits for the page once the answer is over.
     call: Option<Item>,
+    /// What waits for an approval, as long as nothing was said after it.
+    unapproved: Option<String>,
 }
 
 /// An image that has come whole. Its item is done once its bytes are kept.
@@ -73,24 +75,26 @@ impl<'a> Answer<'a> {
             tasks: Tasks::going_on(newest),
             images: Vec::new(),
             call: None,
+            unapproved: None,
         }
     }
 
     /// Adds to `out` what this event of the model means. An image that comes after all that is returned.
     ///
     /// # Errors
-    /// When the model calls a function that it was not given.
+    /// When the model calls a function that it was not given, or ends because it waits for an approval.
     pub(super) fn apply(
         &mut self,
         event: ModelEvent,
         out: &mut Vec<AgentEvent>,
     ) -> Result<Option<Box<Drawing>>, AgentError> {
-        let Self { scribe, messages, tasks, .. } = self;
+        let Self { scribe, messages, tasks, unapproved, .. } = self;
         match event {
             ModelEvent::TextDelta { item_id, content_index, delta } => {
                 self.message(&item_id, out).text(content_index, delta, out);
             }
             ModelEvent::MessageAdded { item_id, parts } => {
+                *unapproved = None;
                 tasks.close(scribe.now(), out);
                 messages.begin(item_id, parts, scribe, out);
             }
@@ -108,6 +112,7 @@ impl<'a> Answer<'a> {
             }
             ModelEvent::MessageDone { item_id, parts } => {
                 if !messages.is_open(&item_id) {
+                    *unapproved = None;
                     tasks.close(scribe.now(), out);
                 }
                 messages.end(&item_id, parts, scribe, out);
@@ -133,7 +138,10 @@ impl<'a> Answer<'a> {
             ModelEvent::ImageDone { item_id, b64, format } => {
                 return Ok(Some(Box::new(self.image_done(item_id, b64, format))));
             }
-            ModelEvent::Completed { usage: _ } => self.complete(out),
+            ModelEvent::ApprovalWanted { server, tool } => {
+                *unapproved = Some(format!("{:?} of the MCP server {:?}", short(&tool), short(&server)));
+            }
+            ModelEvent::Completed { usage: _ } => self.complete(out)?,
         }
         Ok(None)
     }
@@ -141,6 +149,7 @@ impl<'a> Answer<'a> {
     /// A message that is under way. A server that did not announce it means to begin it.
     fn message(&mut self, item_id: &ItemId, out: &mut Vec<AgentEvent>) -> super::messages::Draft<'_> {
         if !self.messages.is_open(item_id) {
+            self.unapproved = None;
             self.tasks.close(self.scribe.now(), out);
             self.messages.begin(item_id.clone(), Vec::new(), &self.scribe, out);
         }
@@ -155,9 +164,9 @@ impl<'a> Answer<'a> {
         arguments: Map<String, Value>,
     ) -> Result<(), AgentError> {
         if !self.client_tools.iter().any(|tool| tool.name == name) {
-            let name: String = name.chars().take(64).collect();
             return Err(AgentError::failed(format_args!(
-                "the model called a function that it was not given: {name:?}"
+                "the model called a function that it was not given: {:?}",
+                short(&name)
             )));
         }
         let call_id = if call_id.is_empty() { new_id("call_").to_string() } else { call_id };
@@ -195,9 +204,17 @@ impl<'a> Answer<'a> {
         Drawing { item, id, b64, format }
     }
 
-    fn complete(&mut self, out: &mut Vec<AgentEvent>) {
+    fn complete(&mut self, out: &mut Vec<AgentEvent>) -> Result<(), AgentError> {
         self.messages.end_all(&self.scribe, out);
         self.tasks.keep(out);
         out.extend(self.call.take().map(AgentEvent::ItemDone));
+        let Some(call) = self.unapproved.take() else { return Ok(()) };
+        let cause = format!("{call} waits for an approval: set the tool's require_approval to \"never\"");
+        Err(AgentError::Failed { cause, allow_retry: false })
     }
+}
+
+/// A name that the model gave, as much of it as a log needs.
+fn short(name: &str) -> String {
+    name.chars().take(64).collect()
 }

@@ -49,6 +49,8 @@ pub enum ModelEvent {
     WebSearch { item_id: ItemId, status: SearchStatus, queries: Vec<String>, sources: Vec<WebSource> },
     /// Files are searched; said at the beginning and again at the end. Each file's name stands there once.
     FileSearch { item_id: ItemId, status: SearchStatus, queries: Vec<String>, files: Vec<String> },
+    /// The model waits for leave to call this tool of this MCP server, and says no more.
+    ApprovalWanted { server: String, tool: String },
     /// The answer is whole. Local servers may not say what it took.
     Completed { usage: Option<Usage> },
 }

@@ -25,6 +25,8 @@ pub(super) struct Item<'a> {
     #[serde(default, borrow)]
     name: Lenient<'a>,
     #[serde(default, borrow)]
+    server_label: Lenient<'a>,
+    #[serde(default, borrow)]
     arguments: Lenient<'a>,
     #[serde(default, borrow)]
     result: Lenient<'a>,
@@ -68,6 +70,10 @@ impl Item<'_> {
             }),
             "web_search_call" => Some(self.web_search(item_id)),
             "file_search_call" => Some(self.file_search(item_id)),
+            "mcp_approval_request" => {
+                let (server, tool) = (self.server_label.into_string(), self.name.into_string());
+                Some(ModelEvent::ApprovalWanted { server, tool })
+            }
             _ => None,
         })
     }
