@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Attachment;
+use super::{Attachment, lax};
 
 /// What the person wrote.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,7 +59,7 @@ pub struct Tag {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// Whether it can be clicked.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lax::truth")]
     pub interactive: bool,
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Id, OutputText, Task, Timestamp, UserMessage, Workflow};
+use super::{Id, OutputText, Task, Timestamp, UserMessage, Workflow, lax};
 
 /// Something in a thread.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -191,7 +191,7 @@ pub struct Answer {
     #[serde(default)]
     pub values: Vec<String>,
     /// Whether it was left out.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lax::truth")]
     pub skipped: bool,
 }
 

@@ -8,6 +8,7 @@ mod content;
 mod depth;
 mod event;
 mod item;
+mod lax;
 mod params;
 mod request;
 mod thread;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
-use super::{Answer, DEEPEST, Id, InferenceOptions, StructuredInputStatus, UserContent, is_too_deep};
+use super::{Answer, DEEPEST, Id, InferenceOptions, StructuredInputStatus, UserContent, is_too_deep, lax};
 
 /// A thread.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -122,7 +122,7 @@ pub struct Action {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct PageParams {
     /// At most so many; null and 0 mean 20.
-    #[serde(default, deserialize_with = "lax_limit")]
+    #[serde(default, deserialize_with = "lax::limit")]
     pub limit: Option<u32>,
     /// From the oldest or the newest.
     #[serde(default)]
@@ -200,7 +200,7 @@ pub struct CreateAttachment {
     /// Its name.
     pub name: String,
     /// Its bytes.
-    #[serde(deserialize_with = "lax_size")]
+    #[serde(deserialize_with = "lax::size")]
     pub size: u64,
     /// Its media type.
     pub mime_type: String,
@@ -234,31 +234,6 @@ fn content<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<UserContent
 
 fn too_deep<E: de::Error>(what: &str) -> E {
     E::custom(format_args!("{what} deeper than {DEEPEST} levels"))
-}
-
-/// A whole number that is not negative, or null. As with the official server its text will do, and so will a truth value.
-fn lax_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    let number = match Value::deserialize(deserializer)? {
-        Value::Null => return Ok(None),
-        Value::Number(number) => number.as_u64().or_else(|| number.as_f64().and_then(whole)),
-        Value::String(text) => text.trim().parse().ok(),
-        Value::Bool(truth) => Some(u64::from(truth)),
-        Value::Array(_) | Value::Object(_) => None,
-    };
-    number.map(Some).ok_or_else(|| de::Error::custom("expected a whole number of 0 or more"))
-}
-
-fn lax_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    Ok(lax_number(deserializer)?.map(|number| u32::try_from(number).unwrap_or(u32::MAX)))
-}
-
-fn lax_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    lax_number(deserializer)?.ok_or_else(|| de::Error::custom("expected a whole number of 0 or more"))
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole, and not negative")]
-fn whole(number: f64) -> Option<u64> {
-    (number >= 0.0 && number.fract() == 0.0).then_some(number as u64)
 }
 
 fn final_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StructuredInputStatus, D::Error> {

@@ -124,8 +124,8 @@ async fn a_chat_completions_request_is_the_same_in_other_words() {
             {"role": "user", "content": [
                 {"type": "text", "text": "see"},
                 {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO", "detail": "auto"}},
-                {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"}},
-                {"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+                {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"}}]},
+            {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
             {"role": "assistant", "content": "c\nd", "tool_calls": [call("call_1"), call("call_2")]},
             tool("call_1"), tool("call_2"),
             {"role": "assistant", "content": null, "tool_calls": [call("call_3")]},
@@ -139,37 +139,6 @@ async fn a_chat_completions_request_is_the_same_in_other_words() {
     let received = received(ModelApi::ChatCompletions, &full()).await;
     assert_eq!(received.line, "POST /v1/chat/completions");
     assert_eq!(received.json(), expected);
-}
-
-/// Chat templates, as those of Gemma and Mistral, refuse a conversation in which the roles do not alternate.
-#[tokio::test]
-async fn in_chat_completions_two_messages_of_one_side_in_a_row_are_one() {
-    let said = |role, text: &str| message(role, text);
-    let call =
-        InputItem::FunctionCall { call_id: "c".to_owned(), name: "n".to_owned(), arguments: "{}".to_owned() };
-    let output = InputItem::FunctionCallOutput { call_id: "c".to_owned(), output: "1".to_owned() };
-    let input = vec![
-        said(Role::User, "one"),
-        said(Role::User, "two"),
-        said(Role::Assistant, "three"),
-        said(Role::Assistant, ""),
-        said(Role::Assistant, "four"),
-        call,
-        output,
-        said(Role::Assistant, "five"),
-        said(Role::User, "six"),
-    ];
-    let request = ModelRequest { input, ..hello() };
-    let messages = received(ModelApi::ChatCompletions, &request).await.json()["messages"].clone();
-    let call = json!({"id": "c", "type": "function", "function": {"name": "n", "arguments": "{}"}});
-    let expected = json!([
-        {"role": "user", "content": "one\n\ntwo"},
-        {"role": "assistant", "content": "three\n\nfour", "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": "c", "content": "1"},
-        {"role": "assistant", "content": "five"},
-        {"role": "user", "content": "six"},
-    ]);
-    assert_eq!(messages, expected);
 }
 
 #[tokio::test]

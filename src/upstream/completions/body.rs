@@ -1,8 +1,6 @@
 //! What does the body of a `POST {base}/chat/completions` look like? The same request as through the Responses API, in the
 //! words that most servers know: the site's words are `system`, because `developer` is OpenAI's alone.
 
-use std::borrow::Cow;
-
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -66,14 +64,14 @@ enum Message<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Content<'a> {
-    Text(Cow<'a, str>),
+    Text(String),
     Parts(Vec<Part<'a>>),
 }
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Part<'a> {
-    Text { text: Cow<'a, str> },
+    Text { text: &'a str },
     ImageUrl { image_url: ImageUrl<'a> },
     File { file: File<'a> },
 }
@@ -168,16 +166,13 @@ fn messages(request: &ModelRequest) -> Vec<Message<'_>> {
     for item in &request.input {
         match item {
             InputItem::Message { role: Role::User, parts } => {
-                push(&mut messages, Message::User { content: content(parts) });
+                messages.push(Message::User { content: content(parts) });
             }
             InputItem::Message { role: Role::Developer, parts } => {
                 messages.push(Message::System { content: text(parts) });
             }
             InputItem::Message { role: Role::Assistant, parts } => {
-                push(
-                    &mut messages,
-                    Message::Assistant { content: Some(text(parts)), tool_calls: Vec::new() },
-                );
+                messages.push(Message::Assistant { content: Some(text(parts)), tool_calls: Vec::new() });
             }
             InputItem::FunctionCall { call_id, name, arguments } => {
                 let function = CalledFunction { name, arguments };
@@ -191,27 +186,7 @@ fn messages(request: &ModelRequest) -> Vec<Message<'_>> {
     messages
 }
 
-/// Many chat templates refuse two messages of the user, or of the assistant, in a row, as there are when an answer failed:
-/// they become one.
-fn push<'a>(messages: &mut Vec<Message<'a>>, message: Message<'a>) {
-    match (messages.last_mut(), message) {
-        (Some(Message::User { content }), Message::User { content: more }) => content.append(more),
-        (
-            Some(Message::Assistant { content: Some(words), tool_calls }),
-            Message::Assistant { content: Some(more), .. },
-        ) if tool_calls.is_empty() => add_paragraph(words, &more),
-        (_, message) => messages.push(message),
-    }
-}
-
-fn add_paragraph(words: &mut String, more: &str) {
-    if !words.is_empty() && !more.is_empty() {
-        words.push_str("\n\n");
-    }
-    words.push_str(more);
-}
-
-/// Calls belong to the words that came before them, for the same reason.
+/// Calls belong to the words that came before them: many chat templates refuse two messages of the assistant in a row.
 fn add_call<'a>(messages: &mut Vec<Message<'a>>, call: ToolCall<'a>) {
     if let Some(Message::Assistant { tool_calls, .. }) = messages.last_mut() {
         tool_calls.push(call);
@@ -220,36 +195,16 @@ fn add_call<'a>(messages: &mut Vec<Message<'a>>, call: ToolCall<'a>) {
     }
 }
 
-impl<'a> Content<'a> {
-    fn append(&mut self, more: Self) {
-        match (&mut *self, more) {
-            (Self::Text(words), Self::Text(more)) => add_paragraph(words.to_mut(), &more),
-            (_, more) => {
-                let mut parts = std::mem::replace(self, Self::Parts(Vec::new())).into_parts();
-                parts.append(&mut more.into_parts());
-                *self = Self::Parts(parts);
-            }
-        }
-    }
-
-    fn into_parts(self) -> Vec<Part<'a>> {
-        match self {
-            Self::Text(text) => vec![Part::Text { text }],
-            Self::Parts(parts) => parts,
-        }
-    }
-}
-
 fn content(parts: &[InputPart]) -> Content<'_> {
     if let [InputPart::Text(text)] = parts {
-        return Content::Text(text.into());
+        return Content::Text(text.clone());
     }
     Content::Parts(parts.iter().map(part).collect())
 }
 
 fn part(part: &InputPart) -> Part<'_> {
     match part {
-        InputPart::Text(text) => Part::Text { text: text.into() },
+        InputPart::Text(text) => Part::Text { text },
         InputPart::Image { url, detail } => {
             Part::ImageUrl { image_url: ImageUrl { url, detail: detail.as_str() } }
         }
