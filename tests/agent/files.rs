@@ -1,5 +1,5 @@
 //! What if the model refuses what is in a conversation? A file fails the answer to its message, and is not sent again with what
-//! comes after; and words of the site become the user's.
+//! comes after; and roles that don't take turns are made to.
 
 use std::path::PathBuf;
 
@@ -111,39 +111,62 @@ async fn nothing_is_asked_again_where_no_earlier_file_can_be_the_reason() {
     }
 }
 
-/// What a chat template says that takes no words of the site but in the first place.
+/// Chat templates, as those of Gemma and Mistral, refuse a conversation in which the user and the model don't take turns.
 #[tokio::test]
-async fn a_conversation_whose_words_of_the_site_are_refused_is_asked_again_with_them_as_the_users() {
+async fn a_conversation_that_is_refused_is_asked_again_with_the_user_and_the_model_taking_turns() {
     let done = json!({"choices": [{"index": 0, "delta": {"content": "Hello"}, "finish_reason": "stop"}]});
     let hello = (200, frame(&done) + "data: [DONE]\n\n");
     let hidden = json!({"type": "sdk_hidden_context", "content": "The user cancelled the stream."});
-    let (earlier, plain) = (Image::new(), message("Hi", &json!({})));
+    let said =
+        |text: &str| json!({"type": "assistant_message", "content": [{"text": text, "annotations": []}]});
+    let call = json!({"type": "client_tool_call", "status": "completed", "call_id": "c", "name": "n",
+        "arguments": {}, "output": 1});
     let completions = [("CHATKIT_MODEL_API", "chat-completions")];
     let contents = |asked: &Asked| {
         let messages = asked.body["messages"].as_array().expect("a list").iter();
         messages.map(|message| json!([message["role"], message["content"]])).collect::<Vec<_>>()
     };
+    let (one, two) = (message("one", &json!({})), message("two", &json!({})));
+    let words = "Hidden context for the agent (not shown to the user):\n<HiddenContext>\nThe user cancelled the stream.\n\
+                 </HiddenContext>";
 
     let model = Model::start([refusal(400), hello.clone()]).await;
-    let thread = [plain.clone(), hidden.clone(), plain.clone()];
+    let thread =
+        [one.clone(), hidden.clone(), one.clone(), said("a"), said("b"), call, said("c"), two.clone()];
     let (_, outcome) = answer(&agent(&model.base, &completions), &thread).await;
     assert_eq!(outcome, Ok(()));
     let asked = model.asked();
-    let words = "Hidden context for the agent (not shown to the user):\n<HiddenContext>\nThe user cancelled the stream.\n\
-                 </HiddenContext>";
-    assert_eq!(contents(&asked[0]), [json!(["user", "Hi"]), json!(["system", words]), json!(["user", "Hi"])]);
-    assert_eq!(contents(&asked[1]), [json!(["user", format!("Hi\n\n{words}\n\nHi")])]);
+    assert_eq!(
+        contents(&asked[0])[..3],
+        [json!(["user", "one"]), json!(["system", words]), json!(["user", "one"])]
+    );
+    assert_eq!(
+        contents(&asked[1]),
+        [
+            json!(["user", format!("one\n\n{words}\n\none")]),
+            json!(["assistant", "a\n\nb"]),
+            json!(["tool", "1"]),
+            json!(["assistant", "c"]),
+            json!(["user", "two"]),
+        ]
+    );
 
-    // If that was not the reason, a file may be.
+    // A file is left out first: it may have been that.
+    let earlier = Image::new();
     let model = Model::start([refusal(400), refusal(400), hello]).await;
-    let thread = [earlier.message("look"), hidden.clone(), plain.clone()];
+    let thread = [earlier.message("look"), two.clone()];
     let (_, outcome) = answer(&agent(&model.base, &completions), &thread).await;
     assert_eq!(outcome, Ok(()));
-    assert_eq!(contents(&model.asked()[2])[0][1][1], json!({"type": "text", "text": NOT_SHOWN}));
+    let asked = model.asked();
+    let look = json!([{"type": "text", "text": "look"}, {"type": "text", "text": NOT_SHOWN}]);
+    assert_eq!(contents(&asked[1]), [json!(["user", look]), json!(["user", "two"])]);
+    let all =
+        json!([{"type": "text", "text": "look"}, {"type": "text", "text": format!("{NOT_SHOWN}\n\ntwo")}]);
+    assert_eq!(contents(&asked[2]), [json!(["user", all])]);
 
-    // OpenAI's own API takes them anywhere.
+    // OpenAI's own API takes what it is given, so it has another reason.
     let model = Model::start([refusal(400), refusal(400)]).await;
-    let (_, outcome) = answer(&agent(&model.base, &[]), &[plain.clone(), hidden, plain]).await;
+    let (_, outcome) = answer(&agent(&model.base, &[]), &[one, hidden, two]).await;
     assert!(outcome.is_err());
     assert_eq!(model.asked().len(), 1);
 }

@@ -95,16 +95,39 @@ pub(super) fn take_out_files(said: &mut [InputItem]) -> bool {
     has_files
 }
 
-/// Makes what the site said between the messages a part of what the user said. Whether there was any.
-pub(super) fn say_all_as_user(said: &mut [InputItem]) -> bool {
-    let mut has_any = false;
-    for item in said {
-        if let InputItem::Message { role: role @ Role::Developer, .. } = item {
+/// Makes the user and the model speak in turns: what the site said between is said by the user, and messages of one side in
+/// a row are one. Whether anything is other than it was.
+pub(super) fn let_alternate(said: &mut Vec<InputItem>) -> bool {
+    let before = said.len();
+    let mut has_others = false;
+    for mut item in std::mem::take(said) {
+        if let InputItem::Message { role: role @ Role::Developer, .. } = &mut item {
             *role = Role::User;
-            has_any = true;
+            has_others = true;
+        }
+        match (said.last_mut(), item) {
+            (Some(InputItem::Message { role, parts }), InputItem::Message { role: same, parts: more })
+                if *role == same =>
+            {
+                add_parts(parts, more)
+            }
+            (_, item) => said.push(item),
         }
     }
-    has_any
+    has_others || said.len() < before
+}
+
+/// Texts that follow each other become paragraphs of one: some servers take nothing but a text.
+fn add_parts(parts: &mut Vec<InputPart>, more: Vec<InputPart>) {
+    for part in more {
+        match (parts.last_mut(), part) {
+            (Some(InputPart::Text(words)), InputPart::Text(more)) => {
+                words.push_str("\n\n");
+                words.push_str(&more);
+            }
+            (_, part) => parts.push(part),
+        }
+    }
 }
 
 fn begins_turn(item: &Item) -> bool {

@@ -18,7 +18,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
 use self::answer::{Answer, Scribe};
-use super::history::{Past, say_all_as_user, take_out_files};
+use super::history::{Past, let_alternate, take_out_files};
 use super::{Agent, AgentError, Turn};
 use crate::config::agents::{AgentConfig, ModelApi};
 use crate::config::upstream::UpstreamConfig;
@@ -73,8 +73,8 @@ impl ModelAgent {
     }
 
     /// Asks the model. What it refuses would stand in the way of every further message of the thread, so it is asked once more
-    /// without what may be the reason. Many chat templates take no words of the site between the messages; and of the files,
-    /// those that came before the message that is answered, one may be broken.
+    /// without what may be the reason: a broken file of a message before the one that is answered; and two messages of the
+    /// user in a row, as after an answer that failed, or words of the site between them, which many chat templates don't take.
     async fn ask(
         &self,
         request: &mut ModelRequest,
@@ -83,13 +83,13 @@ impl ModelAgent {
     ) -> Result<ModelStream, ModelError> {
         let is_templated = self.endpoint.api == model::ModelApi::ChatCompletions;
         let mut answer = self.models.stream(&self.endpoint, request, Some(context)).await;
-        for remedy in [Remedy::AllAsUser, Remedy::NoEarlierFiles] {
+        for remedy in [Remedy::NoEarlierFiles, Remedy::Alternation] {
             let Some(refusal) = answer.as_ref().err().filter(|error| is_about_content(error)) else { break };
             let is_other = match remedy {
-                Remedy::AllAsUser => is_templated && say_all_as_user(&mut request.input),
                 Remedy::NoEarlierFiles => {
                     take_out_files(request.input.get_mut(..earlier).unwrap_or_default())
                 }
+                Remedy::Alternation => is_templated && let_alternate(&mut request.input),
             };
             if is_other {
                 tracing::info!(error = %refusal, ?remedy, "a model refused a request: it is asked otherwise");
@@ -103,8 +103,8 @@ impl ModelAgent {
 /// In what a request is changed that a model refused.
 #[derive(Debug, Clone, Copy)]
 enum Remedy {
-    AllAsUser,
     NoEarlierFiles,
+    Alternation,
 }
 
 /// Where the model of an agent is. The organisation and the project of `upstream` are named to that server alone.
