@@ -93,6 +93,7 @@ struct Story {
     requests: Mutex<Vec<Recorded>>,
     /// Bytes of bodies that were written.
     written: Mutex<usize>,
+    connections: Mutex<usize>,
     left: Notify,
 }
 
@@ -127,6 +128,11 @@ impl ModelServer {
         *lock(&self.story.written)
     }
 
+    /// How many connections were made.
+    pub(crate) fn connections(&self) -> usize {
+        *lock(&self.story.connections)
+    }
+
     /// Waits until a client has left while [`Step::Hold`] held it.
     pub(crate) async fn client_left(&self) {
         let left = self.story.left.notified();
@@ -138,6 +144,7 @@ async fn accept(listener: TcpListener, story: Arc<Story>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let story = story.clone();
+        *lock(&story.connections) += 1;
         connections.spawn(async move {
             // A client that goes away in the middle is part of the play.
             let _ = converse(stream, &story).await;

@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 use crate::server::{ModelServer, Reply, Step};
-use crate::support::{PATIENCE, ask, chunks, client, endpoint_at, events_of, frames, hello, read};
+use crate::support::{PATIENCE, ask, chunks, client, endpoint, endpoint_at, events_of, frames, hello, read};
 
 const WORDS: &str = "Grüße 👩‍👩‍👧 \u{2028} 日本語";
 
@@ -71,6 +71,32 @@ async fn no_stream_shares_its_connection_with_another() {
     let offers = |name: &[u8]| greeting.windows(name.len()).any(|part| part == name);
     assert!(offers(b"\x08http/1.1"), "HTTP/1.1 is offered: {greeting:?}");
     assert!(!offers(b"\x02h2"), "HTTP/2 is not");
+}
+
+#[tokio::test]
+async fn the_next_answer_comes_over_the_same_connection_though_the_last_one_was_slow_to_end() {
+    for (api, stream) in both() {
+        let late_end =
+            || Reply::steps([Step::Send(stream.clone().into()), Step::Pause(Duration::from_millis(20))]);
+        let server = ModelServer::start([late_end(), late_end(), late_end()]).await;
+        let (client, endpoint) = (client(), endpoint(&server, api));
+        for _ in 0..3 {
+            let stream = client.stream(&endpoint, &hello(), None).await.expect("a stream");
+            assert_eq!(read(stream).await.1, None);
+        }
+        assert_eq!(server.connections(), 1, "{api:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_whole_is_not_held_up_by_a_stream_without_an_end() {
+    for (api, stream) in both() {
+        let server = ModelServer::start([Reply::steps([Step::Send(stream.into()), Step::Hold])]).await;
+        let stream = ask(&server, api).await.expect("a stream");
+        let ending = tokio::time::timeout(PATIENCE, read(stream));
+        assert_eq!(ending.await.expect("an end soon").1, None, "{api:?}");
+        server.client_left().await;
+    }
 }
 
 #[tokio::test]

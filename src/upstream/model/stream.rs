@@ -21,6 +21,9 @@ const EVENT_CAP: usize = 16 * 1024 * 1024;
 const ANSWER_CAP: usize = 256 * 1024 * 1024;
 /// How long a server may take to say what an answer took, after the answer itself is whole.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long the end of a stream is waited for whose answer is over. It comes at once, as a rule in a packet of its own, and a
+/// connection that was read to its end carries the next answer.
+const LINGER: Duration = Duration::from_millis(100);
 
 /// An adapter's half of a stream: what its frames mean.
 pub(in crate::upstream) trait Reader: Send {
@@ -103,10 +106,21 @@ impl ModelStream {
                 return Some(Err(error.with_request_id(self.request_id.clone())));
             }
             self.body.as_ref()?;
-            if !self.read_frame() {
+            if self.progress == Progress::Complete {
+                self.read_out().await;
+            } else if !self.read_frame() {
                 self.receive().await;
             }
         }
+    }
+
+    /// Reads to the end of a stream that has nothing more to say, if it comes soon.
+    async fn read_out(&mut self) {
+        if let Some(body) = &mut self.body {
+            let to_the_end = async { while let Some(Ok(_)) = body.next().await {} };
+            let _ = timeout(LINGER, to_the_end).await;
+        }
+        self.body = None;
     }
 
     /// Understands one frame of what has arrived. Whether there was one.
@@ -165,7 +179,7 @@ impl ModelStream {
             }
         }
         if self.body.is_some() {
-            if self.reader.end(&mut self.ready) {
+            if self.progress == Progress::Complete || self.reader.end(&mut self.ready) {
                 self.body = None;
             } else {
                 self.fail(why);
@@ -175,12 +189,7 @@ impl ModelStream {
 
     fn went(&mut self, read: Result<Progress, Trouble>) {
         match read {
-            Ok(progress) => {
-                self.progress = progress;
-                if progress == Progress::Complete {
-                    self.body = None;
-                }
-            }
+            Ok(progress) => self.progress = progress,
             Err(trouble) => {
                 let own_key = self.own_key.as_ref().map_or("", Secret::expose);
                 let error = ModelError::in_stream(trouble, own_key);
