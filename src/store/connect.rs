@@ -65,9 +65,8 @@ pub async fn connect(url: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>,
             ));
         }
     };
-    let late = |_| {
-        StoreError::Failed(format!("the database was not ready within {} s", MIGRATION_DEADLINE.as_secs()))
-    };
+    let late =
+        |_| StoreError::Away(format!("the database was not ready within {} s", MIGRATION_DEADLINE.as_secs()));
     Ok(Arc::new(SqlStore::new(database.map_err(late)??, clock)))
 }
 
@@ -156,7 +155,7 @@ async fn postgres(url: &str) -> Result<Database, StoreError> {
     };
     let options = PgConnectOptions::from_str(url).map_err(unread)?;
     // A connection of its own, for migrations may take longer than statements. They go one by one, by an advisory lock.
-    let late = |_| StoreError::Failed("PostgreSQL did not answer".to_owned());
+    let late = |_| StoreError::Away("PostgreSQL did not answer".to_owned());
     let mut connection = timeout(ACQUIRE_TIMEOUT, options.connect()).await.map_err(late)??;
     run_migrations(&mut connection).await?;
     connection.close().await?;

@@ -106,15 +106,15 @@ async fn a_database_that_can_not_be_used_is_named_with_what_to_do() {
     let base = sandbox.url("/v1");
     let postgres = tokio::task::spawn_blocking(PostgresServer::shared).await.expect("it starts");
     let wrong = postgres.url("none").replace(PASSWORD, "canary-password");
-    for (url, hint) in [
-        (postgres.url("missing"), "PostgreSQL"),
-        (wrong, "PostgreSQL"),
-        ("postgres://canary:canary@127.0.0.1:9/chat".to_owned(), "PostgreSQL"),
-        ("sqlite:///proc/nowhere/chat.db".to_owned(), "a file"),
+    for (url, what, hint) in [
+        (postgres.url("missing"), "the store failed", "PostgreSQL"),
+        (wrong, "the store failed", "PostgreSQL"),
+        ("postgres://canary:canary@127.0.0.1:9/chat".to_owned(), "the store is away", "PostgreSQL"),
+        ("sqlite:///proc/nowhere/chat.db".to_owned(), "the store failed", "a file"),
     ] {
         let (code, lines) = check(&[("DATABASE_URL", &url), ("OPENAI_BASE_URL", &base)]).await;
         assert_eq!(code, 1, "{lines:?}");
-        assert!(lines[0].starts_with("FAILED  database: the store failed: "), "{lines:?}");
+        assert!(lines[0].starts_with(&format!("FAILED  database: {what}: ")), "{lines:?}");
         let step = lines[0].split_once("; what to do: set DATABASE_URL to ").expect("it says what to do").1;
         assert!(step.contains(hint), "{hint}: {step}");
         assert!(lines[1].starts_with("ok      model "), "the rest is looked at all the same: {lines:?}");
