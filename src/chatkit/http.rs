@@ -146,7 +146,9 @@ impl Chat {
             Some(resumption) => Plan::Resume(*resumption),
             None => match ops::plan(self, &asker, request).await {
                 Ok(plan) => plan,
-                Err(error) if error.kind() == Kind::InternalError => return Ok(self.broken(&asker, &error)),
+                Err(error) if matches!(error.kind(), Kind::InternalError | Kind::NotReady) => {
+                    return Ok(self.broken(&asker, &error));
+                }
                 Err(refusal) => return Err(refusal),
             },
         };

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use chatkit_server::clock::SystemClock;
-use chatkit_server::store::connect;
+use chatkit_server::store::{StoreError, connect};
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, add, create, text, thread_of};
-use crate::support::faulty::Faulty;
+use crate::support::faulty::{Fault, Faulty};
 use crate::support::parrot::parrot;
 use crate::support::server::{Server, Setup};
 
-async fn faulty_server() -> (Arc<Faulty>, Server) {
+const FAULTS: [Fault; 2] = [StoreError::Failed, StoreError::Away];
+
+async fn faulty_server(fault: Fault) -> (Arc<Faulty>, Server) {
     let store = connect("sqlite::memory:", Arc::new(SystemClock)).await.expect("memory is there");
-    let store = Arc::new(Faulty::new(store));
+    let store = Arc::new(Faulty::new(store, fault));
     let setup = Setup { agent: Some(parrot()), store: Some(store.clone()), ..Setup::default() };
     (store, Server::start(setup).await)
 }
@@ -36,20 +38,22 @@ async fn the_thread_goes_on(ada: &Client, thread: &str, call: usize) {
 
 #[tokio::test]
 async fn a_store_that_fails_at_any_call_of_a_first_turn_leaves_a_stream_with_its_end() {
-    for call in 0.. {
-        let (store, server) = faulty_server().await;
-        let ada = server.user("ada");
-        store.fail_after(call);
-        let events = ada.events(&create("hi")).await;
-        let has_failed = store.has_failed();
-        assert_has_its_end(&events, call);
-        store.fail_after(usize::MAX);
-        if events[0]["type"] == "thread.created" {
-            the_thread_goes_on(&ada, &thread_of(&events), call).await;
-        }
-        if !has_failed {
-            assert!(call > 3, "a turn makes more than {call} calls");
-            return;
+    for fault in FAULTS {
+        for call in 0.. {
+            let (store, server) = faulty_server(fault).await;
+            let ada = server.user("ada");
+            store.fail_after(call);
+            let events = ada.events(&create("hi")).await;
+            let has_failed = store.has_failed();
+            assert_has_its_end(&events, call);
+            store.fail_after(usize::MAX);
+            if events[0]["type"] == "thread.created" {
+                the_thread_goes_on(&ada, &thread_of(&events), call).await;
+            }
+            if !has_failed {
+                assert!(call > 3, "a turn makes more than {call} calls");
+                break;
+            }
         }
     }
 }
@@ -61,40 +65,48 @@ async fn a_store_that_fails_at_any_call_of_a_further_turn_leaves_a_stream_with_i
         ("tool", "threads.add_client_tool_output"),
         ("hi", "threads.retry_after_item"),
     ] {
-        for call in 0.. {
-            let (store, server) = faulty_server().await;
-            let ada = server.user("ada");
-            let events = ada.events(&create(first)).await;
-            let thread = thread_of(&events);
-            let body = match next {
-                "threads.add_user_message" => add(&thread, "more"),
-                "threads.add_client_tool_output" => {
-                    json!({"type": next, "params": {"thread_id": thread, "result": 1}})
-                }
-                _ => {
-                    json!({"type": next, "params": {"thread_id": thread, "item_id": events[1]["item"]["id"]}})
-                }
-            };
-            store.fail_after(call);
-            let events = ada.events(&body).await;
-            let has_failed = store.has_failed();
-            assert_has_its_end(&events, call);
-            store.fail_after(usize::MAX);
-            the_thread_goes_on(&ada, &thread, call).await;
-            if !has_failed {
-                assert!(call > 3, "{next} makes more than {call} calls");
-                break;
+        for fault in FAULTS {
+            fails_at_any_call(first, next, fault).await;
+        }
+    }
+}
+
+async fn fails_at_any_call(first: &str, next: &str, fault: Fault) {
+    for call in 0.. {
+        let (store, server) = faulty_server(fault).await;
+        let ada = server.user("ada");
+        let events = ada.events(&create(first)).await;
+        let thread = thread_of(&events);
+        let body = match next {
+            "threads.add_user_message" => add(&thread, "more"),
+            "threads.add_client_tool_output" => {
+                json!({"type": next, "params": {"thread_id": thread, "result": 1}})
             }
+            _ => json!({"type": next, "params": {"thread_id": thread, "item_id": events[1]["item"]["id"]}}),
+        };
+        store.fail_after(call);
+        let events = ada.events(&body).await;
+        let has_failed = store.has_failed();
+        assert_has_its_end(&events, call);
+        store.fail_after(usize::MAX);
+        the_thread_goes_on(&ada, &thread, call).await;
+        if !has_failed {
+            assert!(call > 3, "{next} makes more than {call} calls");
+            break;
         }
     }
 }
 
 #[tokio::test]
-async fn a_store_that_fails_is_an_internal_error_of_a_plain_request() {
-    let (store, server) = faulty_server().await;
-    let ada = server.user("ada");
-    store.fail_after(0);
-    let (status, body) = ada.ask("threads.list", json!({})).await;
-    assert_eq!((status, &body["error"]["code"]), (500, &json!("internal_error")));
-    assert!(!body.to_string().contains("the test wants it"), "the cause is for the log");
+async fn a_store_that_fails_is_an_error_of_a_plain_request_and_one_that_is_away_is_not_ready() {
+    for (fault, status, code) in
+        [(StoreError::Failed as Fault, 500, "internal_error"), (StoreError::Away, 503, "not_ready")]
+    {
+        let (store, server) = faulty_server(fault).await;
+        let ada = server.user("ada");
+        store.fail_after(0);
+        let (answered, body) = ada.ask("threads.list", json!({})).await;
+        assert_eq!((answered, &body["error"]["code"]), (status, &json!(code)));
+        assert!(!body.to_string().contains("the test wants it"), "the cause is for the log");
+    }
 }

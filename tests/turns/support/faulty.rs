@@ -15,11 +15,15 @@ pub(crate) struct Faulty {
     store: Arc<dyn Store>,
     calls: AtomicUsize,
     failing: AtomicUsize,
+    fault: Fault,
 }
 
+/// How a call fails.
+pub(crate) type Fault = fn(String) -> StoreError;
+
 impl Faulty {
-    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, calls: AtomicUsize::new(0), failing: AtomicUsize::new(usize::MAX) }
+    pub(crate) fn new(store: Arc<dyn Store>, fault: Fault) -> Self {
+        Self { store, calls: AtomicUsize::new(0), failing: AtomicUsize::new(usize::MAX), fault }
     }
 
     /// Lets the call fail that comes after so many others.
@@ -38,7 +42,8 @@ impl Faulty {
         T: Send + 'a,
     {
         if self.calls.fetch_add(1, Ordering::SeqCst) == self.failing.load(Ordering::SeqCst) {
-            return async { Err(StoreError::Failed("the test wants it".to_owned())) }.boxed();
+            let fault = (self.fault)("the test wants it".to_owned());
+            return async { Err(fault) }.boxed();
         }
         call(&*self.store)
     }
