@@ -18,13 +18,17 @@ impl ModelAgent {
     pub(super) async fn propose_title(&self, message: &UserMessage) -> Option<String> {
         let request = request(&self.config, message)?;
         let mut stream = self.models.stream(&self.endpoint, &request, None).await.ok()?;
+        let mut said = None;
+        // To the end, so that the connection is used again.
         while let Some(event) = stream.next().await {
-            if let ModelEvent::MessageDone { parts, .. } = event.ok()? {
-                let is_text = |part: &&MessagePart| part.kind == PartKind::Text;
-                return cleaned(&parts.iter().find(is_text)?.text);
+            match event {
+                Ok(ModelEvent::MessageDone { parts, .. }) if said.is_none() => said = Some(parts),
+                Ok(_) => {}
+                Err(_) => break,
             }
         }
-        None
+        let is_text = |part: &&MessagePart| part.kind == PartKind::Text;
+        cleaned(&said?.iter().find(is_text)?.text)
     }
 }
 
