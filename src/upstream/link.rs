@@ -21,6 +21,9 @@ use crate::telemetry::request::RequestContext;
 const BODY_CAP: usize = 1024 * 1024;
 /// Idle connections are kept for less time than servers and load balancers commonly keep theirs.
 const POOL_IDLE: Duration = Duration::from_secs(55);
+/// So many idle connections to one host are kept. Calls that follow each other need few; after a burst thousands would be
+/// idle, each with some 30 KiB.
+const POOL_MOST_IDLE: usize = 256;
 const CAUSE_CAP: usize = 300;
 
 /// A pool of connections and the rules by which calls go through it.
@@ -181,7 +184,8 @@ pub(super) fn pool(connect: Duration, https_proxy: Option<&Url>) -> Result<reqwe
         .referer(false)
         .no_proxy()
         .tcp_nodelay(true)
-        .pool_idle_timeout(POOL_IDLE);
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(POOL_MOST_IDLE);
     let built = match https_proxy {
         Some(proxy) => reqwest::Proxy::https(proxy.clone()).and_then(|proxy| builder.proxy(proxy).build()),
         None => builder.build(),
