@@ -116,6 +116,8 @@ impl From<Problem> for Failure {
 #[must_use]
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    // Each stream takes two files, and the soft limit is often 1,024. Where it can't be raised, connections wait at it.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

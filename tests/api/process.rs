@@ -1,6 +1,8 @@
 //! The real binary: usage, configuration, signals, and the commands that print something.
 
-use std::process::Output;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::server::{HOSTED, JWT_SECRET, TestServer, command};
@@ -28,6 +30,35 @@ fn bad_usage_exits_with_2() {
     for args in [&["nonsense"][..], &["token"], &["serve", "--nonsense"], &["sandbox", "--port", "x"]] {
         assert_eq!(run(args, &[]).0, 2, "{args:?}");
     }
+}
+
+/// Shells and systemd start a process with a soft limit of 1,024 open files, and a far higher hard one.
+#[test]
+fn the_soft_limit_of_open_files_is_no_limit_of_connections() {
+    let mut server = Command::new("sh");
+    server.args([
+        "-c",
+        "ulimit -Sn 64 && exec \"$0\" serve --print-addr",
+        env!("CARGO_BIN_EXE_chatkit-server"),
+    ]);
+    server.env_clear().envs(HOSTED.iter().copied()).env("HOST", "127.0.0.1").env("PORT", "0");
+    server.current_dir(std::env::temp_dir()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut server = server.spawn().expect("sh is there");
+    let mut address = String::new();
+    BufReader::new(server.stdout.take().expect("it is piped")).read_line(&mut address).expect("an address");
+    let connections: std::io::Result<Vec<_>> = (0..100).map(|_| asks_for_health(address.trim())).collect();
+    server.kill().and_then(|()| server.wait()).expect("it ends");
+    connections.expect("each connection is answered");
+}
+
+/// A connection that stays open after its first answer.
+fn asks_for_health(address: &str) -> std::io::Result<TcpStream> {
+    let mut connection = TcpStream::connect(address)?;
+    connection.set_read_timeout(Some(Duration::from_secs(10)))?;
+    connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+    let mut start = [0; 12];
+    connection.read_exact(&mut start)?;
+    if start == *b"HTTP/1.1 200" { Ok(connection) } else { Err(std::io::Error::other("no 200")) }
 }
 
 #[test]
