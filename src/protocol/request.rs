@@ -213,6 +213,24 @@ mod tests {
     }
 
     #[test]
+    fn a_truth_value_may_be_a_word_or_a_number() {
+        let tag = json!({"type": "input_tag", "id": "a", "text": "b", "data": {}, "interactive": "yes"});
+        let input = json!({"content": [tag], "attachments": [], "inference_options": {}});
+        let body = json!({"type": "threads.create", "params": {"input": input}});
+        let Ok(Request::Streaming(Streaming::ThreadsCreate(CreateThread { input }))) = parse(&body) else {
+            panic!("{body} is a request");
+        };
+        assert!(matches!(&input.content[..], [UserContent::InputTag(tag)] if tag.interactive));
+        let answers = json!({"status": "answered", "answers": {"q": {"values": [], "skipped": 1}}});
+        let params = json!({"thread_id": "t", "item_id": "i", "input": answers});
+        let body = json!({"type": "threads.add_structured_input", "params": params});
+        let Ok(Request::Streaming(Streaming::ThreadsAddStructuredInput(given))) = parse(&body) else {
+            panic!("{body} is a request");
+        };
+        assert!(given.input.answers["q"].skipped);
+    }
+
+    #[test]
     fn a_result_of_null_is_a_result() {
         let body =
             json!({"type": "threads.add_client_tool_output", "params": {"thread_id": "t", "result": null}});

@@ -26,7 +26,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a call waits for a connection to SQLite. Nobody is asked there: it waits for the others, which may be thousands that
 /// begin at once, as long as its own deadline allows.
-const TURN_TIMEOUT: Duration = Duration::from_secs(10);
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long SQLite waits for another process that writes to the same file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -79,7 +79,7 @@ async fn sqlite(url: &str) -> Result<Database, StoreError> {
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
         .synchronous(SqliteSynchronous::Normal);
-    let pool = || SqlitePoolOptions::new().acquire_timeout(TURN_TIMEOUT);
+    let pool = || SqlitePoolOptions::new().acquire_timeout(QUEUE_TIMEOUT);
     let alone = pool().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
     if url.contains(":memory:") || url.contains("mode=memory") {
         let keeper = alone.clone().connect_with(options.clone()).await?;
