@@ -286,7 +286,8 @@ async fn readyz(State(app): State<Arc<App>>) -> Result<Json<Health>, Error> {
     if let Some(desk) = &app.chat
         && let Err(error) = desk.chat.store.ping().await
     {
-        return Err(Error::new(Kind::NotReady, "The database does not answer.").because(error));
+        return Err(Error::new(Kind::NotReady, "The database does not answer, or can't be written to.")
+            .because(error));
     }
     Ok(Json(Health { status: "ready" }))
 }

@@ -81,6 +81,10 @@ async fn sqlite(url: &str) -> Result<Database, StoreError> {
         .synchronous(SqliteSynchronous::Normal);
     let pool = || SqlitePoolOptions::new().acquire_timeout(QUEUE_TIMEOUT);
     let alone = pool().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
+    // Where the disk is full or fails, SQLite rolls back by itself, and sqlx still takes the transaction for open: no further one
+    // would ever begin on that connection.
+    let alone =
+        alone.before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }));
     if url.contains(":memory:") || url.contains("mode=memory") {
         let keeper = alone.clone().connect_with(options.clone()).await?;
         let writer = alone.connect_with(options).await?;
@@ -95,8 +99,9 @@ async fn sqlite(url: &str) -> Result<Database, StoreError> {
     let writer = open_wal(&alone, &options).await?;
     migrate_sqlite(&writer).await?;
     end_claims(&writer).await?;
-    let readers =
-        pool().max_connections(SQLITE_READERS).connect_lazy_with(options.pragma("query_only", "on"));
+    // One always stays: with the last connection the log's index would go, and on a full disk nobody could make another.
+    let readers = pool().max_connections(SQLITE_READERS).min_connections(1).max_lifetime(None);
+    let readers = readers.connect_lazy_with(options.pragma("query_only", "on"));
     Ok(Database::Sqlite { writer, readers, _keeper: None })
 }
 

@@ -10,6 +10,7 @@ pub mod counted;
 mod database;
 pub mod files;
 mod items;
+mod pulse;
 pub mod room;
 mod sql_store;
 mod threads;
@@ -317,6 +318,6 @@ pub trait Store: Send + Sync + 'static {
     /// Deletes threads that were last written to before a time, at most `limit`. Returns how many, and the ids of their files.
     fn sweep_threads(&self, before: Timestamp, limit: u32) -> Answer<'_, (u64, Vec<Id>)>;
 
-    /// Whether the database answers.
+    /// Whether the database answers and can be written to.
     fn ping(&self) -> Answer<'_, ()>;
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::database::{Database, Row, values};
+use super::database::{Database, Row};
+use super::pulse::Pulse;
 use super::{
     Added, Answer, Audience, Claimed, Owner, PageQuery, Store, StoreError, StoredAttachment, ThreadChange,
     TurnClaim, Unsent,
@@ -21,13 +22,14 @@ const DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct SqlStore {
     pub(super) database: Database,
+    pub(super) pulse: Pulse,
     clock: Arc<dyn Clock>,
 }
 
 impl SqlStore {
     /// Threads in this database, whose schema is up to date.
     pub(super) fn new(database: Database, clock: Arc<dyn Clock>) -> Self {
-        Self { database, clock }
+        Self { database, pulse: Pulse::default(), clock }
     }
 
     /// When something is written to a thread: now.
@@ -35,8 +37,17 @@ impl SqlStore {
         Timestamp::from_epoch(self.clock.now())
     }
 
-    async fn check(&self) -> Result<(), StoreError> {
-        self.database.read("select 1", values![]).await.map(drop)
+    /// Notes that something was stored, if it was.
+    async fn noted<T>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>>,
+        is_stored: impl FnOnce(&T) -> bool,
+    ) -> Result<T, StoreError> {
+        let answer = call.await?;
+        if is_stored(&answer) {
+            self.pulse.note_write();
+        }
+        Ok(answer)
     }
 }
 
@@ -68,24 +79,30 @@ pub(super) fn read_page<T: DeserializeOwned>(
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        let is_away = match &error {
+        if let sqlx::Error::Database(error) = &error {
+            // Not the error's own words: those of PostgreSQL name a line of its source.
+            let code = error.code().unwrap_or_default();
+            let text = format!("{} ({code})", error.message());
+            return if will_pass(&code) { Self::Away(text) } else { Self::Failed(text) };
+        }
+        let is_away = matches!(
+            error,
             sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => true,
-            sqlx::Error::Database(error) => error.code().is_some_and(|code| will_pass(&code)),
-            _ => false,
-        };
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed
+        );
         if is_away { Self::Away(error.to_string()) } else { Self::Failed(error.to_string()) }
     }
 }
 
 /// Whether an error with this code of the database passes by itself. PostgreSQL (appendix A) has classes: 08, the connection;
-/// 53, no resources; 57, the operator stepped in, or the statement took too long. SQLite's is `SQLITE_BUSY` with its kinds.
+/// 53, no resources; 57, the operator stepped in, or the statement took too long. SQLite has `SQLITE_BUSY`, `SQLITE_NOMEM`,
+/// `SQLITE_IOERR`, `SQLITE_FULL` and, where a file can't be opened while the disk is full, `SQLITE_CANTOPEN`, each with its kinds.
 fn will_pass(code: &str) -> bool {
     match code.parse::<u32>() {
-        Ok(sqlite) if code.len() < 5 => sqlite & 0xFF == 5,
+        Ok(sqlite) if code.len() < 5 => matches!(sqlite & 0xFF, 5 | 7 | 10 | 13 | 14),
         _ => ["08", "53", "57"].iter().any(|class| code.starts_with(class)),
     }
 }
@@ -104,7 +121,7 @@ impl Store for SqlStore {
         first: &'a Item,
         claim: &'a TurnClaim,
     ) -> Answer<'a, Claimed> {
-        soon(self.insert_thread(owner, thread, first, claim))
+        soon(self.noted(self.insert_thread(owner, thread, first, claim), |claimed| *claimed == Claimed::Yes))
     }
 
     fn is_key_reused<'a>(
@@ -195,11 +212,11 @@ impl Store for SqlStore {
     }
 
     fn save_item<'a>(&'a self, owner: &'a Owner, item: &'a Item) -> Answer<'a, bool> {
-        soon(self.put_item(owner, item))
+        soon(self.noted(self.put_item(owner, item), |is_stored| *is_stored))
     }
 
     fn add_message<'a>(&'a self, owner: &'a Owner, message: &'a Item) -> Answer<'a, Added> {
-        soon(self.put_message(owner, message))
+        soon(self.noted(self.put_message(owner, message), |added| *added == Added::Yes))
     }
 
     fn remove_items<'a>(
@@ -274,6 +291,6 @@ impl Store for SqlStore {
     }
 
     fn ping(&self) -> Answer<'_, ()> {
-        soon(self.check())
+        soon(self.try_to_write())
     }
 }

@@ -1,9 +1,10 @@
 //! Outages: a database that is away, or that waits for somebody else, is an error in time; and then it is forgotten.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use chatkit_server::store::StoreError;
-use sqlx::{Connection, PgConnection, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
 
 use crate::made::{owner, said, stored};
 use crate::place::Place;
@@ -62,4 +63,65 @@ async fn a_statement_that_waits_too_long_is_an_error() {
     locking.rollback().await.unwrap();
     assert!(file.save_item(&ada, &late).await.unwrap(), "it is free again");
     assert!(server.save_item(&ada, &later).await.unwrap(), "it is free again");
+}
+
+/// Ends the connections of others to this database, so that new ones take its place, and its settings.
+async fn reconnect(url: &str, set: &str) {
+    let mut admin = PgConnection::connect(url).await.unwrap();
+    let name = url.rsplit('/').next().unwrap();
+    // The setting itself must be changed in a transaction that may write.
+    sqlx::query("set default_transaction_read_only = off").execute(&mut admin).await.unwrap();
+    let sql = format!("alter database {name} set default_transaction_read_only = {set}");
+    sqlx::query(AssertSqlSafe(sql)).execute(&mut admin).await.unwrap();
+    let sql = "select pg_terminate_backend(pid) from pg_stat_activity \
+               where datname = current_database() and pid <> pg_backend_pid()";
+    sqlx::query(sql).execute(&mut admin).await.unwrap();
+}
+
+/// Waits until what was written before says nothing any more.
+async fn until_it_is_tried_again() {
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_takes_no_writes_is_not_ready() {
+    let (sqlite, postgres, ada) = (Place::sqlite(), Place::postgres().await, owner("ada"));
+    let (file, server) = (sqlite.open().await, postgres.open().await);
+    let there = stored(&*server, &ada, 1).await;
+    file.ping().await.unwrap();
+    server.ping().await.unwrap();
+
+    let mut other = SqliteConnection::connect(&sqlite.url).await.unwrap();
+    let blocking = other.begin_with("begin immediate").await.unwrap();
+    reconnect(&postgres.url, "on").await;
+    until_it_is_tried_again().await;
+    let began = Instant::now();
+    let (locked, only_read) = tokio::join!(file.ping(), server.ping());
+    assert!(began.elapsed() < Duration::from_secs(4), "that took {:?}", began.elapsed());
+    assert!(locked.is_err() && only_read.is_err(), "{locked:?} {only_read:?}");
+    assert!(server.thread(&ada, &there.id).await.unwrap().is_some(), "it can be read");
+
+    blocking.rollback().await.unwrap();
+    reconnect(&postgres.url, "off").await;
+    until_it_is_tried_again().await;
+    file.ping().await.unwrap();
+    server.ping().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn to_be_asked_often_costs_one_write_a_second() {
+    let place = Place::sqlite();
+    let store = place.open().await;
+    store.ping().await.unwrap();
+    let mut other = SqliteConnection::connect(&place.url).await.unwrap();
+    let began = Instant::now();
+    let mut seen = HashSet::new();
+    for _ in 0..100 {
+        let pings = (0..10).map(|_| store.ping());
+        futures_util::future::try_join_all(pings).await.unwrap();
+        let at: i64 =
+            sqlx::query("select at from pulse").fetch_one(&mut other).await.unwrap().try_get(0).unwrap();
+        seen.insert(at);
+    }
+    assert!(seen.len() as u64 <= 1 + began.elapsed().as_secs(), "{seen:?} in {:?}", began.elapsed());
 }

@@ -9,6 +9,7 @@ mod client_tools;
 mod crashes;
 mod cuts;
 mod failures;
+mod full_disk;
 mod history;
 mod metrics;
 mod refusals;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::client::{Client, Stream, add, text, thread_of};
 use crate::postgres::PostgresServer;
 use crate::process::TempFolder;
-use crate::support::server::{PATIENCE, TestServer};
+use crate::support::server::{PATIENCE, TestServer, over};
 
 /// The sandbox, as the model.
 pub(crate) struct Model(TestServer);
@@ -41,16 +41,19 @@ impl Model {
 
 /// A self-hosted server without limits and titles, with a model at this address, and these variables.
 pub(crate) fn server(base: &str, vars: &[(&str, &str)]) -> TestServer {
-    let mut all = vec![
+    TestServer::self_hosted(&with_model(base, vars))
+}
+
+/// Its variables.
+pub(crate) fn with_model<'a>(base: &'a str, vars: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let least = [
         ("OPENAI_BASE_URL", base),
         ("UPSTREAM_RETRIES", "0"),
         ("CHATKIT_THREAD_TITLES", "off"),
         ("RATE_LIMIT_IP_PER_MINUTE", "0"),
         ("RATE_LIMIT_USER_PER_MINUTE", "0"),
     ];
-    all.retain(|(name, _)| !vars.iter().any(|(other, _)| other == name));
-    all.extend_from_slice(vars);
-    TestServer::self_hosted(&all)
+    over(&least, vars)
 }
 
 /// A user of a server.

@@ -36,6 +36,14 @@ pub(crate) const SELF_HOSTED: &[(&str, &str)] = &[
     ("JWT_SECRET", JWT_SECRET),
 ];
 
+/// The least variables and further ones, which count where both have one.
+pub(crate) fn over<'a>(least: &[(&'a str, &'a str)], vars: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut all = least.to_vec();
+    all.retain(|(name, _)| !vars.iter().any(|(other, _)| other == name));
+    all.extend_from_slice(vars);
+    all
+}
+
 /// A command of the binary with no variables but these, in an empty folder.
 pub(crate) fn command(args: &[&str], vars: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatkit-server"));
@@ -78,15 +86,16 @@ impl TestServer {
     }
 
     fn serve(least: &[(&str, &str)], vars: &[(&str, &str)]) -> Self {
-        let mut all = least.to_vec();
-        all.retain(|(name, _)| !vars.iter().any(|(other, _)| other == name));
-        all.extend_from_slice(vars);
-        Self::start(&["serve"], &all)
+        Self::start(&["serve"], &over(least, vars))
     }
 
     /// Starts the binary with exactly these variables on a free port.
     pub(crate) fn start(args: &[&str], vars: &[(&str, &str)]) -> Self {
-        let mut command = command(args, vars);
+        Self::spawn(command(args, vars), vars)
+    }
+
+    /// Starts this command, which has these variables and leads to the binary, on a free port.
+    pub(crate) fn spawn(mut command: Command, vars: &[(&str, &str)]) -> Self {
         command.arg("--print-addr");
         if !vars.iter().any(|(name, _)| *name == "HOST") {
             command.env("HOST", "127.0.0.1");

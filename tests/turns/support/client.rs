@@ -56,8 +56,7 @@ impl Client {
     pub(crate) async fn stream_with(&self, body: &Value, headers: &[(&str, &str)]) -> Stream {
         let response = self.post(body, headers).await;
         assert_eq!(response.status(), 200, "{body}");
-        assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Stream { response, buffer: BytesMut::new() }
+        Stream::of(response)
     }
 
     /// All events of a stream.
@@ -75,6 +74,12 @@ impl Client {
 }
 
 impl Stream {
+    /// The stream of this answer.
+    pub(crate) fn of(response: reqwest::Response) -> Self {
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self { response, buffer: BytesMut::new() }
+    }
+
     /// The next event. `None` at the end, also when the connection broke.
     pub(crate) async fn next(&mut self) -> Option<Value> {
         loop {
