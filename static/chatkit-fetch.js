@@ -5,7 +5,8 @@
 //   const { api } = await (await fetch('/api/chatkit/config')).json();
 //   element.setOptions({ api: { ...api, fetch: chatkitFetch({ url: api.url }) } });
 //
-// Take this file as it is: it imports nothing and needs no build step.
+// Take this file as it is: it imports nothing and needs no build step. Where TypeScript reads it, take its types along:
+// chatkit-fetch.d.ts.
 //
 // - One session is minted for however many requests wait for it. A mint that failed is tried again by the next request.
 // - The session is refreshed shortly before its end, and once when the server answers 401; then the request is
@@ -95,7 +96,7 @@ function askServer({ url, sessionUrl = `${url}/session`, refreshUrl = `${url}/re
       method: 'POST',
       headers,
       body: JSON.stringify(current && mayKnow ? { ...body, currentClientSecret: current } : { ...body }),
-      credentials,
+      ...(credentials && { credentials }),
       cache: 'no-store',
       redirect: 'error',
       signal: AbortSignal.timeout(timeout * 1000),

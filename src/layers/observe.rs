@@ -46,6 +46,7 @@ const ROUTES: &[&str] = &[
     "/loader.js",
     "/requests.js",
     "/chatkit-fetch.js",
+    "/chatkit-fetch.d.ts",
     "/protocol.js",
     "/items.js",
     "/textbox.js",

@@ -29,6 +29,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/loader.js", "text/javascript; charset=utf-8", include_str!("../../static/loader.js")),
     ("/requests.js", "text/javascript; charset=utf-8", include_str!("../../static/requests.js")),
     ("/chatkit-fetch.js", "text/javascript; charset=utf-8", include_str!("../../static/chatkit-fetch.js")),
+    ("/chatkit-fetch.d.ts", "text/plain; charset=utf-8", include_str!("../../static/chatkit-fetch.d.ts")),
     ("/protocol.js", "text/javascript; charset=utf-8", include_str!("../../static/protocol.js")),
     ("/items.js", "text/javascript; charset=utf-8", include_str!("../../static/items.js")),
     ("/textbox.js", "text/javascript; charset=utf-8", include_str!("../../static/textbox.js")),

@@ -29,6 +29,7 @@ pub(super) struct Conversation<'j> {
     /// The function tools that may be called.
     pub(super) tools: Vec<Tool<'j>>,
     pub(super) choice: Choice<'j>,
+    pub(super) format: Format<'j>,
     /// All text that was read, in bytes.
     pub(super) bytes: usize,
     messages: usize,
@@ -52,6 +53,15 @@ pub(super) enum Choice<'j> {
     Required,
     /// This one.
     Named(&'j str),
+}
+
+/// What the answer is to be.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) enum Format<'j> {
+    #[default]
+    Text,
+    /// JSON: any object, or what fits a schema.
+    Json(Option<&'j Json<'j>>),
 }
 
 /// Who speaks.

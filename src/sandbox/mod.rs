@@ -10,7 +10,7 @@
 //! | `POST /v1/chatkit/sessions/{id}/cancel` | the session, from now on `cancelled`; one past its end is `expired` |
 //! | `POST /v1/responses` | what the scripted model says, whole or as a stream |
 //! | `POST /v1/chat/completions` | the same in the older form |
-//! | `POST /v1/audio/transcriptions` | a text that names the file and its size |
+//! | `POST /v1/audio/transcriptions` | a text that names the file and its size, whole or as a stream |
 //! | `GET /sandbox/stats` | how many answers are under way, and how many were asked for; needs no key |
 //! | `GET /sandbox/last` | the last body that each of these three got; needs no key |
 //! | anything else | 404, or 405 for another method |
@@ -70,16 +70,20 @@
 //! tokens, a word being a token. When the instructions ask for a title, the answer is a title of a few words, made from
 //! the first thing that the user said, and no word does anything but `untitled`.
 //!
+//! Where the request asks for JSON (`text.format` of a response, `response_format` of a chat completion), the answer is JSON: with a
+//! JSON schema a value that fits it, whatever the words ask for in a text. Of a schema `pattern` alone is not followed.
+//!
 //! Any model is good but `gpt-missing`, which does not exist. Responses are not stored: one that refers to an earlier
 //! one is refused as OpenAI refuses an unknown id. Two headers set the pace of a model's answer: `x-sandbox-delay-ms`
 //! is the pause before each delta, `x-sandbox-deltas` is the number of deltas. Closing the connection ends the answer.
 
-mod arguments;
 mod completions;
 mod conversation;
 mod cues;
 mod error;
 mod fields;
+mod fitting;
+mod format;
 mod gate;
 mod json;
 mod live;
@@ -92,6 +96,7 @@ mod sessions;
 mod store;
 mod tally;
 mod tools;
+mod transcript;
 mod transcriptions;
 mod variables;
 mod wording;

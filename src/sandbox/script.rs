@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::arguments::plausible;
-use super::conversation::{Choice, Conversation, Tool};
+use super::conversation::{Choice, Conversation, Format, Tool};
 use super::cues::{Break, Calls, Cues};
 use super::error::ApiError;
+use super::fitting::plausible;
+use super::json::Json;
 use super::wording::{Citation, Text, clipped, described};
 
 /// What is said, in order, and how it ends.
@@ -80,7 +81,10 @@ pub(super) fn answer(conversation: &Conversation<'_>, bounds: Bounds) -> Result<
     } else if cues.refuse {
         parts.push(Part::Refusal("I'm sorry, but I can't help with that.".to_owned()));
     } else {
-        parts.push(message(conversation, &cues, bounds.deltas.or(cues.deltas)));
+        parts.push(match conversation.format {
+            Format::Text => message(conversation, &cues, bounds.deltas.or(cues.deltas)),
+            Format::Json(schema) => object(conversation, schema),
+        });
     }
     let cut_short = parts.last_mut().is_some_and(|part| shorten(part, cues.end.is_some(), bounds.tokens));
     let end = cues.end.or(cut_short.then_some(Break::Incomplete));
@@ -185,6 +189,16 @@ fn message(conversation: &Conversation<'_>, cues: &Cues, deltas: Option<usize>) 
     }
     let (text, citations) = text.finish();
     Part::Message { text, citations }
+}
+
+/// The answer as JSON: what fits the schema, or else an object with one text.
+fn object(conversation: &Conversation<'_>, schema: Option<&Json<'_>>) -> Part {
+    let words = clipped(&conversation.said.join(" "), 200);
+    let value = match schema {
+        Some(schema) => plausible(Some(schema), &words),
+        None => json!({ "you_said": words }),
+    };
+    Part::Message { text: value.to_string(), citations: Vec::new() }
 }
 
 /// Leaves half of the words, or as many as there are tokens. True when it is the tokens that were too few.

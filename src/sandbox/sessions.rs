@@ -1,6 +1,5 @@
 //! How is a session created and cancelled? The two handlers and the session object they answer with.
 
-use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::rejection::PathRejection;
@@ -8,7 +7,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::HeaderMap;
 use axum::http::{Method, Uri, header};
 use axum::response::{IntoResponse, Response};
-use data_encoding::HEXLOWER;
+use data_encoding::{BASE64_NOPAD, HEXLOWER};
 use serde::{Serialize, Serializer};
 
 use super::Sandbox;
@@ -88,8 +87,8 @@ struct SessionObject<'a> {
     #[serde(serialize_with = "as_id")]
     id: &'a SessionId,
     object: &'static str,
-    #[serde(serialize_with = "as_secret", skip_serializing_if = "Option::is_none")]
-    client_secret: Option<&'a [u8; 32]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<ClientSecret<'a>>,
     expires_at: u64,
     user: &'a str,
     status: Status,
@@ -105,7 +104,7 @@ impl<'a> SessionObject<'a> {
         Self {
             id: &session.id,
             object: "chatkit.session",
-            client_secret: Some(&session.secret),
+            client_secret: Some(ClientSecret { random: &session.secret, expires_at: session.expires_at }),
             expires_at: session.expires_at,
             user: &request.user,
             status,
@@ -130,16 +129,19 @@ impl<'a> SessionObject<'a> {
 }
 
 fn as_id<S: Serializer>(id: &SessionId, serializer: S) -> Result<S::Ok, S::Error> {
-    prefixed(ID_PREFIX, HEXLOWER.encode_display(id), serializer)
+    serializer.collect_str(&format_args!("{ID_PREFIX}{}", HEXLOWER.encode_display(id)))
 }
 
-fn as_secret<S: Serializer>(secret: &Option<&[u8; 32]>, serializer: S) -> Result<S::Ok, S::Error> {
-    match secret {
-        Some(secret) => prefixed("ek_", HEXLOWER.encode_display(*secret), serializer),
-        None => serializer.serialize_none(),
+/// A client secret as the chat UI of OpenAI reads it: behind its last `_` stand the version `00` and, in base64, when it ends.
+struct ClientSecret<'a> {
+    random: &'a [u8; 32],
+    expires_at: u64,
+}
+
+impl Serialize for ClientSecret<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let end = format!("{{\"expires_at\":{}}}", self.expires_at);
+        let end = BASE64_NOPAD.encode(end.as_bytes());
+        serializer.collect_str(&format_args!("ek_{}_00{end}", HEXLOWER.encode_display(self.random)))
     }
-}
-
-fn prefixed<S: Serializer>(prefix: &str, rest: impl Display, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{prefix}{rest}"))
 }

@@ -107,7 +107,24 @@ pub(super) fn wants_obfuscation(body: &Node<'_, '_>, stream: bool) -> Result<boo
 }
 
 fn read_function<'j>(function: &Node<'_, 'j>) -> Result<Tool<'j>, ApiError> {
-    let given = function.required("name")?;
+    let name = read_name(function)?;
+    if let Some(description) = function.member("description") {
+        description.text()?;
+    }
+    let strict = function.member("strict").map(|node| node.boolean()).transpose()?.unwrap_or(false);
+    let parameters = function.member("parameters").map(|node| node.object()).transpose()?;
+    if let Some(parameters) = &parameters
+        && let Some(fault) = fault_of_schema(parameters.json(), strict)
+    {
+        let message = format!("Invalid schema for function '{name}': {fault}");
+        return Err(ApiError::field(parameters.path(), "invalid_function_parameters", message));
+    }
+    Ok(Tool { name, parameters: parameters.map(|parameters| parameters.json()) })
+}
+
+/// The name of a function or of a schema.
+pub(super) fn read_name<'j>(named: &Node<'_, 'j>) -> Result<&'j str, ApiError> {
+    let given = named.required("name")?;
     let name = given.filled()?;
     if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
         let what =
@@ -117,47 +134,31 @@ fn read_function<'j>(function: &Node<'_, 'j>) -> Result<Tool<'j>, ApiError> {
     if name.len() > 64 {
         return Err(super::fields::too_long(given.path(), 64, name.len()));
     }
-    if let Some(description) = function.member("description") {
-        description.text()?;
-    }
-    let strict = function.member("strict").map(|node| node.boolean()).transpose()?.unwrap_or(false);
-    let parameters = match function.member("parameters") {
-        Some(parameters) => Some(check_schema(name, &parameters, strict)?),
-        None => None,
-    };
-    Ok(Tool { name, parameters })
+    Ok(name)
 }
 
-/// A function takes an object; a strict one says of each member that it is required, and takes no other.
-fn check_schema<'j>(name: &str, parameters: &Node<'_, 'j>, strict: bool) -> Result<&'j Json<'j>, ApiError> {
-    let schema = parameters.object()?.json();
-    let wrong = |what: &str| {
-        let message = format!("Invalid schema for function '{name}': {what}");
-        ApiError::field(parameters.path(), "invalid_function_parameters", message)
-    };
+/// What OpenAI has against a schema. It must be of an object; a strict one says of each member that it is required, and takes no
+/// other.
+pub(super) fn fault_of_schema(schema: &Json<'_>, strict: bool) -> Option<String> {
     let kind = schema.get("type").and_then(Json::as_str);
     if kind != Some("object") {
         let kind = kind.unwrap_or("None");
-        return Err(wrong(&format!(
-            "schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{kind}\"'."
-        )));
+        return Some(format!("schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{kind}\"'."));
     }
-    if strict {
-        if !matches!(schema.get("additionalProperties"), Some(Json::Boolean(false))) {
-            return Err(wrong(
-                "In context=(), 'additionalProperties' is required to be supplied and to be false.",
-            ));
-        }
-        let required = schema.get("required").map_or(&[][..], Json::items);
-        if let Some(Json::Object(properties)) = schema.get("properties")
-            && let Some((missing, _)) =
-                properties.iter().find(|(name, _)| !required.iter().any(|known| known.as_str() == Some(name)))
-        {
-            return Err(wrong(&format!(
-                "In context=(), 'required' is required to be supplied and to be an array including every key in \
-                 properties. Missing '{missing}'."
-            )));
-        }
+    if !strict {
+        return None;
     }
-    Ok(schema)
+    if !matches!(schema.get("additionalProperties"), Some(Json::Boolean(false))) {
+        return Some(
+            "In context=(), 'additionalProperties' is required to be supplied and to be false.".to_owned(),
+        );
+    }
+    let required = schema.get("required").map_or(&[][..], Json::items);
+    let Some(Json::Object(properties)) = schema.get("properties") else { return None };
+    let is_required = |name: &str| required.iter().any(|known| known.as_str() == Some(name));
+    let (missing, _) = properties.iter().find(|(name, _)| !is_required(name))?;
+    Some(format!(
+        "In context=(), 'required' is required to be supplied and to be an array including every key in properties. \
+         Missing '{missing}'."
+    ))
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
@@ -14,6 +14,7 @@ use super::error::ApiError;
 use super::fields;
 use super::gate::{self, BODY_DEADLINE, MAX_BODY};
 use super::tally::{Endpoint, Open};
+use super::transcript::{Format, Transcript};
 
 const FORMATS: [&str; 10] = ["flac", "m4a", "mp3", "mp4", "mpeg", "mpga", "oga", "ogg", "wav", "webm"];
 
@@ -26,12 +27,12 @@ pub(super) async fn transcribe(
     request: Request,
 ) -> Result<Response, ApiError> {
     sandbox.tally.count(Endpoint::Transcriptions);
-    let _open = Open::one_of(&sandbox.tally.open);
+    let open = Open::one_of(&sandbox.tally.open);
     gate::check_content_type(request.headers(), "multipart/form-data")?;
     let form = Multipart::from_request(request, &()).await.map_err(|_| unreadable())?;
     let form = tokio::time::timeout(BODY_DEADLINE, read(form)).await.map_err(|_| ApiError::too_slow())??;
     sandbox.tally.remember(Endpoint::Transcriptions, &Bytes::from(form.to_json().to_string()));
-    form.answer()
+    Ok(form.transcript()?.answer(open))
 }
 
 /// What was sent. Of the file only its size is kept.
@@ -62,7 +63,10 @@ async fn read(mut multipart: Multipart) -> Result<Form, ApiError> {
             }
             bytes.extend_from_slice(&chunk);
         }
-        let text = String::from_utf8(bytes).map_err(|_| unreadable())?;
+        let mut text = String::from_utf8(bytes).map_err(|_| unreadable())?;
+        if let Some(Value::String(before)) = form.texts.get(&name).filter(|_| name.ends_with("[]")) {
+            text = format!("{before},{text}");
+        }
         form.texts.insert(name, Value::String(text));
     }
     Ok(form)
@@ -82,11 +86,12 @@ async fn read_audio(mut field: Field<'_>) -> Result<Audio, ApiError> {
 }
 
 impl Form {
-    fn answer(&self) -> Result<Response, ApiError> {
+    /// The transcript, if OpenAI would make one.
+    fn transcript(&self) -> Result<Transcript, ApiError> {
         let Some(file) = &self.file else { return Err(fields::missing("file")) };
-        if self.text("model").is_none_or(str::is_empty) {
+        let Some(model) = self.text("model").filter(|model| !model.is_empty()) else {
             return Err(ApiError::invalid(StatusCode::BAD_REQUEST, "you must provide a model parameter"));
-        }
+        };
         let extension = file.name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
         if !extension.is_some_and(|extension| FORMATS.contains(&extension.as_str())) {
             let formats = FORMATS.map(|format| format!("'{format}'")).join(", ");
@@ -97,21 +102,16 @@ impl Form {
             let message = "Audio file is too short. Minimum audio length is 0.1 seconds.";
             return Err(ApiError::field("file", "audio_too_short", message.to_owned()));
         }
-        let text = format!("This was said in {}, {} bytes of sound.", file.name, file.size);
-        match self.text("response_format").unwrap_or("json") {
-            "json" => {
-                let usage = json!({ "type": "duration", "seconds": 1 });
-                let body = json!({ "text": text, "usage": usage }).to_string();
-                Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
-            }
-            "text" => Ok(text.into_response()),
-            other => {
-                let message = format!(
-                    "response_format '{other}' is not compatible with this model. Use 'json' or 'text' instead."
-                );
-                Err(ApiError::field("response_format", "unsupported_value", message))
-            }
-        }
+        let is_whisper = model == "whisper-1";
+        let format = Format::read(self.text("response_format").unwrap_or("json"), is_whisper)?;
+        let granularities = self.text("timestamp_granularities[]").unwrap_or("segment");
+        Ok(Transcript {
+            text: format!("This was said in {}, {} bytes of sound.", file.name, file.size),
+            format,
+            words: granularities.split(',').any(|granularity| granularity == "word"),
+            // OpenAI passes over the wish where the model can't.
+            stream: self.text("stream") == Some("true") && !is_whisper,
+        })
     }
 
     fn text(&self, name: &str) -> Option<&str> {

@@ -82,6 +82,7 @@ async fn the_files_of_the_page_have_their_types_and_are_not_sent_twice() {
         ("/loader.js", "text/javascript; charset=utf-8"),
         ("/requests.js", "text/javascript; charset=utf-8"),
         ("/chatkit-fetch.js", "text/javascript; charset=utf-8"),
+        ("/chatkit-fetch.d.ts", "text/plain; charset=utf-8"),
         ("/protocol.js", "text/javascript; charset=utf-8"),
         ("/items.js", "text/javascript; charset=utf-8"),
         ("/textbox.js", "text/javascript; charset=utf-8"),

@@ -11,19 +11,11 @@ import { build } from 'esbuild';
 
 import { openPage } from './support/browser.js';
 import { startCdn } from './support/cdn.js';
+import { snippet } from './support/readme.js';
 import { startFresh } from './support/selfhosted.js';
 import { BINARY, startDev, startServe } from './support/server.js';
 
 const FETCH = fileURLToPath(new URL('../../static/chatkit-fetch.js', import.meta.url));
-const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
-
-/** The first code block of the README that holds these texts. */
-function snippet(...texts) {
-  const blocks = [...readme.matchAll(/```\w*\n([\s\S]*?)```/g)].map(([, code]) => code);
-  const found = blocks.find((code) => texts.every((text) => code.includes(text)));
-  assert.ok(found, `the README has a snippet with ${texts.join(' and ')}`);
-  return found;
-}
 
 /** A site on an origin of its own: a page, whose text is set once the origin is known, and a copy of chatkit-fetch.js. */
 async function otherSite(t) {

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 
 use super::super::conversation::{Choice, Conversation};
 use super::super::error::ApiError;
+use super::super::format;
 use super::super::json::Json;
 use super::super::node::Node;
 use super::super::tools;
@@ -78,6 +79,7 @@ pub(super) fn read<'j>(body: &'j Json<'j>) -> Result<CompletionRequest<'j>, ApiE
         tools::read_nested(&list, &mut conversation)?;
     }
     conversation.choice = read_choice(&body, &conversation)?;
+    conversation.format = format::read_nested(&body)?;
     check_sampling(&body)?;
     let flag = |name| body.member(name).map(|node| node.boolean()).transpose().map(Option::unwrap_or_default);
     let stream = flag("stream")?;

@@ -119,7 +119,7 @@ impl Generation {
         let output = self.answer.words();
         json!({
             "input_tokens": self.input_tokens,
-            "input_tokens_details": { "cached_tokens": 0 },
+            "input_tokens_details": { "cache_write_tokens": 0, "cached_tokens": 0 },
             "output_tokens": output,
             "output_tokens_details": { "reasoning_tokens": self.answer.words_thought() },
             "total_tokens": self.input_tokens + output,

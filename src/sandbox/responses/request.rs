@@ -4,10 +4,11 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::super::arguments::plain;
 use super::super::conversation::{Choice, Conversation};
 use super::super::error::ApiError;
 use super::super::fields;
+use super::super::fitting::plain;
+use super::super::format;
 use super::super::json::Json;
 use super::super::node::Node;
 use super::super::tools;
@@ -125,6 +126,7 @@ pub(super) fn read<'j>(body: &'j Json<'j>) -> Result<ResponseRequest<'j>, ApiErr
         None => 0,
     };
     conversation.choice = read_choice(&body, &conversation)?;
+    conversation.format = format::read_flat(&body)?;
     let stream = flag(&body, "stream")?.unwrap_or(false);
     let reasoning = read_reasoning(&body)?;
     let included = read_include(&body)?;

@@ -1,6 +1,7 @@
 //! Does the stand-in answer as OpenAI does? Over a real socket, with a client that follows no redirect.
 
 mod completions;
+mod formats;
 mod model;
 mod response_faults;
 mod responses;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use chatkit_server::clock::TestClock;
 use chatkit_server::sandbox;
+use data_encoding::BASE64_NOPAD;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, redirect::Policy};
 use serde_json::{Value, json};
 use tokio_util::task::TaskTracker;
@@ -98,11 +100,19 @@ async fn a_small_request_gets_a_whole_session_with_openais_defaults() -> Result<
     let caller = Caller::start().await?;
     let (status, mut session) = read(caller.ask_for("wf_1").await?).await?;
     assert_eq!(status, 200, "{session}");
-    for (name, prefix, digits) in [("id", "cksess_", 32), ("client_secret", "ek_", 64)] {
-        let value = session[name].take();
-        let hex = value.as_str().and_then(|text| text.strip_prefix(prefix)).context(name)?;
-        assert!(hex.len() == digits && hex.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}: {value}");
+    let (id, secret) = (session["id"].take(), session["client_secret"].take());
+    let secret = secret.as_str().context("a secret")?;
+    let (secret, end) = secret.rsplit_once('_').context("a secret that says its end")?;
+    for (name, value, prefix, digits) in
+        [("id", id.as_str(), "cksess_", 32), ("client_secret", Some(secret), "ek_", 64)]
+    {
+        let hex = value.and_then(|text| text.strip_prefix(prefix)).context(name)?;
+        assert!(hex.len() == digits && hex.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}: {value:?}");
     }
+    // The chat UI of OpenAI reads it so: two digits, and base64 of an object.
+    let (version, end) = end.split_at(2);
+    let end: Value = serde_json::from_slice(&BASE64_NOPAD.decode(end.as_bytes())?)?;
+    assert_eq!((version, end), ("00", json!({ "expires_at": NOW + 600 })));
     assert_eq!(
         session,
         json!({
