@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Config;
 use crate::config::env::{Environment, Problem, Vars};
-use crate::config::variables::unknown_names;
+use crate::config::variables::{unknown_names, unread_names};
 use crate::service::StartError;
 
 /// A site's ChatKit backend: the chat itself or OpenAI's sessions, behind the site's own sign-in.
@@ -159,6 +159,7 @@ fn read<T>(vars: &Environment, part: impl FnOnce(&Vars<'_>) -> T) -> Result<T, F
 /// What is allowed and yet probably not meant, a line each.
 fn warnings(vars: &Environment, config: &Config) -> Vec<String> {
     let mut warnings = unknown_names(vars.names());
+    warnings.extend(unread_names(vars.names().filter(|name| vars.has(name)), &config.mode));
     warnings.extend(config.warnings());
     warnings
 }
