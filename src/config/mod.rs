@@ -62,6 +62,11 @@ impl Config {
     /// Reads all variables; what is wrong with them is noted in `vars`, and then the result must not be used.
     #[must_use]
     pub fn read(vars: &Vars<'_>) -> Self {
+        Self::with_run_key(vars, None)
+    }
+
+    /// The same with a key of this run, whose tokens are good beside those of the configured keys.
+    pub(crate) fn with_run_key(vars: &Vars<'_>, run_key: Option<env::Secret>) -> Self {
         // What is wrong with the variables of a mode is told once it is clear which mode is meant.
         let unheard = vars.unheard();
         let (upstream, session_ttl_seconds, mode) = match choose_mode(vars) {
@@ -75,7 +80,7 @@ impl Config {
         };
         Self {
             service: service::ServiceConfig::from_vars(vars),
-            auth: Arc::new(auth::AuthConfig::from_vars(vars)),
+            auth: Arc::new(auth::AuthConfig::with_run_key(vars, run_key)),
             limits: limits::LimitsConfig::from_vars(vars),
             upstream,
             session_ttl_seconds,

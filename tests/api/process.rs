@@ -22,6 +22,9 @@ fn help_and_version_work_on_each_command() {
         assert_eq!((code, out.contains("Usage:")), (0, true), "{name} --help");
         let (code, out, _) = run(&of("--version"), &[]);
         assert_eq!((code, out.contains(env!("CARGO_PKG_VERSION"))), (0, true), "{name} --version");
+        let is_listening = ["", "serve", "dev", "sandbox"].contains(&name);
+        let (_, help, _) = run(&of("--help"), &[]);
+        assert_eq!(help.contains("--print-addr"), is_listening, "{name}: {help}");
     }
 }
 
