@@ -10,6 +10,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Version};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -24,6 +25,7 @@ use utoipa_axum::routes;
 
 use crate::chatkit::http::{self as chatkit, ChatDesk};
 use crate::chatkit::links::Base;
+use crate::config::origins::is_local;
 use crate::dev::DevTokens;
 use crate::error::{Error, ErrorBody, Kind};
 use crate::extract::Json;
@@ -135,6 +137,11 @@ impl Rooms {
         if !has_one_host(&request) {
             return Error::invalid("A request must name its `Host`, and only one.").into_response();
         }
+        if self.app.dev.as_ref().is_some_and(|dev| dev.is_local_only) && !is_for_this_machine(&request) {
+            let message =
+                "`dev` answers under localhost, 127.0.0.1 and [::1] alone: use one of these in the address.";
+            return Error::new(Kind::MisdirectedRequest, message).into_response();
+        }
         self.app.desk.door.identify(peer, &mut request);
         let is_file = path.starts_with(assets::PREFIX) || path.starts_with(ATTACHMENTS);
         let is_api = path == chatkit::PATH || path.starts_with("/api/chatkit/");
@@ -152,6 +159,13 @@ impl Rooms {
 fn has_one_host(request: &Request) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     hosts.next().is_some_and(|_| hosts.next().is_none()) || request.version() != Version::HTTP_11
+}
+
+/// Whether the request was sent to a name that leads to this machine from everywhere. A name of anybody else's may lead here too.
+fn is_for_this_machine(request: &Request) -> bool {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let authority = request.uri().authority().map(Authority::as_str);
+    host.is_some_and(is_local) && authority.is_none_or(is_local)
 }
 
 impl Service<Request> for Inside {

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
-use jsonwebtoken::EncodingKey;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Map, Value, json};
 
 use super::error::Error;
+use super::keys::RUN_ALGORITHM;
 use crate::clock::Clock;
 use crate::config::auth::AuthConfig;
+use crate::config::env::Secret;
 use crate::ids::random_hex;
 use crate::user::UserId;
 
@@ -26,6 +28,30 @@ pub fn user_token(
 ) -> Result<String, Error> {
     let secret = config.jwt_secret.as_ref().ok_or(Error::NoSecret)?;
     let algorithm = config.hmac_algorithms().next().ok_or(Error::NoSecret)?;
+    signed(config, (secret, algorithm), user, ttl, clock)
+}
+
+/// The same, signed with the key of this run: no other server takes it.
+///
+/// # Errors
+/// When this run has no key.
+pub fn run_token(
+    config: &AuthConfig,
+    user: &UserId,
+    ttl: Duration,
+    clock: &dyn Clock,
+) -> Result<String, Error> {
+    let secret = config.run_key.as_ref().ok_or(Error::NoSecret)?;
+    signed(config, (secret, RUN_ALGORITHM), user, ttl, clock)
+}
+
+fn signed(
+    config: &AuthConfig,
+    (secret, algorithm): (&Secret, Algorithm),
+    user: &UserId,
+    ttl: Duration,
+    clock: &dyn Clock,
+) -> Result<String, Error> {
     let now = clock.unix_seconds();
     let mut claims = Map::new();
     claims.insert("iat".to_owned(), json!(now));

@@ -28,7 +28,7 @@ use url::Url;
 pub use claims::Claims;
 pub use client_secret::{ClientSecrets, Held, Signed, client_secret_of};
 pub use error::{Error, Flaw, Rejection};
-pub use issue::user_token;
+pub use issue::{run_token, user_token};
 pub use service::new_service_token;
 pub use source::Timing;
 
@@ -219,6 +219,9 @@ impl Authenticator {
     /// What is missing before tokens can be checked, if anything is.
     #[must_use]
     pub fn not_ready(&self) -> Option<String> {
+        if self.keys.has_run_key() {
+            return None;
+        }
         let missing = self.keys.sources().iter().find(|source| !source.is_ready())?;
         Some(format!("no keys from {} yet", missing.origin()))
     }

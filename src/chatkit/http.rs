@@ -88,6 +88,10 @@ async fn chat(
     }
     let request = Request::parse(&body)?;
     let asker = asker(holder, &parts, context)?;
+    asker.context.note_asked(request.name(), &asker.owner.workflow);
+    if let Some(id) = request.thread_id() {
+        asker.context.note_thread(id);
+    }
     match request {
         Request::Plain(request) => ops::answer(&desk.chat, &asker, request).await,
         Request::Streaming(request) => {
@@ -177,6 +181,7 @@ impl Chat {
         found: Found,
         key: Fingerprint,
     ) -> Response {
+        asker.context.note_thread(plan.thread_id());
         let running = Arc::new(Running::new(body));
         // Before the turn begins: one that nobody listens to is stopped.
         let listener = running.feed.listen();

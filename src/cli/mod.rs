@@ -15,12 +15,18 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::Config;
 use crate::config::env::{Environment, Problem, Vars};
-use crate::config::variables::unknown_names;
+use crate::config::variables::{unknown_names, unread_names};
 use crate::service::StartError;
 
 /// A site's ChatKit backend: the chat itself or OpenAI's sessions, behind the site's own sign-in.
 #[derive(Debug, Parser)]
-#[command(name = "chatkit-server", version, about, propagate_version = true)]
+#[command(
+    name = "chatkit-server",
+    version,
+    about,
+    propagate_version = true,
+    args_conflicts_with_subcommands = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -31,25 +37,32 @@ struct Cli {
 #[derive(Debug, Clone, Copy, Args)]
 struct Output {
     /// Print the address that was bound, alone, on standard output
-    #[arg(long, global = true)]
+    #[arg(long)]
     print_addr: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the service from the environment and a `.env` file (the default)
-    Serve,
+    Serve {
+        #[command(flatten)]
+        output: Output,
+    },
     /// Run the service with nothing to configure, against a stand-in for OpenAI in the same process
     Dev {
         /// Who runs the chat
         #[arg(long, value_enum, help = "Who runs the chat [default: CHATKIT_MODE, else self-hosted]")]
         mode: Option<Mode>,
+        #[command(flatten)]
+        output: Output,
     },
     /// Run a local stand-in for the parts of OpenAI's API that this service calls
     Sandbox {
         /// The port to listen on; 0 takes a free one
         #[arg(long, default_value_t = 4010)]
         port: u16,
+        #[command(flatten)]
+        output: Output,
     },
     /// Print a user's JWT signed with JWT_SECRET
     Token {
@@ -134,10 +147,10 @@ pub fn run() -> ExitCode {
 }
 
 async fn dispatch(cli: Cli) -> Result<(), Failure> {
-    match cli.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::serve(&Environment::of_process()?, cli.output).await,
-        Command::Dev { mode } => dev::dev(Environment::of_process()?, mode, cli.output).await,
-        Command::Sandbox { port } => dev::sandbox(Environment::of_process()?, port, cli.output).await,
+    match cli.command.unwrap_or(Command::Serve { output: cli.output }) {
+        Command::Serve { output } => serve::serve(&Environment::of_process()?, output).await,
+        Command::Dev { mode, output } => dev::dev(Environment::of_process()?, mode, output).await,
+        Command::Sandbox { port, output } => dev::sandbox(Environment::of_process()?, port, output).await,
         Command::Token { user, ttl } => tokens::user_token(&Environment::of_process()?, &user, ttl),
         // It needs no configuration, so none can be in its way.
         Command::ServiceToken { id } => tokens::service_token(&id),
@@ -159,6 +172,7 @@ fn read<T>(vars: &Environment, part: impl FnOnce(&Vars<'_>) -> T) -> Result<T, F
 /// What is allowed and yet probably not meant, a line each.
 fn warnings(vars: &Environment, config: &Config) -> Vec<String> {
     let mut warnings = unknown_names(vars.names());
+    warnings.extend(unread_names(vars.names().filter(|name| vars.has(name)), &config.mode));
     warnings.extend(config.warnings());
     warnings
 }

@@ -20,6 +20,8 @@ pub const VISITOR_COOKIE: &str = "chatkit_visitor";
 pub struct AuthConfig {
     /// `JWT_SECRET`: the one key that HMAC tokens are checked against.
     pub jwt_secret: Option<Secret>,
+    /// A key of this run alone, by which `dev` signs HS256 tokens. It is good beside every configured key.
+    pub run_key: Option<Secret>,
     /// `JWT_PUBLIC_KEY`, checked.
     pub public_key: Option<PublicKey>,
     /// `JWKS_URL`: https, or http on a loopback host.
@@ -75,8 +77,14 @@ impl AuthConfig {
     /// Reads the variables and notes every problem, also what contradicts and what would let nobody in.
     #[must_use]
     pub fn from_vars(vars: &Vars<'_>) -> Self {
+        Self::with_run_key(vars, None)
+    }
+
+    /// The same with a key of this run, with which there is somebody who can authenticate.
+    pub(super) fn with_run_key(vars: &Vars<'_>, run_key: Option<Secret>) -> Self {
         let config = Self {
             jwt_secret: jwt_secret(vars),
+            run_key,
             public_key: public_key(vars),
             jwks_url: vars.optional("JWKS_URL", "an https:// address (http:// on a loopback host)", key_url),
             issuers: distinct(vars.list("JWT_ISSUER")),
@@ -108,6 +116,7 @@ impl AuthConfig {
             && self.jwt_secret.is_none()
             && self.public_key.is_none()
             && self.jwks_url.is_none()
+            && self.issuers.iter().all(|issuer| is_discoverable(issuer))
     }
 
     /// Whether `JWT_ALGORITHMS` lets this algorithm pass. Whether a key can do it is another question.
@@ -132,11 +141,9 @@ impl AuthConfig {
         let has_source = is_there(self.jwt_secret.is_some(), "JWT_SECRET")
             || is_there(self.public_key.is_some(), "JWT_PUBLIC_KEY")
             || is_there(self.jwks_url.is_some(), "JWKS_URL");
+        let has_source = has_source || self.run_key.is_some();
         let has_keys = has_source || is_there(!self.issuers.is_empty(), "JWT_ISSUER");
-        let discoverable = |issuer: &String| {
-            key_url(issuer).is_some_and(|url| url.query().is_none() && url.fragment().is_none())
-        };
-        if !has_source && !self.issuers.iter().all(discoverable) {
+        if !has_source && !self.issuers.iter().all(|issuer| is_discoverable(issuer)) {
             let expected = "must be https:// addresses (http:// on a loopback host) when no key source is set, \
                             because the keys are then fetched from there";
             vars.problem("JWT_ISSUER", expected);
@@ -193,6 +200,11 @@ impl AuthConfig {
             );
         }
     }
+}
+
+/// Whether an issuer's keys may be fetched from the address that it is.
+fn is_discoverable(issuer: &str) -> bool {
+    key_url(issuer).is_some_and(|url| url.query().is_none() && url.fragment().is_none())
 }
 
 /// How long an HMAC key must be (RFC 7518 section 3.2); nothing for other algorithms.

@@ -72,6 +72,12 @@ impl<'a> Vars<'a> {
         Self { unreadable, ..self }
     }
 
+    /// The same variables, with a list of problems of their own.
+    #[must_use]
+    pub fn unheard(&self) -> Self {
+        Self { problems: RefCell::default(), ..*self }
+    }
+
     /// The text of a variable, if it is set and not empty.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
@@ -276,7 +282,7 @@ impl Environment {
         is_set(name) || is_set(&format!("{name}_FILE"))
     }
 
-    /// The names of all that are set.
+    /// The names of all that are set, also to nothing.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.values.keys().chain(&self.unreadable).map(String::as_str)
     }

@@ -37,7 +37,8 @@ pub struct Config {
     pub mode: Mode,
 }
 
-/// `CHATKIT_MODE`: who runs the chat. The variables of the other mode are not read.
+/// `CHATKIT_MODE`: who runs the chat. The variables of the other mode are not read. Where it is unset, a workflow means hosted
+/// mode, and everything else self-hosted mode.
 #[expect(missing_debug_implementations, reason = "it holds secrets")]
 pub enum Mode {
     /// OpenAI runs a workflow.
@@ -61,18 +62,25 @@ impl Config {
     /// Reads all variables; what is wrong with them is noted in `vars`, and then the result must not be used.
     #[must_use]
     pub fn read(vars: &Vars<'_>) -> Self {
-        let (upstream, session_ttl_seconds, mode) = if is_self_hosted(vars) {
-            let upstream = upstream::UpstreamConfig::of_self_hosted(vars);
-            let mode = Mode::SelfHosted(Box::new(self_hosted::SelfHostedConfig::from_vars(vars, &upstream)));
-            (upstream, session_ttl(vars, 60..=3600), mode)
-        } else {
-            let upstream = upstream::UpstreamConfig::of_hosted(vars);
-            // OpenAI's ceiling.
-            (upstream, session_ttl(vars, 1..=600), Mode::Hosted(hosted::HostedConfig::from_vars(vars)))
+        Self::with_run_key(vars, None)
+    }
+
+    /// The same with a key of this run, whose tokens are good beside those of the configured keys.
+    pub(crate) fn with_run_key(vars: &Vars<'_>, run_key: Option<env::Secret>) -> Self {
+        // What is wrong with the variables of a mode is told once it is clear which mode is meant.
+        let unheard = vars.unheard();
+        let (upstream, session_ttl_seconds, mode) = match choose_mode(vars) {
+            Choice::SelfHosted => read_self_hosted(vars),
+            Choice::Unclear => read_self_hosted(&unheard),
+            Choice::Hosted => {
+                let upstream = upstream::UpstreamConfig::of_hosted(vars);
+                // OpenAI's ceiling.
+                (upstream, session_ttl(vars, 1..=600), Mode::Hosted(hosted::HostedConfig::from_vars(vars)))
+            }
         };
         Self {
             service: service::ServiceConfig::from_vars(vars),
-            auth: Arc::new(auth::AuthConfig::from_vars(vars)),
+            auth: Arc::new(auth::AuthConfig::with_run_key(vars, run_key)),
             limits: limits::LimitsConfig::from_vars(vars),
             upstream,
             session_ttl_seconds,
@@ -109,12 +117,49 @@ impl Config {
     }
 }
 
-fn is_self_hosted(vars: &Vars<'_>) -> bool {
-    vars.or("CHATKIT_MODE", false, "`hosted` or `self-hosted`", |mode| match mode {
-        "hosted" => Some(false),
-        "self-hosted" => Some(true),
+/// Which mode the variables mean.
+enum Choice {
+    Hosted,
+    SelfHosted,
+    /// The problem is noted.
+    Unclear,
+}
+
+fn choose_mode(vars: &Vars<'_>) -> Choice {
+    const NAME: &str = "CHATKIT_MODE";
+    let named = vars.optional(NAME, "`hosted` or `self-hosted`", |mode| match mode {
+        "hosted" => Some(Choice::Hosted),
+        "self-hosted" => Some(Choice::SelfHosted),
         _ => None,
-    })
+    });
+    if let Some(choice) = named {
+        return choice;
+    }
+    let is_set = |name: &&str| vars.text(name).is_some() || vars.is_blamed(name);
+    let workflow = ["CHATKIT_WORKFLOW_ID", "WORKFLOW_ID"].iter().find(|name| is_set(name));
+    let model = ["CHATKIT_AGENTS", "CHATKIT_MODEL"].iter().find(|name| is_set(name));
+    let is_bad = vars.is_blamed(NAME);
+    match (workflow, model) {
+        (Some(workflow), Some(model)) => {
+            if !is_bad {
+                let expected = format!(
+                    "must be set, because {workflow} and {model} are both: `hosted` for a workflow at OpenAI, `self-hosted` \
+                     for a model"
+                );
+                vars.problem(NAME, expected);
+            }
+            Choice::Unclear
+        }
+        (Some(_), None) => Choice::Hosted,
+        (None, None) if is_bad => Choice::Unclear,
+        (None, _) => Choice::SelfHosted,
+    }
+}
+
+fn read_self_hosted(vars: &Vars<'_>) -> (upstream::UpstreamConfig, u64, Mode) {
+    let upstream = upstream::UpstreamConfig::of_self_hosted(vars);
+    let mode = Mode::SelfHosted(Box::new(self_hosted::SelfHostedConfig::from_vars(vars, &upstream)));
+    (upstream, session_ttl(vars, 60..=3600), mode)
 }
 
 fn session_ttl(vars: &Vars<'_>, bounds: std::ops::RangeInclusive<u64>) -> u64 {

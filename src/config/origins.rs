@@ -20,6 +20,8 @@ pub enum Origin {
         /// `.example.com`, with a port if one was given.
         suffix: String,
     },
+    /// Any page of this machine: `localhost`, `127.0.0.1` or `[::1]`, on any port.
+    Local,
 }
 
 impl Origin {
@@ -69,8 +71,23 @@ impl Origin {
                 .strip_prefix(scheme.as_str())
                 .and_then(|rest| rest.strip_suffix(suffix.as_str()))
                 .is_some_and(is_labels),
+            Self::Local => {
+                let scheme = ["http://", "https://"].into_iter().find(|scheme| origin.starts_with(scheme));
+                scheme.is_some_and(|scheme| is_local(&origin[scheme.len()..]))
+            }
         }
     }
+}
+
+/// Whether a host, with a port or without, is one of the names under which this machine reaches itself.
+#[must_use]
+pub fn is_local(authority: &str) -> bool {
+    ["localhost", "127.0.0.1", "[::1]"].into_iter().any(|name| {
+        let Some((host, port)) = authority.split_at_checked(name.len()) else { return false };
+        let is_port =
+            |port: &str| (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
+        host.eq_ignore_ascii_case(name) && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+    })
 }
 
 /// One DNS label or more, as browsers write them: lower case, no empty label.
@@ -135,6 +152,31 @@ mod tests {
             "https://evil.com#.example.com",
             "https://evilexample.com",
             "https://a.example.com.evil.com",
+            "null",
+        ] {
+            assert!(!list.allows(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_this_machine_is_local_whichever_its_port() {
+        let list = OriginList::new(vec![Origin::Local]);
+        for local in
+            ["http://localhost", "http://localhost:5173", "https://127.0.0.1:8443", "http://[::1]:3000"]
+        {
+            assert!(list.allows(local), "{local}");
+        }
+        for other in [
+            "http://localhost.evil.example",
+            "http://localhost:5173.evil.example",
+            "http://127.0.0.10",
+            "http://127.0.0.1:1@evil.example",
+            "http://a.localhost",
+            "http://[::1].evil.example",
+            "http://localhost:",
+            "http://localhost:5173/",
+            "ftp://localhost",
+            "localhost:5173",
             "null",
         ] {
             assert!(!list.allows(other), "{other}");

@@ -1,4 +1,7 @@
-//! Which variables are there? Every name that is read, and the warning for one that is nearly right.
+//! Which variables are there? Every name that is read, and the warnings for one that is nearly right and for one that the mode
+//! does not read.
+
+use super::Mode;
 
 /// A variable that the service reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,46 +10,81 @@ pub struct Variable {
     pub name: &'static str,
     /// Whether `NAME_FILE` may name a file that holds it.
     pub secret: bool,
+    /// In which mode it is read.
+    pub reader: Reader,
+}
+
+/// In which mode a variable is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// In both.
+    Both,
+    /// In hosted mode.
+    Hosted,
+    /// In self-hosted mode.
+    SelfHosted,
+}
+
+impl Reader {
+    /// The mode that alone reads such a variable, where `mode` does not.
+    fn instead_of(self, mode: &Mode) -> Option<&'static str> {
+        match (self, mode) {
+            (Self::Hosted, Mode::SelfHosted(_)) => Some("hosted"),
+            (Self::SelfHosted, Mode::Hosted(_)) => Some("self-hosted"),
+            (Self::Hosted | Self::Both, Mode::Hosted(_))
+            | (Self::SelfHosted | Self::Both, Mode::SelfHosted(_)) => None,
+        }
+    }
 }
 
 const fn plain(name: &'static str) -> Variable {
-    Variable { name, secret: false }
+    Variable { name, secret: false, reader: Reader::Both }
 }
 
 const fn secret(name: &'static str) -> Variable {
-    Variable { name, secret: true }
+    Variable { name, secret: true, reader: Reader::Both }
+}
+
+impl Variable {
+    const fn hosted(self) -> Self {
+        Self { reader: Reader::Hosted, ..self }
+    }
+
+    const fn self_hosted(self) -> Self {
+        Self { reader: Reader::SelfHosted, ..self }
+    }
 }
 
 /// Every variable, in the order of `.env.example`.
 pub const VARIABLES: &[Variable] = &[
     secret("OPENAI_API_KEY"),
-    plain("CHATKIT_WORKFLOW_ID"),
-    plain("WORKFLOW_ID"),
+    plain("CHATKIT_WORKFLOW_ID").hosted(),
+    plain("WORKFLOW_ID").hosted(),
     plain("CHATKIT_MODE"),
-    plain("CHATKIT_WORKFLOWS"),
-    plain("CHATKIT_WORKFLOW_VERSION"),
-    plain("CHATKIT_API_BASE"),
+    plain("CHATKIT_WORKFLOWS").hosted(),
+    plain("CHATKIT_WORKFLOW_VERSION").hosted(),
+    plain("CHATKIT_API_BASE").hosted(),
     plain("OPENAI_ORG_ID"),
     plain("OPENAI_PROJECT_ID"),
-    secret("DATABASE_URL"),
-    secret("CHATKIT_SIGNING_KEY"),
-    plain("CHATKIT_AGENTS"),
-    plain("CHATKIT_MODEL"),
-    plain("CHATKIT_INSTRUCTIONS"),
-    plain("OPENAI_BASE_URL"),
-    plain("CHATKIT_MODEL_API"),
-    plain("CHATKIT_UPLOADS_DIR"),
-    plain("CHATKIT_UPLOAD_MAX_BYTES"),
-    plain("CHATKIT_RETENTION_DAYS"),
-    plain("CHATKIT_ON_DISCONNECT"),
-    plain("CHATKIT_DOMAIN_KEY"),
+    secret("DATABASE_URL").self_hosted(),
+    secret("CHATKIT_SIGNING_KEY").self_hosted(),
+    plain("CHATKIT_AGENTS").self_hosted(),
+    plain("CHATKIT_MODEL").self_hosted(),
+    plain("CHATKIT_INSTRUCTIONS").self_hosted(),
+    plain("OPENAI_BASE_URL").self_hosted(),
+    plain("CHATKIT_MODEL_API").self_hosted(),
+    plain("CHATKIT_UPLOADS_DIR").self_hosted(),
+    plain("CHATKIT_UPLOAD_MAX_BYTES").self_hosted(),
+    plain("CHATKIT_RETENTION_DAYS").self_hosted(),
+    plain("CHATKIT_ON_DISCONNECT").self_hosted(),
+    plain("CHATKIT_DOMAIN_KEY").self_hosted(),
     plain("CHATKIT_SESSION_TTL_SECONDS"),
-    plain("CHATKIT_SESSION_REQUESTS_PER_MINUTE"),
+    plain("CHATKIT_SESSION_REQUESTS_PER_MINUTE").hosted(),
     plain("CHATKIT_FILE_UPLOAD"),
     plain("CHATKIT_HISTORY"),
     plain("CHATKIT_THREAD_TITLES"),
-    plain("CHATKIT_STATE_CLAIMS"),
-    secret("CHATKIT_USER_ID_KEY"),
+    plain("CHATKIT_STATE_CLAIMS").hosted(),
+    secret("CHATKIT_USER_ID_KEY").hosted(),
     secret("JWT_SECRET"),
     secret("JWT_PUBLIC_KEY"),
     plain("JWKS_URL"),
@@ -101,9 +139,24 @@ pub fn unknown_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     unknown.into_iter().map(warning).collect()
 }
 
-fn is_known(name: &str) -> bool {
+/// A warning for each variable among these, all set, that this mode does not read.
+#[must_use]
+pub fn unread_names<'a>(names: impl Iterator<Item = &'a str>, mode: &Mode) -> Vec<String> {
+    let unread = names.filter_map(|name| Some((name, variable(name)?.reader.instead_of(mode)?)));
+    let mut unread: Vec<_> = unread.collect();
+    unread.sort_unstable();
+    let warning = |(name, reader)| format!("{name} is set and not read: only {reader} mode reads it");
+    unread.into_iter().map(warning).collect()
+}
+
+/// The variable that this name sets, by its value or by a file.
+fn variable(name: &str) -> Option<&'static Variable> {
     let of = |name: &str| VARIABLES.iter().find(|variable| variable.name == name);
-    of(name).is_some() || name.strip_suffix("_FILE").and_then(of).is_some_and(|variable| variable.secret)
+    of(name).or_else(|| name.strip_suffix("_FILE").and_then(of).filter(|variable| variable.secret))
+}
+
+fn is_known(name: &str) -> bool {
+    variable(name).is_some()
 }
 
 fn nearest(name: &str) -> &'static str {
@@ -113,7 +166,50 @@ fn nearest(name: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::config::Config;
+
+    /// What is read of the environment in this mode, and the mode.
+    fn read(mode: &str) -> (BTreeSet<String>, Mode) {
+        let asked = RefCell::new(BTreeSet::new());
+        let lookup = |name: &str| {
+            asked.borrow_mut().insert(name.to_owned());
+            (name == "CHATKIT_MODE").then(|| mode.to_owned())
+        };
+        let mode = Config::read(&crate::config::env::Vars::new(&lookup)).mode;
+        (asked.into_inner(), mode)
+    }
+
+    #[test]
+    fn the_table_says_which_mode_reads_which_variable() {
+        for name in ["hosted", "self-hosted"] {
+            let (asked, mode) = read(name);
+            for variable in VARIABLES {
+                let is_read = variable.reader.instead_of(&mode).is_none();
+                assert_eq!(asked.contains(variable.name), is_read, "{} in {name} mode", variable.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_variable_that_the_mode_does_not_read_gets_a_warning() {
+        let names = ["PORT", "CHATKIT_STATE_CLAIMS", "DATABASE_URL_FILE", "CHATKIT_USER_ID_KEY_FILE", "HOME"];
+        let warnings = |mode| unread_names(names.into_iter(), &read(mode).1);
+        assert_eq!(
+            warnings("self-hosted"),
+            [
+                "CHATKIT_STATE_CLAIMS is set and not read: only hosted mode reads it",
+                "CHATKIT_USER_ID_KEY_FILE is set and not read: only hosted mode reads it",
+            ]
+        );
+        assert_eq!(
+            warnings("hosted"),
+            ["DATABASE_URL_FILE is set and not read: only self-hosted mode reads it"]
+        );
+    }
 
     #[test]
     fn a_name_that_is_nearly_right_gets_a_warning_with_the_right_one() {

@@ -19,6 +19,7 @@ use crate::error;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request::{RequestContext, Streams};
 use crate::upstream::redact::path_for_log;
+use crate::user::Fingerprint;
 
 /// The header that names a request, in both directions.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -140,10 +141,37 @@ impl Line {
         let path = &*path;
         let request_id = self.context.id();
         let duration_ms = (self.started.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+        let (asked, tokens) = (self.context.asked(), self.context.tokens());
+        let (kind, agent) = (asked.map(|asked| asked.kind), asked.map(|asked| &*asked.agent));
+        let thread = self.context.thread().map(Fingerprint::hex);
+        let (thread, model) = (thread.as_deref(), self.context.model());
+        let (input_tokens, output_tokens) =
+            (tokens.map(|tokens| tokens.input), tokens.map(|tokens| tokens.output));
+        macro_rules! line {
+            ($level:ident) => {
+                $level!(
+                    method,
+                    path,
+                    status,
+                    duration_ms,
+                    request_id,
+                    user,
+                    "type" = kind,
+                    agent,
+                    thread,
+                    model,
+                    input_tokens,
+                    output_tokens,
+                    upstream_request_id,
+                    error,
+                    "request"
+                )
+            };
+        }
         if is_fault {
-            warn!(method, path, status, duration_ms, request_id, user, upstream_request_id, error, "request");
+            line!(warn);
         } else {
-            info!(method, path, status, duration_ms, request_id, user, upstream_request_id, error, "request");
+            line!(info);
         }
     }
 }

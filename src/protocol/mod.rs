@@ -9,6 +9,7 @@ mod depth;
 mod event;
 mod item;
 mod lax;
+mod name;
 mod params;
 mod request;
 mod thread;

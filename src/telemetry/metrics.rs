@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use super::request::Tokens;
+
 type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// The counters of one running service. Cloning shares them.
@@ -31,6 +33,9 @@ pub struct Metrics {
     redis_failures: Counter,
     in_flight: Gauge,
     turns: Family<OutcomeLabels, Counter>,
+    agent_turns: Family<AgentLabels, Counter>,
+    model_tokens: Family<TokenLabels, Counter>,
+    title_tokens: Family<TokenLabels, Counter>,
     turns_running: Gauge,
     first_events: Histogram,
     streams_open: Gauge,
@@ -95,6 +100,19 @@ struct OutcomeLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AgentLabels {
+    agent: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    agent: String,
+    model: String,
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SourceLabels {
     source: String,
 }
@@ -123,6 +141,9 @@ impl Metrics {
             redis_failures: Counter::default(),
             in_flight: Gauge::default(),
             turns: Family::default(),
+            agent_turns: Family::default(),
+            model_tokens: Family::default(),
+            title_tokens: Family::default(),
             turns_running: Gauge::default(),
             first_events: duration_buckets(),
             streams_open: Gauge::default(),
@@ -148,6 +169,9 @@ impl Metrics {
         r.register("registry_evictions", "Live sessions forgotten because the registry was full", self.registry_evictions.clone());
         r.register("jwks_age_seconds", "Time since the keys were last fetched", self.jwks_age.clone());
         r.register("turns", "Answers of the chat that have ended", self.turns.clone());
+        r.register("agent_turns", "Answers of the chat that have ended, by agent", self.agent_turns.clone());
+        r.register("model_tokens", "Tokens that answers took, by their models' count", self.model_tokens.clone());
+        r.register("title_tokens", "Tokens that titles took, by their models' count", self.title_tokens.clone());
         r.register("turns_running", "Answers of the chat under way", self.turns_running.clone());
         r.register("turn_first_event_seconds", "Time from the beginning of a turn to the first event of its answer", self.first_events.clone());
         r.register("streams_open", "Clients that hear an answer", self.streams_open.clone());
@@ -218,9 +242,21 @@ impl Metrics {
         self.redis_up.set(i64::from(up));
     }
 
-    /// Counts one answer of the chat that has ended: `done`, `failed`, `cancelled` (its client left) or `shutdown`.
-    pub fn turn_ended(&self, outcome: &'static str) {
+    /// Counts one answer of the chat that has ended: `done`, `failed`, `cancelled` (its client left) or `shutdown`. `agent` is
+    /// the name of a configured one.
+    pub fn turn_ended(&self, agent: &str, outcome: &'static str) {
         self.turns.get_or_create(&OutcomeLabels { outcome }).inc();
+        self.agent_turns.get_or_create(&AgentLabels { agent: agent.to_owned(), outcome }).inc();
+    }
+
+    /// Counts what an answer of a configured agent took of its model.
+    pub fn answer_took(&self, agent: &str, model: &str, tokens: Tokens) {
+        count_tokens(&self.model_tokens, agent, model, tokens);
+    }
+
+    /// Counts what a title took.
+    pub fn title_took(&self, agent: &str, model: &str, tokens: Tokens) {
+        count_tokens(&self.title_tokens, agent, model, tokens);
     }
 
     /// Counts an answer of the chat as under way until it is dropped.
@@ -254,6 +290,13 @@ impl Metrics {
     pub fn redis_failed(&self) {
         self.redis_failures.inc();
     }
+}
+
+fn count_tokens(counter: &Family<TokenLabels, Counter>, agent: &str, model: &str, tokens: Tokens) {
+    let (agent, model) = (agent.to_owned(), model.to_owned());
+    let labels = TokenLabels { agent, model, kind: "input" };
+    counter.get_or_create(&labels).inc_by(tokens.input);
+    counter.get_or_create(&TokenLabels { kind: "output", ..labels }).inc_by(tokens.output);
 }
 
 /// The content type of what [`render`] writes.

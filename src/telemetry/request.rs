@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::http::HeaderValue;
 
-use crate::user::UserId;
+use crate::user::{Fingerprint, UserId};
 
 /// What the log line and the answer's headers will say of this request.
 #[derive(Debug, Default)]
@@ -14,9 +14,31 @@ pub struct RequestContext {
     id: String,
     user: OnceLock<UserId>,
     upstream_request_id: OnceLock<String>,
+    asked: OnceLock<Asked>,
+    thread: OnceLock<Fingerprint>,
+    model: OnceLock<Arc<str>>,
+    tokens: Mutex<Option<Tokens>>,
     rate_limit: Mutex<Option<RateLimit>>,
     cookie: OnceLock<HeaderValue>,
     ending: Mutex<Ending>,
+}
+
+/// What is asked of the chat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// The request's type.
+    pub kind: &'static str,
+    /// The name of the agent that it is asked of.
+    pub agent: Arc<str>,
+}
+
+/// What an answer took of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tokens {
+    /// What was sent.
+    pub input: u64,
+    /// What came back.
+    pub output: u64,
 }
 
 /// An answer that carries this is a stream: its request is over when the stream is.
@@ -77,6 +99,31 @@ impl RequestContext {
         self.upstream_request_id.get_or_init(|| id.to_owned());
     }
 
+    /// Notes what is asked of the chat.
+    pub fn note_asked(&self, kind: &'static str, agent: &Arc<str>) {
+        self.asked.get_or_init(|| Asked { kind, agent: Arc::clone(agent) });
+    }
+
+    /// Notes the thread that this is about. Its id leads to it for whoever has the user's credential: the log gets a hash.
+    pub fn note_thread(&self, id: &str) {
+        self.thread.get_or_init(|| Fingerprint::of(id.as_bytes()));
+    }
+
+    /// Notes which model is asked.
+    pub fn note_model(&self, model: &str) {
+        self.model.get_or_init(|| model.into());
+    }
+
+    /// Adds to what the answer took. Returns whether the request's line is still to be written.
+    #[must_use]
+    pub fn note_tokens(&self, took: Tokens) -> bool {
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let sum = tokens.get_or_insert_default();
+        sum.input = sum.input.saturating_add(took.input);
+        sum.output = sum.output.saturating_add(took.output);
+        !matches!(*self.ending.lock().unwrap_or_else(PoisonError::into_inner), Ending::Logged)
+    }
+
     /// Notes the `Set-Cookie` that the answer must carry.
     pub fn note_cookie(&self, cookie: HeaderValue) {
         self.cookie.get_or_init(|| cookie);
@@ -122,6 +169,30 @@ impl RequestContext {
     #[must_use]
     pub fn user(&self) -> Option<&UserId> {
         self.user.get()
+    }
+
+    /// What is asked of the chat, once known.
+    #[must_use]
+    pub fn asked(&self) -> Option<&Asked> {
+        self.asked.get()
+    }
+
+    /// The thread, once known.
+    #[must_use]
+    pub fn thread(&self) -> Option<Fingerprint> {
+        self.thread.get().copied()
+    }
+
+    /// The model that is asked, once known.
+    #[must_use]
+    pub fn model(&self) -> Option<&str> {
+        self.model.get().map(|model| &**model)
+    }
+
+    /// What the answer took, if a model has said so.
+    #[must_use]
+    pub fn tokens(&self) -> Option<Tokens> {
+        *self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The upstream's id of our request there, once known.

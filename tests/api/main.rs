@@ -16,6 +16,7 @@ mod dev;
 mod errors;
 mod limits;
 mod metrics;
+mod modes;
 mod oidc;
 mod openapi;
 mod page;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::support::server::{HOSTED, JWT_SECRET, TestServer, command};
 use crate::support::tokens;
 
-fn run(args: &[&str], vars: &[(&str, &str)]) -> (i32, String, String) {
+pub(crate) fn run(args: &[&str], vars: &[(&str, &str)]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = command(args, vars).output().expect("the binary runs");
     let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
     (status.code().expect("it exits"), text(stdout), text(stderr))
@@ -22,6 +22,9 @@ fn help_and_version_work_on_each_command() {
         assert_eq!((code, out.contains("Usage:")), (0, true), "{name} --help");
         let (code, out, _) = run(&of("--version"), &[]);
         assert_eq!((code, out.contains(env!("CARGO_PKG_VERSION"))), (0, true), "{name} --version");
+        let is_listening = ["", "serve", "dev", "sandbox"].contains(&name);
+        let (_, help, _) = run(&of("--help"), &[]);
+        assert_eq!(help.contains("--print-addr"), is_listening, "{name}: {help}");
     }
 }
 
@@ -223,7 +226,7 @@ fn a_name_that_is_nearly_right_is_warned_of() {
 
 #[test]
 fn a_name_that_is_nearly_right_is_warned_of_where_there_is_no_log_too() {
-    let vars = [HOSTED[0], HOSTED[2], ("CHATKIT_WORKFLW_ID", "wf_canary")];
+    let vars = [HOSTED[0], HOSTED[2], ("CHATKIT_MODE", "hosted"), ("CHATKIT_WORKFLW_ID", "wf_canary")];
     let (code, _, err) = run(&["serve"], &vars);
     let lines: Vec<_> = err.lines().collect();
     assert_eq!((code, lines.len()), (2, 2), "{err}");
@@ -347,7 +350,7 @@ pub(crate) fn free_port() -> u16 {
 }
 
 /// A folder for one test, by a name that no other test has.
-pub(crate) struct TempFolder(std::path::PathBuf);
+pub(crate) struct TempFolder(pub(crate) std::path::PathBuf);
 
 impl TempFolder {
     pub(crate) fn new(name: &str) -> Self {

@@ -19,6 +19,7 @@ use crate::ids::new_id;
 use crate::protocol::{
     ClientToolCall, ClientToolCallStatus, GeneratedImage, Id, Item, ItemKind, ItemUpdate, Timestamp,
 };
+use crate::telemetry::request::Tokens;
 use crate::upstream::model::{ItemId, ModelEvent};
 
 /// One answer of a model, as far as it has come.
@@ -32,6 +33,8 @@ pub(super) struct Answer<'a> {
     images: Vec<(ItemId, Item)>,
     /// The call that waits for the page once the answer is over.
     call: Option<Item>,
+    /// What it took so far, where the server says so.
+    tokens: Option<Tokens>,
     /// What waits for an approval, as long as nothing was said after it.
     unapproved: Option<String>,
 }
@@ -75,6 +78,7 @@ impl<'a> Answer<'a> {
             tasks: Tasks::going_on(newest),
             images: Vec::new(),
             call: None,
+            tokens: None,
             unapproved: None,
         }
     }
@@ -141,9 +145,21 @@ impl<'a> Answer<'a> {
             ModelEvent::ApprovalWanted { server, tool } => {
                 *unapproved = Some(format!("{:?} of the MCP server {:?}", short(&tool), short(&server)));
             }
-            ModelEvent::Completed { usage: _ } => self.complete(out)?,
+            ModelEvent::Completed { usage } => {
+                if let Some(usage) = usage {
+                    let tokens = self.tokens.get_or_insert_default();
+                    tokens.input += usage.input_tokens;
+                    tokens.output += usage.output_tokens;
+                }
+                self.complete(out)?;
+            }
         }
         Ok(None)
+    }
+
+    /// What it took so far, where the server says so.
+    pub(super) fn tokens(&self) -> Option<Tokens> {
+        self.tokens
     }
 
     /// A message that is under way. A server that did not announce it means to begin it.

@@ -23,7 +23,7 @@ use super::{Agent, AgentError, Turn};
 use crate::config::agents::{AgentConfig, ModelApi};
 use crate::config::upstream::UpstreamConfig;
 use crate::protocol::UserMessage;
-use crate::telemetry::request::RequestContext;
+use crate::telemetry::request::{RequestContext, Tokens};
 use crate::upstream::model::{
     self, ModelClient, ModelEndpoint, ModelError, ModelErrorKind, ModelRequest, ModelStream,
 };
@@ -47,19 +47,31 @@ impl ModelAgent {
     }
 
     async fn answer(&self, turn: &Turn) -> Result<(), AgentError> {
+        turn.request.note_model(&self.config.model);
         // Boxed: what it takes to ask is not kept while the model answers, neither the call nor a request with megabytes of files.
-        let (mut stream, mut answer) = Box::pin(self.begin(turn)).await?;
-        while let Some(event) = stream.next().await {
-            let mut events = Vec::with_capacity(1);
-            let applied = answer.apply(event.map_err(failure)?, &mut events);
-            for event in events {
-                turn.emit(event).await?;
-            }
-            if let Some(drawing) = applied? {
-                Box::pin(drawing.show(turn)).await?;
-            }
+        let (stream, mut answer) = Box::pin(self.begin(turn)).await?;
+        let outcome = pass_on(stream, &mut answer, turn).await;
+        if let Some(tokens) = answer.tokens() {
+            self.note_tokens(tokens, &turn.request);
         }
-        Ok(())
+        outcome
+    }
+
+    fn note_tokens(&self, tokens: Tokens, request: &RequestContext) {
+        let AgentConfig { name: agent, model, .. } = &*self.config;
+        self.models.metrics().answer_took(agent, model, tokens);
+        if !request.note_tokens(tokens) {
+            // Its client left, and the answer went on.
+            let (request_id, input_tokens, output_tokens) = (request.id(), tokens.input, tokens.output);
+            tracing::info!(
+                request_id,
+                agent,
+                model,
+                input_tokens,
+                output_tokens,
+                "an answer that nobody waited for"
+            );
+        }
     }
 
     async fn begin(&self, turn: &Turn) -> Result<(ModelStream, Answer<'_>), AgentError> {
@@ -98,6 +110,21 @@ impl ModelAgent {
         }
         answer
     }
+}
+
+/// Passes on what the model says, until its answer is over.
+async fn pass_on(mut stream: ModelStream, answer: &mut Answer<'_>, turn: &Turn) -> Result<(), AgentError> {
+    while let Some(event) = stream.next().await {
+        let mut events = Vec::with_capacity(1);
+        let applied = answer.apply(event.map_err(failure)?, &mut events);
+        for event in events {
+            turn.emit(event).await?;
+        }
+        if let Some(drawing) = applied? {
+            Box::pin(drawing.show(turn)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// In what a request is changed that a model refused.

@@ -3,6 +3,7 @@
 use super::ModelAgent;
 use crate::config::agents::AgentConfig;
 use crate::protocol::UserMessage;
+use crate::telemetry::request::Tokens;
 use crate::upstream::model::{InputItem, InputPart, MessagePart, ModelEvent, ModelRequest, PartKind, Role};
 
 const INSTRUCTIONS: &str = "Write a title for a conversation that begins with the user's message: \
@@ -19,10 +20,15 @@ impl ModelAgent {
         let request = request(&self.config, message)?;
         let mut stream = self.models.stream(&self.endpoint, &request, None).await.ok()?;
         let mut said = None;
+        let AgentConfig { name, model, .. } = &*self.config;
         // To the end, so that the connection is used again.
         while let Some(event) = stream.next().await {
             match event {
                 Ok(ModelEvent::MessageDone { parts, .. }) if said.is_none() => said = Some(parts),
+                Ok(ModelEvent::Completed { usage: Some(usage) }) => {
+                    let tokens = Tokens { input: usage.input_tokens, output: usage.output_tokens };
+                    self.models.metrics().title_took(name, model, tokens);
+                }
                 Ok(_) => {}
                 Err(_) => break,
             }

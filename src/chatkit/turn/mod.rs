@@ -188,7 +188,7 @@ impl Turn {
                 Box::pin(self.follow(plan, known, claim, deadline)).await
             }
             Err(error) => {
-                self.chat.metrics.turn_ended(error.outcome());
+                self.chat.metrics.turn_ended(&self.asker.owner.workflow, error.outcome());
                 Err(error)
             }
         }

@@ -118,7 +118,8 @@ impl Plan {
         Some(about)
     }
 
-    pub(super) fn thread_id(&self) -> &Id {
+    /// The thread that it is carried out in.
+    pub(in crate::chatkit) fn thread_id(&self) -> &Id {
         match self {
             Self::Create { thread, .. }
             | Self::Message { thread, .. }

@@ -34,7 +34,8 @@ impl Turn {
         let _running = metrics.turn_running();
         let outcome = caught(self.carry_out(plan, claim, deadline)).await;
         let outcome = outcome.unwrap_or_else(|text| Err(TurnError::Panicked(text)));
-        metrics.turn_ended(outcome.as_ref().map_or_else(TurnError::outcome, |()| "done"));
+        let ended = outcome.as_ref().map_or_else(TurnError::outcome, |()| "done");
+        metrics.turn_ended(&self.asker.owner.workflow, ended);
         outcome
     }
 

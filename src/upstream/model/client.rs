@@ -67,6 +67,12 @@ impl ModelClient {
         Ok(Self { link, settings })
     }
 
+    /// Where calls are counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.link.metrics
+    }
+
     /// Asks a model, and returns when its answer begins. `context` is where the server's request id is noted.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod replicas;
 mod retention;
 mod slow_reader;
 mod streams;
+mod usage;
 
 // The client is shared with the tests of turns, whose servers have this key in a room of this name.
 use crate::support::server;
