@@ -11,6 +11,7 @@ mod item;
 mod lax;
 mod params;
 mod request;
+mod speech;
 mod thread;
 mod time;
 mod workflow;
