@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, Kind};
 
@@ -38,19 +38,17 @@ impl<S: Sync> FromRequest<S> for JsonBytes {
 pub struct BodyLimits {
     /// At most so many bytes.
     pub most: usize,
-    /// More, if the beginning of the body says that it may have them.
+    /// More, if its reader finds in the beginning of the body that it may have them.
     pub exception: Option<Exception>,
 }
 
-/// A larger limit, and what the beginning of a body must be like for it.
+/// A larger limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Exception {
     /// What may be so large, with its article.
     pub what: &'static str,
     /// At most so many bytes.
     pub most: usize,
-    /// Whether a body that begins so may have them.
-    pub fits: fn(&[u8]) -> bool,
 }
 
 impl BodyLimits {
@@ -67,10 +65,8 @@ impl BodyLimits {
         Error::new(Kind::BodyTooLarge, message)
     }
 
-    /// Whether a body that is so long already may go on.
-    fn allow(self, beginning: &[u8], length: usize, is_excepted: &mut Option<bool>) -> bool {
-        let Some(Exception { most, fits, .. }) = self.exception else { return length <= self.most };
-        length <= self.most || (length <= most && *is_excepted.get_or_insert_with(|| fits(beginning)))
+    fn largest(self) -> usize {
+        self.exception.map_or(self.most, |exception| exception.most)
     }
 }
 
@@ -79,57 +75,98 @@ impl BodyLimits {
 /// # Errors
 /// `body_too_large`, `unsupported_media_type`, `request_timeout`, and `invalid_request` for a body that breaks off.
 pub async fn read_json(headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
-    read_body(headers, body, BodyLimits { most: MAX_BODY, exception: None }).await
+    let limits = BodyLimits { most: MAX_BODY, exception: None };
+    match read_body(headers, body, limits).await? {
+        Reading::Whole(body) => Ok(body),
+        Reading::Longer(_) => Err(limits.too_large()),
+    }
 }
 
-/// Like [`read_json`], with limits of the caller's.
+/// How far a body was read.
+#[derive(Debug)]
+pub enum Reading {
+    /// To its end.
+    Whole(Bytes),
+    /// As far as any body may go.
+    Longer(Longer),
+}
+
+/// A body that is larger than most may be: its beginning, and what is still to come.
+#[derive(Debug)]
+pub struct Longer {
+    beginning: Vec<u8>,
+    body: Body,
+    announced: Option<usize>,
+    limits: BodyLimits,
+    until: Instant,
+}
+
+/// Like [`read_json`], with limits of the caller's. What is longer than most bodies may be is left to the caller to read on.
 ///
 /// # Errors
 /// As for [`read_json`].
-pub async fn read_body(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Bytes, Error> {
+pub async fn read_body(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Reading, Error> {
     let announced: Option<usize> =
         headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let most = limits.exception.map_or(limits.most, |exception| exception.most);
-    if announced.is_some_and(|length| length > most) {
+    if announced.is_some_and(|length| length > limits.largest()) {
         return Err(limits.too_large());
     }
     if body.is_end_stream() {
-        return Ok(Bytes::new());
+        return Ok(Reading::Whole(Bytes::new()));
     }
-    let body = timeout(BODY_DEADLINE, collect(body, limits, announced)).await.unwrap_or_else(|_| {
-        Err(Error::new(Kind::RequestTimeout, "The body took over 30 seconds to arrive."))
-    })?;
-    if !body.is_empty() && !is_json(headers) {
+    let until = Instant::now() + BODY_DEADLINE;
+    let mut longer = Longer { beginning: Vec::new(), body, announced, limits, until };
+    let is_whole = longer.read_to(limits.most).await?;
+    if !longer.beginning.is_empty() && !is_json(headers) {
         let message = "Send the body as JSON, with `Content-Type: application/json`.";
         return Err(Error::new(Kind::UnsupportedMediaType, message));
     }
-    Ok(body)
+    Ok(if is_whole { Reading::Whole(longer.beginning.into()) } else { Reading::Longer(longer) })
 }
 
-async fn collect(mut body: Body, limits: BodyLimits, announced: Option<usize>) -> Result<Bytes, Error> {
-    let mut collected = Vec::new();
-    let mut is_excepted = None;
-    while let Some(frame) = body.frame().await {
-        let broke_off = "The body broke off. Send it again.";
-        let frame = frame.map_err(|error| Error::new(Kind::InvalidRequest, broke_off).because(error))?;
-        let Ok(data) = frame.into_data() else { continue };
-        if !limits.allow(&collected, collected.len() + data.len(), &mut is_excepted) {
-            return Err(limits.too_large());
-        }
-        make_room(&mut collected, data.len(), limits.most, announced);
-        collected.extend_from_slice(&data);
+impl Longer {
+    /// What has come of it.
+    #[must_use]
+    pub fn beginning(&self) -> &[u8] {
+        &self.beginning
     }
-    Ok(collected.into())
-}
 
-/// Room for more bytes. One that has sent more than `usual` has shown that it means it: it gets what it announced at once,
-/// because a buffer that doubles takes twice the bytes.
-fn make_room(collected: &mut Vec<u8>, more: usize, usual: usize, announced: Option<usize>) {
-    let needed = collected.len() + more;
-    if needed > collected.capacity() {
-        let doubled = needed.max(2 * collected.capacity());
-        let wanted = announced.filter(|announced| needed > usual && *announced >= needed).unwrap_or(doubled);
-        collected.reserve_exact(wanted - collected.len());
+    /// How many bytes it has at the most.
+    #[must_use]
+    pub fn at_most(&self) -> usize {
+        self.announced.unwrap_or(self.limits.largest())
+    }
+
+    /// Reads it to its end, into one buffer that never takes more than [`at_most`](Self::at_most) bytes.
+    ///
+    /// # Errors
+    /// `body_too_large`, `request_timeout`, and `invalid_request` for a body that breaks off.
+    pub async fn read(mut self) -> Result<Vec<u8>, Error> {
+        let most = self.at_most();
+        self.beginning.reserve_exact(most.saturating_sub(self.beginning.len()));
+        if self.beginning.len() > most || !self.read_to(most).await? {
+            return Err(self.limits.too_large());
+        }
+        Ok(self.beginning)
+    }
+
+    /// Reads until there are more bytes than these. Whether the body has come to its end before.
+    async fn read_to(&mut self, most: usize) -> Result<bool, Error> {
+        let late = |_| Err(Error::new(Kind::RequestTimeout, "The body took over 30 seconds to arrive."));
+        let reading = async {
+            while let Some(frame) = self.body.frame().await {
+                let broke_off = "The body broke off. Send it again.";
+                let frame =
+                    frame.map_err(|error| Error::new(Kind::InvalidRequest, broke_off).because(error))?;
+                let Ok(data) = frame.into_data() else { continue };
+                self.beginning.extend_from_slice(&data);
+                if self.beginning.len() > most {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        timeout_at(self.until, reading).await.unwrap_or_else(late)
     }
 }
 

@@ -63,13 +63,13 @@ const selfHosted = (post, api) => ({
 const session = (post, current) =>
   current ? post('/api/chatkit/refresh', { currentClientSecret: current }) : post('/api/chatkit/session', {});
 
-/** Gives an <openai-chatkit> its look and its way to the chat.
- * @type {(element: Widget, api: Api, colorScheme: Scheme) => void} */
-function wire(element, api, colorScheme) {
+/** Gives an <openai-chatkit> its look and its way to the chat. `dictation`: whether the server turns speech into text.
+ * @type {(element: Widget, api: Api, colorScheme: Scheme, dictation?: boolean) => void} */
+function wire(element, api, colorScheme, dictation = false) {
   element.setOptions({
     ...LOOK,
     theme: { ...LOOK.theme, colorScheme },
-    composer: { ...LOOK.composer, ...('uploadStrategy' in api && { attachments: { enabled: true } }) },
+    composer: { ...LOOK.composer, ...('uploadStrategy' in api && { attachments: { enabled: true } }), dictation: { enabled: dictation } },
     ...('url' in api && { onClientTool, history: { enabled: true, showDelete: true, showRename: true } }),
     api,
   });
@@ -88,7 +88,7 @@ const DEADLINE = { define: 5_000, ready: 15_000 };
 /** @typedef {NonNullable<import('@openai/chatkit').ChatKitOptions['onClientTool']>} ClientTool */
 /** @typedef {import('./chatkit-fetch.js').Session} Session */
 /** @typedef {(path: string, body: object) => Promise<Session>} Post */
-/** @typedef {{ mode: string, scriptUrl: string, api?: CustomApi, sessionTtlSeconds?: number, dev?: boolean, anonymous?: boolean }} Config */
+/** @typedef {{ mode: string, scriptUrl: string, api?: CustomApi, dictation?: boolean, sessionTtlSeconds?: number, dev?: boolean, anonymous?: boolean }} Config */
 /** @typedef {{ token: string | null, name: string, api: Api, first: Promise<Session> | null, minted: boolean, refreshes: number }} Visitor */
 
 /** @type {Config} */ let config;
@@ -105,7 +105,7 @@ document.addEventListener('securitypolicyviolation', (event) => {
   if (event.effectiveDirective === 'frame-src') widgetFailed(new Failure('frame_csp'));
 });
 darkMode.addEventListener('change', () => {
-  for (const element of document.querySelectorAll('openai-chatkit')) if (visitor) wire(element, visitor.api, colorScheme());
+  for (const element of document.querySelectorAll('openai-chatkit')) if (visitor) wire(element, visitor.api, colorScheme(), config.dictation);
 });
 document.addEventListener('submit', (event) => {
   event.preventDefault();
@@ -356,7 +356,7 @@ async function placeWidget(holder) {
   tooLate(DEADLINE.ready, 'never_ready').catch((failure) => {
     if (element.isConnected && byId('widget').dataset.state === 'running') widgetFailed(failure);
   });
-  wire(element, me.api, colorScheme());
+  wire(element, me.api, colorScheme(), config.dictation);
   holder.append(element);
 }
 

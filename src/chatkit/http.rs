@@ -20,7 +20,7 @@ use super::{Asker, Chat, ops, sse};
 use crate::agent::Agent;
 use crate::door::{ChatDoor, Holder};
 use crate::error::{Error, Kind};
-use crate::extract::{BodyLimits, Exception, read_body};
+use crate::extract::{BodyLimits, Exception, Reading, read_body};
 use crate::limits::client_ip::Client;
 use crate::openapi::Refusals;
 use crate::protocol::{BadRequest, Event, Request, Streaming};
@@ -79,13 +79,17 @@ async fn chat(
     let (parts, body) = request.into_parts();
     let holder = desk.door.holder(&parts, &context).await?;
     desk.door.count(&holder, &context).await?;
-    let speech = Exception { what: "a recording", most: MAX_SPEECH, fits: may_be_speech };
+    let speech = Exception { what: "a recording", most: MAX_SPEECH };
     let limits = BodyLimits { most: MAX_BODY, exception: Some(speech) };
-    let body = read_body(&parts.headers, body, limits).await?;
-    // Before it is parsed: small values take many times their bytes in memory.
-    if body.len() > MAX_BODY && !Request::is_speech(&body) {
-        return Err(limits.too_large());
-    }
+    let body = match read_body(&parts.headers, body, limits).await? {
+        Reading::Whole(body) => body,
+        Reading::Longer(body) if may_be_speech(body.beginning()) => {
+            let asker = asker(holder, &parts, context)?;
+            let answer = ops::answer_long(&desk.chat, &asker, body).await?;
+            return answer.ok_or_else(|| limits.too_large());
+        }
+        Reading::Longer(_) => return Err(limits.too_large()),
+    };
     let request = Request::parse(&body)?;
     let asker = asker(holder, &parts, context)?;
     asker.context.note_asked(request.name(), &asker.owner.workflow);
@@ -213,6 +217,7 @@ fn asker(holder: Holder, parts: &Parts, context: Arc<RequestContext>) -> Result<
         owner: Owner { workflow: holder.workflow.into(), user: holder.user },
         locale: locale.filter(|locale| !locale.is_empty()).map(str::to_owned),
         base: Base::of(client, &parts.headers)?,
+        address: client.address,
         context,
     })
 }

@@ -11,6 +11,7 @@ pub mod http;
 pub mod links;
 pub mod ops;
 pub mod queues;
+pub mod recordings;
 pub mod repeats;
 pub mod sse;
 pub mod transcribe;
@@ -18,8 +19,8 @@ pub mod turn;
 pub mod uploads;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use crate::agent::Agent;
 use crate::clock::Clock;
@@ -32,11 +33,12 @@ use crate::store::{Owner, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 use crate::telemetry::request::RequestContext;
-use crate::upstream::model::{ModelClient, ModelEndpoint};
 
 use links::Base;
 use queues::Queues;
+use recordings::Place;
 use repeats::Repeats;
+use transcribe::Speech;
 use uploads::Uploads;
 
 /// Everything that a chat needs.
@@ -46,8 +48,8 @@ pub struct Chat {
     pub store: Arc<dyn Store>,
     /// What becomes of files.
     pub uploads: Uploads,
-    /// Who turns speech into text.
-    pub speech: Speech,
+    /// Who turns speech into text; nobody where dictation is off.
+    pub speech: Option<Speech>,
     /// Who answers, by the workflows' names.
     pub agents: HashMap<Id, Arc<dyn Agent>>,
     /// What becomes of an answer whose reader has left.
@@ -77,17 +79,15 @@ pub struct Asker {
     pub context: Arc<RequestContext>,
     /// Where this service is for them, for links.
     pub base: Base,
+    /// Their address.
+    pub address: IpAddr,
 }
 
-/// Who turns speech into text.
-#[expect(missing_debug_implementations, reason = "the endpoint holds a key")]
-pub struct Speech {
-    /// The way to models.
-    pub models: Arc<ModelClient>,
-    /// The server with the model.
-    pub endpoint: ModelEndpoint,
-    /// How long it may take.
-    pub timeout: Duration,
+impl Asker {
+    /// Who dictates, when they do.
+    fn speaker(&self) -> Place {
+        Place { user: self.owner.user.clone(), address: self.address }
+    }
 }
 
 impl Chat {

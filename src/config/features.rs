@@ -22,6 +22,29 @@ pub struct History {
     pub recent_threads: Option<u32>,
 }
 
+/// Whether speech is turned into text, and by what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dictation {
+    /// `CHATKIT_DICTATION`: on by default.
+    pub enabled: bool,
+    /// `CHATKIT_TRANSCRIPTION_MODEL`: the model's name, `gpt-4o-transcribe` by default.
+    pub model: String,
+}
+
+/// `CHATKIT_DICTATION` and `CHATKIT_TRANSCRIPTION_MODEL`.
+pub(super) fn dictation(vars: &Vars<'_>) -> Dictation {
+    let named = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    Dictation {
+        enabled: vars.or("CHATKIT_DICTATION", true, "`on` or `off`", parse_switch),
+        model: vars.or(
+            "CHATKIT_TRANSCRIPTION_MODEL",
+            "gpt-4o-transcribe".to_owned(),
+            "the name of a model",
+            named,
+        ),
+    }
+}
+
 /// `CHATKIT_FILE_UPLOAD`, if it is set.
 pub(super) fn file_upload(vars: &Vars<'_>) -> Option<FileUpload> {
     let expected = "`off`, `on`, or `on,max_file_size_mb=20,max_files=3` (1 to 512 MB, 1 file or more)";

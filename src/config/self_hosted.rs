@@ -8,7 +8,7 @@ use url::Url;
 
 use super::agents::{Agents, Defaults, Endpoint, ModelApi};
 use super::env::{Secret, Vars};
-use super::features::{History, file_upload, history, thread_titles};
+use super::features::{Dictation, History, dictation, file_upload, history, thread_titles};
 use super::upstream::UpstreamConfig;
 
 /// No key of ours is shorter.
@@ -27,6 +27,8 @@ pub struct SelfHostedConfig {
     pub agents: Arc<Agents>,
     /// What becomes of uploads.
     pub uploads: UploadsConfig,
+    /// Whether speech is turned into text.
+    pub dictation: Dictation,
     /// `CHATKIT_HISTORY`: on by default.
     pub history: History,
     /// `CHATKIT_RETENTION_DAYS`: threads untouched for longer are deleted; `None` keeps them.
@@ -71,6 +73,7 @@ impl SelfHostedConfig {
             signing_keys: signing_keys(vars),
             agents: Arc::new(Agents::from_vars(vars, &defaults)),
             uploads: uploads(vars),
+            dictation: dictation(vars),
             history: history(vars).unwrap_or(History { enabled: true, recent_threads: None }),
             retention: (days > 0).then(|| Duration::from_secs(days * 24 * 60 * 60)),
             on_disconnect: vars.or(
@@ -210,6 +213,7 @@ mod tests {
         let uploads = UploadsConfig { enabled: true, dir, max_bytes: 20_971_520, max_files: None };
         assert_eq!(own.uploads, uploads);
         assert_eq!(own.history, History { enabled: true, recent_threads: None });
+        assert_eq!(own.dictation, Dictation { enabled: true, model: "gpt-4o-transcribe".to_owned() });
         assert_eq!((own.retention, own.on_disconnect), (None, OnDisconnect::Cancel));
         assert_eq!(own.domain_key, "domain_pk_localhost_dev");
         let agent = agent(&own, "default");
@@ -229,6 +233,8 @@ mod tests {
             ("CHATKIT_UPLOADS_DIR", "/srv/uploads"),
             ("CHATKIT_UPLOAD_MAX_BYTES", "5000000"),
             ("CHATKIT_FILE_UPLOAD", "on,max_file_size_mb=2,max_files=3"),
+            ("CHATKIT_DICTATION", "off"),
+            ("CHATKIT_TRANSCRIPTION_MODEL", "whisper-1"),
             ("CHATKIT_HISTORY", "off"),
             ("CHATKIT_THREAD_TITLES", "off"),
             ("CHATKIT_RETENTION_DAYS", "30"),
@@ -240,6 +246,7 @@ mod tests {
         let dir = PathBuf::from("/srv/uploads");
         let uploads = UploadsConfig { enabled: true, dir, max_bytes: 2_097_152, max_files: Some(3) };
         assert_eq!(own.uploads, uploads, "the smaller of two sizes counts");
+        assert_eq!(own.dictation, Dictation { enabled: false, model: "whisper-1".to_owned() });
         assert!(!own.history.enabled);
         assert_eq!(own.retention, Some(Duration::from_secs(30 * 86_400)));
         assert_eq!(own.on_disconnect, OnDisconnect::Finish);
@@ -270,6 +277,8 @@ mod tests {
             ("CHATKIT_UPLOAD_MAX_BYTES", "20MiB"),
             ("CHATKIT_UPLOAD_MAX_BYTES", "0"),
             ("CHATKIT_FILE_UPLOAD", "canary"),
+            ("CHATKIT_DICTATION", "canary"),
+            ("CHATKIT_TRANSCRIPTION_MODEL", " "),
             ("CHATKIT_HISTORY", "canary"),
             ("CHATKIT_THREAD_TITLES", "canary"),
             ("CHATKIT_RETENTION_DAYS", "-1"),

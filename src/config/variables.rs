@@ -75,6 +75,8 @@ pub const VARIABLES: &[Variable] = &[
     plain("CHATKIT_MODEL_API").self_hosted(),
     plain("CHATKIT_UPLOADS_DIR").self_hosted(),
     plain("CHATKIT_UPLOAD_MAX_BYTES").self_hosted(),
+    plain("CHATKIT_DICTATION").self_hosted(),
+    plain("CHATKIT_TRANSCRIPTION_MODEL").self_hosted(),
     plain("CHATKIT_RETENTION_DAYS").self_hosted(),
     plain("CHATKIT_ON_DISCONNECT").self_hosted(),
     plain("CHATKIT_DOMAIN_KEY").self_hosted(),

@@ -60,6 +60,9 @@ pub struct PublicConfig {
     /// In self-hosted mode: what a page passes to ChatKit as `api`, but for its `fetch`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<ApiConfig>,
+    /// In self-hosted mode: whether speech is turned into text, which is ChatKit's `composer.dictation.enabled`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dictation: Option<bool>,
 }
 
 /// ChatKit's `CustomApiConfig`, as far as a server can know it. Paths are of this service.
@@ -94,15 +97,16 @@ impl PublicConfig {
     /// The public configuration of hosted mode.
     #[must_use]
     pub fn new(page: &PageConfig) -> Self {
-        Self { mode: "hosted", script_url: script_url(page), api: None }
+        Self { mode: "hosted", script_url: script_url(page), api: None, dictation: None }
     }
 
-    /// The public configuration of self-hosted mode; `uploads` says whether files are accepted.
+    /// The public configuration of self-hosted mode; `uploads` and `dictation` say whether files and speech are accepted.
     #[must_use]
-    pub fn self_hosted(page: &PageConfig, domain_key: String, uploads: bool) -> Self {
+    pub fn self_hosted(page: &PageConfig, domain_key: String, uploads: bool, dictation: bool) -> Self {
         let upload_strategy = uploads.then_some(UploadStrategy::Direct { upload_url: "/api/chatkit/upload" });
         let api = ApiConfig { url: "/api/chatkit", domain_key, upload_strategy };
-        Self { mode: "self-hosted", script_url: script_url(page), api: Some(api) }
+        let (script_url, api) = (script_url(page), Some(api));
+        Self { mode: "self-hosted", script_url, api, dictation: Some(dictation) }
     }
 }
 
@@ -204,7 +208,7 @@ mod tests {
         let cdn_base = Url::parse("https://cdn.example").expect("an address");
         let page = PageConfig { source: PageSource::BuiltIn, assets: Assets::Cdn, cdn_base };
         let config = |uploads| {
-            serde_json::to_value(PublicConfig::self_hosted(&page, "domain_pk_1".to_owned(), uploads))
+            serde_json::to_value(PublicConfig::self_hosted(&page, "domain_pk_1".to_owned(), uploads, true))
                 .expect("JSON")
         };
         let mut expected = json!({
@@ -215,6 +219,7 @@ mod tests {
                 "domainKey": "domain_pk_1",
                 "uploadStrategy": {"type": "direct", "uploadUrl": "/api/chatkit/upload"},
             },
+            "dictation": true,
         });
         assert_eq!(config(true), expected);
         expected["api"].as_object_mut().expect("an object").remove("uploadStrategy");

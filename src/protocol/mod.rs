@@ -12,6 +12,7 @@ mod lax;
 mod name;
 mod params;
 mod request;
+mod speech;
 mod thread;
 mod time;
 mod workflow;

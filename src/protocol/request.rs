@@ -1,7 +1,7 @@
 //! What may a client ask? [`Request::parse`] turns a body into one of a closed list, or says which field is wrong.
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
 /// As much of a field's path is said, in characters.
 const LONGEST_PATH: usize = 100;
 /// The request that carries speech.
-const SPEECH: &str = "input.transcribe";
+pub(super) const SPEECH: &str = "input.transcribe";
 
 /// One request.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,16 +78,23 @@ pub enum BadRequest {
 }
 
 #[derive(Deserialize)]
-struct Envelope<'a> {
+pub(super) struct Envelope<'a> {
     #[serde(borrow, rename = "type")]
     kind: Option<&'a RawValue>,
     #[serde(borrow)]
-    params: Option<&'a RawValue>,
+    pub(super) params: Option<&'a RawValue>,
 }
 
 impl Envelope<'_> {
     fn kind(&self) -> Option<String> {
         self.kind.and_then(|kind| serde_json::from_str(kind.get()).ok())
+    }
+
+    /// Whether its type is this one. A type that is much longer is not copied.
+    pub(super) fn is_of(&self, kind: &str) -> bool {
+        // Each character may be written as six.
+        self.kind.is_some_and(|raw| raw.get().len() <= 6 * kind.len() + 2)
+            && self.kind().as_deref() == Some(kind)
     }
 }
 
@@ -104,14 +111,6 @@ impl Request {
             .kind()
             .ok_or_else(|| BadRequest::Field("`type` must be a string: the name of a request.".to_owned()))?;
         Self::of(&kind, envelope.params.map(RawValue::get))
-    }
-
-    /// Whether a body is `input.transcribe` by its type, wherever in the object that stands. Nothing of the body is kept in
-    /// memory once more, so this may be asked of one that is too large for every other type.
-    #[must_use]
-    pub fn is_speech(body: &[u8]) -> bool {
-        let envelope = serde_json::from_slice::<Envelope<'_>>(body);
-        envelope.is_ok_and(|envelope| envelope.kind().as_deref() == Some(SPEECH))
     }
 
     fn of(kind: &str, params: Option<&str>) -> Result<Self, BadRequest> {
@@ -141,7 +140,7 @@ impl Request {
     }
 }
 
-fn read<T: DeserializeOwned>(params: Option<&str>) -> Result<T, BadRequest> {
+pub(super) fn read<'a, T: Deserialize<'a>>(params: Option<&'a str>) -> Result<T, BadRequest> {
     let Some(params) = params.filter(|params| params.starts_with('{')) else {
         return Err(BadRequest::Field("`params` must be an object.".to_owned()));
     };

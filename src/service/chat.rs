@@ -6,12 +6,14 @@ use std::sync::Arc;
 use super::StartError;
 use crate::agent::Agent;
 use crate::agent::model::ModelAgent;
+use crate::chatkit::Chat;
 use crate::chatkit::http::ChatDesk;
 use crate::chatkit::links::Links;
 use crate::chatkit::queues::Queues;
+use crate::chatkit::recordings::Recordings;
 use crate::chatkit::repeats::Repeats;
+use crate::chatkit::transcribe::Speech;
 use crate::chatkit::uploads::{Uploads, sweep};
-use crate::chatkit::{Chat, Speech};
 use crate::clock::Clock;
 use crate::config::self_hosted::SelfHostedConfig;
 use crate::config::upstream::UpstreamConfig;
@@ -68,17 +70,11 @@ pub(super) fn chat_desk(
     };
     let (tasks, stopping) = (lifecycle.tasks(), lifecycle.stopping().clone());
     sweep::keep_swept(uploads.clone(), config.retention, tasks, stopping);
-    let endpoint = ModelEndpoint {
-        base_url: upstream.base.clone(),
-        api_key: upstream.api_key.clone(),
-        api: ModelApi::Responses,
-        organization: upstream.organization.clone(),
-        project: upstream.project.clone(),
-    };
+    let speech = config.dictation.enabled.then(|| speech(config, models, upstream));
     let chat = Chat {
         store,
         uploads,
-        speech: Speech { models, endpoint, timeout: upstream.timeout },
+        speech,
         agents,
         on_disconnect: config.on_disconnect,
         history: config.history,
@@ -89,6 +85,19 @@ pub(super) fn chat_desk(
         queues: Queues::default(),
     };
     Ok(ChatDesk { door, chat: Arc::new(chat) })
+}
+
+/// Who turns speech into text: a model of the global server, whichever agent the chat is with.
+fn speech(config: &SelfHostedConfig, models: Arc<ModelClient>, upstream: &UpstreamConfig) -> Speech {
+    let endpoint = ModelEndpoint {
+        base_url: upstream.base.clone(),
+        api_key: upstream.api_key.clone(),
+        api: ModelApi::Responses,
+        organization: upstream.organization.clone(),
+        project: upstream.project.clone(),
+    };
+    let model = config.dictation.model.clone();
+    Speech { models, endpoint, model, timeout: upstream.timeout, recordings: Recordings::default() }
 }
 
 /// How models are reached.

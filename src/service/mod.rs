@@ -239,7 +239,8 @@ async fn assemble(
         public_config: match &mode {
             Mode::Hosted(_) => PublicConfig::new(&service.page),
             Mode::SelfHosted(own) => {
-                PublicConfig::self_hosted(&service.page, own.domain_key.clone(), own.uploads.enabled)
+                let (uploads, dictation) = (own.uploads.enabled, own.dictation.enabled);
+                PublicConfig::self_hosted(&service.page, own.domain_key.clone(), uploads, dictation)
             }
         },
         page: (service.page.source == PageSource::BuiltIn).then(|| sample_page(&service.page, page_settings)),

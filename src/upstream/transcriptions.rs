@@ -13,8 +13,8 @@ use super::link::{Call, Failure};
 use super::model::{ModelClient, ModelEndpoint, endpoint_headers};
 use crate::config::env::Secret;
 
-/// The model that is asked unless the site names another one.
-pub const DEFAULT_MODEL: &str = "gpt-4o-transcribe";
+/// The most bytes of sound: what OpenAI's refusals name, and its API reference calls 25 MB.
+pub const MOST_AUDIO: usize = 26_214_400;
 
 /// What kind of recording it is: the three that browsers make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl AudioFormat {
 }
 
 impl ModelClient {
-    /// Turns a recording into text, which is empty when nothing was said. `model` is [`DEFAULT_MODEL`] or another.
+    /// Turns a recording of at most [`MOST_AUDIO`] bytes into text, which is empty when nothing was said.
     ///
     /// # Errors
     /// When no text came before the call's deadline.

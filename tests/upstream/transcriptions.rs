@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chatkit_server::error::Kind;
 use chatkit_server::upstream::model::ModelApi;
-use chatkit_server::upstream::transcriptions::{AudioFormat, DEFAULT_MODEL};
+use chatkit_server::upstream::transcriptions::AudioFormat;
 use chatkit_server::upstream::{Call, Deadline, Error};
 
 use crate::server::{ModelServer, Reply};
@@ -16,7 +16,7 @@ const AUDIO: &[u8] = b"\x1aE\xdf\xa3\x00\r\n--not a boundary";
 async fn transcribe(server: &ModelServer, format: AudioFormat, time: Duration) -> Result<String, Error> {
     let call = Call { deadline: Deadline::after(time), request: None };
     let endpoint = endpoint(server, ModelApi::Responses);
-    client().transcribe(&endpoint, DEFAULT_MODEL, Bytes::from_static(AUDIO), format, call).await
+    client().transcribe(&endpoint, "gpt-4o-transcribe", Bytes::from_static(AUDIO), format, call).await
 }
 
 const LONG: Duration = Duration::from_secs(5);

@@ -10,11 +10,11 @@ mod widgets;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::transcribe::transcribe;
+use super::transcribe::{Speech, no_dictation};
 use super::turn::Plan;
-use super::{Asker, Chat, Speech, not_found, uploads};
+use super::{Asker, Chat, not_found, uploads};
 use crate::error::{Error, Kind};
-use crate::extract::Json;
+use crate::extract::{Json, Longer};
 use crate::protocol::{Plain, Streaming, Thread, ThreadStatus};
 use crate::upstream::{Call, Deadline};
 
@@ -40,11 +40,24 @@ pub async fn answer(chat: &Chat, asker: &Asker, request: Plain) -> Result<Respon
             json(deleted.map(|()| Done {}))
         }
         Plain::InputTranscribe(params) => {
-            let Speech { models, endpoint, timeout } = &chat.speech;
-            let call = Call { deadline: Deadline::after(*timeout), request: Some(&asker.context) };
-            json(transcribe(models, endpoint, &params, call).await)
+            let speech = chat.speech.as_ref().ok_or_else(no_dictation)?;
+            json(speech.transcribe(&asker.speaker(), params, call(speech, asker)).await)
         }
     }
+}
+
+/// Answers a request whose body is too large for any but one: `input.transcribe` with a long recording. `None` for another.
+///
+/// # Errors
+/// As for [`answer`].
+pub async fn answer_long(chat: &Chat, asker: &Asker, body: Longer) -> Result<Option<Response>, Error> {
+    let speech = chat.speech.as_ref().ok_or_else(no_dictation)?;
+    let text = speech.transcribe_long(&asker.speaker(), body, call(speech, asker)).await?;
+    text.map(|text| json(Ok(text))).transpose()
+}
+
+fn call<'a>(speech: &Speech, asker: &'a Asker) -> Call<'a> {
+    Call { deadline: Deadline::after(speech.timeout), request: Some(&asker.context) }
 }
 
 /// Checks a streaming request as far as that is possible before its turn, and says what the turn will do.

@@ -8,6 +8,7 @@ mod setting;
 mod client_tools;
 mod crashes;
 mod cuts;
+mod dictation;
 mod failures;
 mod full_disk;
 mod history;

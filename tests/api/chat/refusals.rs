@@ -4,7 +4,7 @@ use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
 
 use super::client::create;
-use super::setting::{Model, server};
+use super::setting::{Model, most_resident, server};
 use crate::support::server::{HOSTED, TestServer};
 use crate::support::tokens;
 
@@ -153,13 +153,6 @@ async fn what_is_too_large_for_its_type_costs_no_more_than_its_bytes() {
     }
     let grown = most_resident(&server) - before;
     assert!(grown < 100 * MEBIBYTE, "{grown} bytes for bodies of {} bytes", many.len());
-}
-
-/// The most memory that a server has taken, in bytes (proc(5): `VmHWM`, in kB).
-fn most_resident(server: &TestServer) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
-    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
 }
 
 #[tokio::test(flavor = "multi_thread")]

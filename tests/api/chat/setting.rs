@@ -34,6 +34,11 @@ impl Model {
         last["responses"]["input"].as_array().expect("it was asked").clone()
     }
 
+    /// What was asked of an endpoint last.
+    pub(crate) async fn last(&self, endpoint: &str) -> Value {
+        self.json("/sandbox/last").await[endpoint].clone()
+    }
+
     async fn json(&self, path: &str) -> Value {
         self.0.get(path).send().await.expect("the sandbox answers").json().await.expect("JSON")
     }
@@ -127,4 +132,11 @@ pub(crate) fn sqlite(folder: &TempFolder) -> String {
 pub(crate) async fn postgres() -> String {
     let server = tokio::task::spawn_blocking(PostgresServer::shared).await.expect("it starts");
     server.new_database().await
+}
+
+/// The most memory that a server has taken, in bytes (proc(5): `VmHWM`, in kB).
+pub(crate) fn most_resident(server: &TestServer) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
 }
