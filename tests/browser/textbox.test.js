@@ -257,10 +257,12 @@ test('the log follows although an image gets its height later', async (t) => {
     await held;
     await route.fulfill({ contentType: 'image/svg+xml', body: '<svg xmlns="http://www.w3.org/2000/svg" width="200" height="256"/>' });
   });
+  await say(page, 'a line\n'.repeat(20));
+  await answer(page);
   await attach(page, { name: 'tall.png', mimeType: 'image/png', buffer: Buffer.from('an image') });
   await page.getByRole('button', { name: 'Remove tall.png' }).waitFor();
   page.backend.attachments.get('atc_1').preview_url = '/tall.svg';
-  await say(page, `look\n${'and look\n'.repeat(20)}`);
+  await say(page, 'look');
   await answer(page);
   held.open();
   const fromEnd = () => page.evaluate(() => {
