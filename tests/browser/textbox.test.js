@@ -261,7 +261,7 @@ test('the log follows although an image gets its height later', async (t) => {
   await answer(page);
   await attach(page, { name: 'tall.png', mimeType: 'image/png', buffer: Buffer.from('an image') });
   await page.getByRole('button', { name: 'Remove tall.png' }).waitFor();
-  page.backend.attachments.get('atc_1').preview_url = '/tall.svg';
+  [...page.backend.attachments.values()][0].preview_url = '/tall.svg';
   await say(page, 'look');
   await answer(page);
   held.open();
