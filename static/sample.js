@@ -92,7 +92,7 @@ const DEADLINE = { define: 5_000, ready: 15_000 };
 /** @typedef {{ token: string | null, name: string, api: Api, first: Promise<Session> | null, minted: boolean, refreshes: number }} Visitor */
 
 /** @type {Config} */ let config;
-/** @type {Promise<unknown>} */ let script;
+/** chatkit.js, once somebody wants it; none after it failed. @type {Promise<unknown> | null} */ let script = null;
 /** The one signed in: their token lives here and nowhere else. @type {Visitor | null} */
 let visitor = null;
 /** Takes the text box down, where there is one. @type {(() => void) | null} */
@@ -142,11 +142,13 @@ async function begin() {
   byId('textbox').checked = !!config.api && location.hash === '#textbox';
   byId('dev-name').value = sessionStorage.getItem('chatkit-sample-name') ?? 'ada';
   showSignIn();
-  getScript();
+  if (chosenPlace() === 'text') showChat();
+  else getScript();
+  if (config.dev) signIn(byId('dev-name').value, null, false);
 }
 
-/** @param {string} name @param {string | null} token */
-async function signIn(name, token) {
+/** @param {string} name @param {string | null} token @param {boolean} [isAsked] whether somebody pressed a button for it */
+async function signIn(name, token, isAsked = true) {
   leave();
   /** @type {Post} */ const post = (path, body) => mintFor(me, path, body);
   /** @type {Visitor} */ const me = { token, name, api: config.api ? selfHosted(post, config.api) : hosted(post), first: null, minted: false, refreshes: 0 };
@@ -168,7 +170,7 @@ async function signIn(name, token) {
   }
   if (me !== visitor) return;
   showSignIn();
-  byId('sign-out').focus();
+  if (isAsked) byId('sign-out').focus();
   await mintFirst();
 }
 
@@ -263,9 +265,9 @@ function leave() {
 /** @param {boolean} [again] show the form although somebody is signed in */
 function showSignIn(again = false) {
   const open = again || !visitor;
-  byId('dev-form').hidden = !open || !config.dev;
+  byId('dev-form').hidden = !config.dev; // who is signed in may become somebody else
   byId('jwt-form').hidden = !open || !!config.dev;
-  byId('as-visitor').hidden = !open || !config.anonymous;
+  byId('as-visitor').hidden = !(open || config.dev) || !config.anonymous;
   byId('sign-out').hidden = !visitor;
 }
 
@@ -286,11 +288,19 @@ async function sendAs(me, method, path, body) {
 /** @param {string} user @returns {Promise<string>} */
 const devToken = async (user) => (await (await send('POST', '/dev/token', { user })).json().catch(badAnswer)).token;
 
-/** Fetches chatkit.js; the sign-in does not wait for it. */
+/** Fetches chatkit.js; the sign-in does not wait for it. Who wants the widget says how it failed. */
 function getScript() {
   steps.widget.running('Loading chatkit.js.');
   script = loadScript(config.scriptUrl);
-  script.then(() => steps.widget.waiting('The script is here. Needs a session.'), widgetFailed);
+  script.then(
+    () => steps.widget.waiting('The script is here. Needs a session.'),
+    () => {
+      script = null;
+      steps.widget.waiting('Needs a session.');
+      showIdle();
+    },
+  );
+  return script;
 }
 
 /** Says why there is no widget. In self-hosted mode one can chat without it. @param {any} failure */
@@ -318,9 +328,14 @@ function showChat() {
   if (place !== 'bubble') closeBubble();
   if (minted && place === 'inline') placeWidget(byId('inline-chat'));
   if (minted && place === 'text') placeTextBox();
-  const isIdle = minted && byId('widget').dataset.state === 'waiting';
-  if (isIdle && place === 'bubble') steps.widget.waiting('Open the bubble: it loads the widget.');
-  if (isIdle && place === 'text') steps.widget.waiting('The text box needs none. “Inline” loads it.');
+  showIdle();
+}
+
+/** Says why nothing is done about the widget. */
+function showIdle() {
+  if (byId('widget').dataset.state !== 'waiting') return;
+  if (chosenPlace() === 'text') steps.widget.waiting('The text box needs none. “Inline” loads it.');
+  else if (visitor?.minted && chosenPlace() === 'bubble') steps.widget.waiting('Open the bubble: it loads the widget.');
 }
 
 /** Starts the text box, which shares the session with the widget. */
@@ -336,13 +351,16 @@ function placeTextBox() {
  * @param {HTMLElement} holder */
 async function placeWidget(holder) {
   const me = visitor;
-  if (!(await script.then(() => true, () => false))) return; // getScript has named it
-  if (!me || me !== visitor || holder.firstElementChild) return;
-  steps.widget.running('Waiting for the widget’s frame.');
+  if (!me || holder.firstElementChild) return;
   try {
+    const loading = script ?? getScript();
+    steps.widget.running('Loading chatkit.js.');
+    await loading;
+    if (me !== visitor || holder.firstElementChild) return;
+    steps.widget.running('Waiting for the widget’s frame.');
     await Promise.race([customElements.whenDefined('openai-chatkit'), tooLate(DEADLINE.define, 'not_defined')]);
   } catch (failure) {
-    return widgetFailed(failure);
+    return me === visitor && widgetFailed(failure);
   }
   if (me !== visitor || holder.firstElementChild) return;
   const element = document.createElement('openai-chatkit');
@@ -364,7 +382,7 @@ function reloadWidget() {
   if (!byId('text-instead').hidden) byId('inline').checked = true; // nobody chose the text box
   byId('text-instead').hidden = true;
   for (const holder of [byId('inline-chat'), byId('bubble-chat')]) holder.replaceChildren();
-  if (!customElements.get('openai-chatkit')) getScript();
+  if (!customElements.get('openai-chatkit')) script = null;
   if (byId('bubble-panel').open) placeWidget(byId('bubble-chat'));
   showChat();
 }

@@ -31,6 +31,8 @@ export function startTextBox(client, onClientTool) {
   /** Files to send with the next message; null while on their way. @type {Map<File, any>} */ const files = new Map();
   /** @type {AbortController | null} */ let running = null;
   let frame = 0;
+  /** Whether the end of the log is in view, and stays so as it grows. */
+  let isFollowing = true;
 
   // ── The conversation ───────────────────────────────────────────────────────────────────────────────────
 
@@ -44,7 +46,6 @@ export function startTextBox(client, onClientTool) {
     cancelAnimationFrame(frame);
     frame = 0;
     const log = byId('log');
-    const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
     for (const id of changed) {
       const item = items.get(id);
       /** @type {HTMLElement} */ const element = elements.get(id) ?? make('article', '');
@@ -53,8 +54,19 @@ export function startTextBox(client, onClientTool) {
       else if (!element.isConnected) log.append(element);
     }
     changed.clear();
-    if (isAtEnd) log.scrollTop = log.scrollHeight;
+    follow();
   }
+
+  function follow() {
+    if (isFollowing) byId('log').scrollTop = byId('log').scrollHeight;
+  }
+
+  on('log', 'scroll', () => {
+    const log = byId('log');
+    isFollowing = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+  });
+  // An image has its height when it is there. Its event does not bubble.
+  byId('log').addEventListener('load', follow, { capture: true, signal: gone.signal });
 
   function clear() {
     running?.abort();
@@ -63,6 +75,7 @@ export function startTextBox(client, onClientTool) {
     items.clear();
     elements.clear();
     changed.clear();
+    isFollowing = true;
     byId('log').replaceChildren();
     byId('earlier').hidden = true;
     byId('trouble').hidden = true;
@@ -201,7 +214,8 @@ export function startTextBox(client, onClientTool) {
     byId('message').value = '';
     files.clear();
     showFiles();
-    byId('log').scrollTop = byId('log').scrollHeight;
+    isFollowing = true;
+    follow();
     const isTaken = await turn(thread ? { type: 'threads.add_user_message', params: { thread_id: thread.id, input } } : { type: 'threads.create', params: { input } });
     if (isTaken || gone.signal.aborted) return;
     byId('message').value ||= words; // nothing was done with it: it can be sent again

@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { chatFrame, failureOf, openPage, signIn, stepIs } from './support/browser.js';
+import { chatFrame, failureOf, openPage, signIn, signInAs, stepIs } from './support/browser.js';
 import { startCdn } from './support/cdn.js';
 import { openDev } from './support/dev.js';
 import { JWT_SECRET, jwt } from './support/jwt.js';
@@ -63,6 +63,7 @@ test('the page names every other refusal of the server by its code', async (t) =
 
 test('an answer that is not the server’s own is laid at the door of the proxy before it', async (t) => {
   const page = await openDev(t);
+  await stepIs(page, 'widget', 'ok');
   for (const [status, cause] of [[502, /A proxy in front of the server/], [503, /A proxy in front of the server/], [504, /A proxy in front of the server/], [429, /in front of the server/], [404, /no chatkit-server/], [200, /not what the server sends/]]) {
     await page.route('**/api/chatkit/session', (route) => route.fulfill({ status, contentType: 'text/html', body: '<h1>nginx</h1>' }), { times: 1 });
     await page.reload();
@@ -129,8 +130,7 @@ test('a server that went away is named', async (t) => {
 });
 
 test('a first mint that failed can be tried again from its step', async (t) => {
-  const page = await openDev(t);
-  await page.route('**/api/chatkit/session', (route) => route.abort(), { times: 1 });
+  const page = await openDev(t, { prepare: (page) => page.route('**/api/chatkit/session', (route) => route.abort(), { times: 1 }) });
   await signIn(page);
   await failureOf(page, 'session');
   await page.locator('#session').getByRole('button', { name: 'Try again' }).click();
@@ -146,9 +146,11 @@ test('a configuration that cannot be read is named, and can be asked for again',
 });
 
 test('a request without an answer ends at the deadline', async (t) => {
-  const page = await openDev(t, { prepare: (page) => page.clock.install() });
-  await stepIs(page, 'widget', 'waiting');
-  await page.route('**/api/chatkit/session', () => {});
+  const prepare = async (page) => {
+    await page.clock.install();
+    await page.route('**/api/chatkit/session', () => {});
+  };
+  const page = await openDev(t, { prepare });
   await signIn(page);
   await stepIs(page, 'session', 'running');
   await page.clock.fastForward(21_000);
@@ -204,8 +206,9 @@ test('a Content-Security-Policy that blocks the script is told from a script tha
 
 test('a Content-Security-Policy that blocks the frame is named', async (t) => {
   const page = await openDev(t);
+  await stepIs(page, 'widget', 'ok');
   await strengthen(page, "frame-src 'none'");
-  await signIn(page);
+  await signInAs(page, 'grace');
   assert.match((await failureOf(page, 'widget')).cause, /blocks the widget’s frame/);
 });
 

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { chatFrame, failureOf, signIn, stepIs } from './support/browser.js';
+import { chatFrame, failureOf, signIn, signInAs, stepIs } from './support/browser.js';
 import { words } from './support/backend.js';
 import { calls, openDev } from './support/dev.js';
 import { answer, attach, openScripted, say } from './support/selfhosted.js';
@@ -33,9 +33,13 @@ test('the bubble opens a chat of its own, keeps it while closed, and gives the f
 
 test('chosen before signing in, the bubble is the only one that loads', async (t) => {
   const page = await openDev(t);
+  await stepIs(page, 'widget', 'ok');
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByText('Your sessions have ended').waitFor();
   await page.getByLabel('Bubble').check();
   assert.equal(await page.locator('#bubble').isVisible(), false, 'there is nothing to open yet');
-  await signIn(page);
+  page.calls.length = 0;
+  await signInAs(page, 'grace');
   await page.getByText('Open the bubble').waitFor();
   await page.locator('#bubble').click();
   await stepIs(page, 'widget', 'ok');

@@ -2,11 +2,41 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { chatFrame, openPage, signIn, stepIs } from './support/browser.js';
+import { chatFrame, openPage, signIn, signInAs, stepIs } from './support/browser.js';
 import { startCdn } from './support/cdn.js';
 import { calls, openDev } from './support/dev.js';
 import { JWT_SECRET, jwt } from './support/jwt.js';
 import { startServe } from './support/server.js';
+
+test('under dev the page signs in as ada by itself, and again after a reload', async (t) => {
+  const page = await openDev(t);
+  await stepIs(page, 'widget', 'ok');
+  assert.equal(await page.locator('#who .detail').innerText(), 'Signed in as ada.');
+  assert.ok(await page.evaluate(() => document.activeElement === document.body), 'nobody’s focus is moved');
+  assert.equal(await page.getByLabel('Your name').inputValue(), 'ada');
+  await page.reload();
+  await stepIs(page, 'widget', 'ok');
+  await signInAs(page, 'grace');
+  await stepIs(page, 'widget', 'ok');
+  await page.reload();
+  await page.locator('#who .detail').getByText('Signed in as grace.').waitFor();
+});
+
+test('nothing has failed before anybody signed in', async (t) => {
+  const cdn = Object.assign(await startCdn(t), { behaviour: 'missing' });
+  const server = await startServe(t, { CHATKIT_CDN_BASE: cdn.origin, JWT_SECRET });
+  let refused = false;
+  const prepare = async (page) => page.on('response', (response) => (refused ||= response.url().startsWith(cdn.origin)));
+  const page = await openPage(t, server.origin, { prepare });
+  await page.waitForFunction(() => document.getElementById('widget').dataset.state === 'waiting' && document.querySelector('#widget .took').textContent === '');
+  await page.getByLabel('Your token (JWT)').waitFor();
+  await page.locator('#widget .detail').getByText('Needs a session.').waitFor();
+  assert.ok(refused, 'the script was asked for');
+  assert.equal(await page.locator('[data-state="failed"]').count(), 0);
+  await page.getByLabel('Your token (JWT)').fill(jwt('ada', 300));
+  await page.getByRole('button', { name: 'Continue', exact: true }).click();
+  await stepIs(page, 'widget', 'failed');
+});
 
 test('signing in mints one session, and the widget gets exactly that one', async (t) => {
   const page = await openDev(t);
@@ -122,11 +152,12 @@ test('without dev a pasted token signs in, and its field is emptied', async (t) 
 
 test('where visitors are welcome, one button goes on without a token', async (t) => {
   const page = await openDev(t, { env: { AUTH_ANONYMOUS: 'on', CHATKIT_COOKIE_KEY: 'a-cookie-key-of-the-browser-tests-0123456789' } });
+  await signIn(page);
   await page.getByRole('button', { name: 'Continue as a visitor' }).click();
+  await page.locator('#who .detail').getByText('The server knows you by a cookie.').waitFor();
   await stepIs(page, 'widget', 'ok');
-  await stepIs(page, 'who', 'ok');
-  assert.deepEqual(calls(page), ['POST /api/chatkit/session']);
-  assert.equal(page.calls[0].headers.authorization, undefined);
+  assert.deepEqual(calls(page), ['POST /dev/token', 'POST /api/chatkit/session', 'POST /api/chatkit/session']);
+  assert.equal(page.calls[2].headers.authorization, undefined);
 });
 
 test('through the proxy the widget loads without a single request from the browser to the CDN', async (t) => {

@@ -27,6 +27,18 @@ test('where the widget can’t be loaded the page says why, and the text box is 
   await page.locator('#inline-chat openai-chatkit').waitFor();
 });
 
+test('with #textbox the widget that isn’t loaded is no failure, and is loaded when it is chosen', async (t) => {
+  const page = await openScripted(t);
+  await say(page, 'hello');
+  assert.equal(await answer(page), 'You said: hello');
+  await stepIs(page, 'widget', 'waiting');
+  assert.match(await page.locator('#widget .detail').innerText(), /^The text box needs none\./);
+  assert.equal(await page.locator('[data-state="failed"]').count(), 0);
+  assert.equal(page.cdn.scriptRequests, 0);
+  await page.getByLabel('Inline').click();
+  assert.match((await failureOf(page, 'widget')).cause, /chatkit\.js did not load/);
+});
+
 test('where the widget works the text box is a choice, and both use one session', async (t) => {
   const page = await openScripted(t, { behaviour: 'works', hash: '' });
   await stepIs(page, 'widget', 'ok');
@@ -236,6 +248,29 @@ test('files are sent at once, named in the message, and can be taken out again',
   await attach(page, file('big.txt'));
   await page.getByRole('alert').getByText('big.txt was not sent. Refused: not_now.').waitFor();
   assert.equal(await page.locator('#files li').count(), 0);
+});
+
+test('the log follows although an image gets its height later', async (t) => {
+  const page = await openScripted(t);
+  const held = gate();
+  await page.route('**/tall.svg', async (route) => {
+    await held;
+    await route.fulfill({ contentType: 'image/svg+xml', body: '<svg xmlns="http://www.w3.org/2000/svg" width="200" height="256"/>' });
+  });
+  await say(page, 'a line\n'.repeat(20));
+  await answer(page);
+  await attach(page, { name: 'tall.png', mimeType: 'image/png', buffer: Buffer.from('an image') });
+  await page.getByRole('button', { name: 'Remove tall.png' }).waitFor();
+  [...page.backend.attachments.values()][0].preview_url = '/tall.svg';
+  await say(page, 'look');
+  await answer(page);
+  held.open();
+  const fromEnd = () => page.evaluate(() => {
+    const log = document.getElementById('log');
+    return log.querySelector('img')?.naturalHeight === 256 && Math.round(log.scrollHeight - log.scrollTop - log.clientHeight);
+  });
+  await page.waitForFunction(() => document.querySelector('#log img')?.complete);
+  assert.equal(await fromEnd(), 0);
 });
 
 test('a message waits for its files', async (t) => {
