@@ -10,7 +10,7 @@ use crate::upstream::model::{ModelClient, ModelEndpoint};
 use crate::upstream::transcriptions::{AudioFormat, DEFAULT_MODEL};
 
 /// What was said, as the wire has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Transcription {
     /// The words; none when nothing was said.
     pub text: String,
