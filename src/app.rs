@@ -199,7 +199,7 @@ fn routes(app: &Arc<App>) -> Router {
         .split_for_parts();
     // OpenAPI has no parameter of several segments: axum routes the files, the document describes them.
     document.merge(AssetPaths::openapi());
-    let document = Bytes::from(openapi::to_json(document));
+    let document = Bytes::from(openapi::to_json(&document));
     let assets = Router::new().route("/api/chatkit/assets/{*path}", get(asset)).with_state(Arc::clone(app));
     api.merge(assets)
         .route("/openapi.json", get(openapi_json).layer(Extension(OpenApiJson(document))))
@@ -232,7 +232,7 @@ async fn method_not_allowed() -> Error {
     get,
     path = "/api/chatkit/config",
     tag = "page",
-    responses((status = 200, description = "The configuration", body = PublicConfig), (status = "default", description = "An error", body = ErrorBody))
+    responses((status = 200, description = "The configuration", body = PublicConfig), (status = 429, description = "`rate_limited`: wait for `Retry-After` seconds", body = ErrorBody))
 )]
 async fn public_config(State(app): State<Arc<App>>) -> Json<PublicConfig> {
     Json(app.public_config.clone())
@@ -259,7 +259,13 @@ struct OpenApiJson(Bytes);
     path = "/api/chatkit/assets/{path}",
     tag = "page",
     params(("path" = String, Path, description = "`chatkit.js`, or a file that it names")),
-    responses((status = 200, description = "The file"), (status = "default", description = "An error", body = ErrorBody))
+    responses(
+        (status = 200, description = "The file"),
+        (status = 404, description = "`not_found`: there is no such file, or none is served from here", body = ErrorBody),
+        (status = 502, description = "`upstream_invalid_response`: the CDN's answer is no file", body = ErrorBody),
+        (status = 503, description = "`upstream_unavailable`, `overloaded` or `shutting_down`", body = ErrorBody),
+        (status = 504, description = "`upstream_timeout`: the CDN took too long", body = ErrorBody)
+    )
 )]
 async fn asset(
     State(app): State<Arc<App>>,

@@ -53,6 +53,8 @@ debian_packages() {
   [ -n "${CHROMIUM:-}" ] || needs chromium chromium
   needs node nodejs
   needs npm npm
+  # For the check of /openapi.json. Debian has the part that makes environments in a package of its own.
+  python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
   [ "${#missing[@]}" -gt 0 ] || return 0
   command -v apt-get >/dev/null || stop "this machine has no apt-get; install these yourself: ${missing[*]}"
   [ "$(id -u)" = 0 ] || stop "not root; run: sudo apt-get install ${missing[*]}"
@@ -100,6 +102,19 @@ advisories() {
   fi
 }
 
+# /openapi.json, by the tools of others. Their versions are pinned; an environment is made anew when they change.
+openapi() {
+  local wanted=tests/openapi/requirements.txt tools
+  tools="$TOOLS/openapi-$(sha256sum "$wanted" | cut -c 1-16)"
+  if [ ! -e "$tools/ready" ]; then
+    rm -rf "$tools"
+    { python3 -m venv "$tools" && "$tools/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted"; } || return
+    touch "$tools/ready"
+  fi
+  cargo build --locked || return
+  "$tools/bin/python" tests/openapi/check.py "${CARGO_TARGET_DIR:-$PWD/target}/debug/chatkit-server"
+}
+
 browser() {
   local binary="${CARGO_TARGET_DIR:-$PWD/target}/debug/chatkit-server"
   cargo build --locked || return
@@ -120,6 +135,7 @@ step "clippy" cargo clippy --all-targets --locked -- -D warnings
 step "documentation" documentation
 step "tests" cargo test --locked --no-fail-fast
 step "release profile" cargo test --release --locked --test auth
+step "OpenAPI" openapi
 step "browser" browser
 
 printf '\n'

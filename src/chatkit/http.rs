@@ -19,7 +19,7 @@ use super::uploads::{self, http::UploadDesk};
 use super::{Asker, Chat, ops, sse};
 use crate::agent::Agent;
 use crate::door::{ChatDoor, Holder};
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorBody, Kind};
 use crate::extract::{BodyLimits, Exception, Reading, read_body};
 use crate::limits::client_ip::Client;
 use crate::openapi::Refusals;
@@ -52,21 +52,34 @@ pub fn router(desk: Arc<ChatDesk>) -> OpenApiRouter {
     OpenApiRouter::new().routes(routes!(chat)).with_state(desk).merge(uploads::http::router(files))
 }
 
+/// An event of a stream.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it documents the stream, which `sse` writes")]
+struct StreamedEvent {
+    /// A `ChatEvent` as JSON.
+    data: Event,
+}
+
 /// Speaks the ChatKit protocol: one request, `{"type", "params"}`, answered with JSON or with a stream of events.
 ///
-/// In self-hosted mode alone. Streaming requests are `threads.create`, `threads.add_user_message`,
-/// `threads.add_client_tool_output`, `threads.add_structured_input`, `threads.retry_after_item` and
-/// `threads.custom_action`.
+/// In self-hosted mode alone. What `StreamingRequest` lists is answered with a stream, the rest with JSON. Where an answer fails, the
+/// stream's last event is an `error`. A header `Idempotency-Key` (1 to 255 visible ASCII characters) names a streaming request, so that
+/// it is done once however often it is sent.
 #[utoipa::path(
     post,
     path = "/api/chatkit",
     tag = "chat",
-    request_body(content = serde_json::Value, content_type = "application/json"),
+    request_body(content = Request, content_type = "application/json"),
     responses(
-        (status = 200, description = "An object, or a stream of events", content(
-            (serde_json::Value = "application/json"),
-            (String = "text/event-stream"),
+        (status = 200, description = "An object, or a stream whose events are each one `data:` line of JSON", content(
+            (ops::Answer = "application/json"),
+            (StreamedEvent = "text/event-stream"),
         )),
+        (status = 404, description = "`not_found`: there is no such thread, item or attachment for the caller", body = ErrorBody),
+        (status = 409, description = "`conflict`: the thread is locked or closed, no call waits, or a file is in use", body = ErrorBody),
+        (status = 413, description = "`body_too_large` or `quota_exceeded`: over 1 MiB (36 MiB for `input.transcribe`), more text than \
+            one message may have, more than the model reads, or more files than one user may keep", body = ErrorBody),
+        (status = 422, description = "`idempotency_key_reused`: the key named another request before", body = ErrorBody),
         Refusals
     ),
     security(("client_secret" = []), ("user_token" = []), ("user_cookie" = []), ("visitor_cookie" = []))

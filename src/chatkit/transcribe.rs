@@ -31,7 +31,7 @@ pub struct Speech {
 }
 
 /// What was said, as the wire has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Transcription {
     /// The words; none when nothing was said.
     pub text: String,

@@ -2,22 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{Attachment, lax};
 
 /// What the person wrote.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct UserMessage {
     /// Texts and mentions.
     pub content: Vec<UserContent>,
     /// Files that were sent along.
     #[serde(default)]
+    #[schema(required)]
     pub attachments: Vec<Attachment>,
     /// What the person refers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quoted_text: Option<String>,
     /// What the person chose for this answer.
     #[serde(default)]
+    #[schema(required)]
     pub inference_options: InferenceOptions,
 }
 
@@ -34,7 +37,7 @@ impl UserMessage {
 }
 
 /// A part of a user's message.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum UserContent {
     /// Text.
@@ -47,13 +50,14 @@ pub enum UserContent {
 }
 
 /// An @-mention.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Tag {
     /// What is mentioned.
     pub id: String,
     /// How it is called.
     pub text: String,
     /// What the page knows of it.
+    #[schema(value_type = HashMap<String, Value>)]
     pub data: serde_json::Map<String, Value>,
     /// Under which heading the page offered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,7 +68,7 @@ pub struct Tag {
 }
 
 /// What a person chose for an answer; `{}` when nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct InferenceOptions {
     /// The tool that the composer names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,25 +79,26 @@ pub struct InferenceOptions {
 }
 
 /// A tool that the person chose.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ToolChoice {
     /// Its name.
     pub id: String,
 }
 
 /// A part of an assistant's message.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename = "output_text")]
 pub struct OutputText {
     /// What it rests on.
     #[serde(default)]
+    #[schema(required)]
     pub annotations: Vec<Annotation>,
     /// The text, in Markdown.
     pub text: String,
 }
 
 /// A reference in a text.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename = "annotation")]
 pub struct Annotation {
     /// What is referred to.
@@ -104,7 +109,7 @@ pub struct Annotation {
 }
 
 /// What an annotation or a search refers to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Source {
     /// How it is called.
     pub title: String,
@@ -123,7 +128,7 @@ pub struct Source {
 }
 
 /// What a source is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum SourceKind {
     /// A page of the web.
@@ -144,7 +149,7 @@ pub enum SourceKind {
 }
 
 /// Something that the site knows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Entity {
     /// Its id.
     pub id: String,
@@ -159,8 +164,10 @@ pub struct Entity {
     pub inline_label: Option<String>,
     /// Whether it can be clicked.
     #[serde(default)]
+    #[schema(required)]
     pub interactive: bool,
     /// What the page knows of it.
     #[serde(default)]
+    #[schema(required, value_type = HashMap<String, Value>)]
     pub data: serde_json::Map<String, Value>,
 }

@@ -2,12 +2,14 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::{Annotation, GeneratedImage, Id, Item, OutputText, Task, ThreadView};
 
 /// One event of a stream.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "type")]
+#[schema(as = ChatEvent)]
 pub enum Event {
     /// A thread was made.
     #[serde(rename = "thread.created")]
@@ -31,6 +33,7 @@ pub enum Event {
     #[serde(rename = "thread.item.updated")]
     ItemUpdated {
         /// Which item.
+        #[schema(value_type = String)]
         item_id: Id,
         /// How.
         update: ItemUpdate,
@@ -51,6 +54,7 @@ pub enum Event {
     #[serde(rename = "thread.item.removed")]
     ItemRemoved {
         /// Which item.
+        #[schema(value_type = String)]
         item_id: Id,
     },
     /// How the UI treats this stream.
@@ -74,6 +78,7 @@ pub enum Event {
         /// What.
         name: String,
         /// What with.
+        #[schema(value_type = HashMap<String, Value>)]
         data: Map<String, Value>,
     },
     /// Something to tell the person.
@@ -101,14 +106,14 @@ pub enum Event {
 }
 
 /// How the UI treats a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct StreamOptions {
     /// Whether there is a stop button.
     pub allow_cancel: bool,
 }
 
 /// How grave a notice is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NoticeLevel {
     /// Good to know.
@@ -120,7 +125,7 @@ pub enum NoticeLevel {
 }
 
 /// How an item that is under way changes.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "type")]
 pub enum ItemUpdate {
     /// A part of a message begins.

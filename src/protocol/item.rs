@@ -2,17 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{Id, OutputText, Task, Timestamp, UserMessage, Workflow, lax};
 
 /// Something in a thread.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ThreadItem)]
 pub struct Item {
     /// A prefix (`msg_`, `tc_`, `wf_`, `tsk_`, `shcx_`) and 32 hex digits.
+    #[schema(value_type = String)]
     pub id: Id,
     /// The thread that it stands in.
+    #[schema(value_type = String)]
     pub thread_id: Id,
     /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// What it is.
     #[serde(flatten)]
@@ -28,8 +33,9 @@ impl Item {
 }
 
 /// What an item is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[schema(as = ThreadItemKind)]
 pub enum ItemKind {
     /// What the person wrote.
     UserMessage(UserMessage),
@@ -86,7 +92,7 @@ pub enum ItemKind {
 }
 
 /// A call that the page answers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ClientToolCall {
     /// Whether it is answered.
     pub status: ClientToolCallStatus,
@@ -102,7 +108,7 @@ pub struct ClientToolCall {
 }
 
 /// Whether a call is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientToolCallStatus {
     /// Not yet.
@@ -112,7 +118,7 @@ pub enum ClientToolCallStatus {
 }
 
 /// An image that the model made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GeneratedImage {
     /// The model's id for it.
     pub id: String,
@@ -138,7 +144,7 @@ impl GeneratedImage {
 }
 
 /// Whether questions are answered.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StructuredInputStatus {
     /// Not yet.
@@ -151,7 +157,7 @@ pub enum StructuredInputStatus {
 }
 
 /// A question to the person.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Question {
     /// Its id.
     pub id: String,
@@ -169,7 +175,7 @@ pub struct Question {
 }
 
 /// How a question is answered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum QuestionKind {
     /// By choosing.
@@ -178,6 +184,7 @@ pub enum QuestionKind {
         options: Vec<Value>,
         /// Whether several may be chosen.
         #[serde(default)]
+        #[schema(required)]
         multiple: bool,
     },
     /// By writing.
@@ -185,7 +192,7 @@ pub enum QuestionKind {
 }
 
 /// An answer to a question.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Answer {
     /// What was chosen or written.
     #[serde(default)]

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{
     AddClientToolOutput, AddStructuredInput, AddUserMessage, CreateAttachment, CreateThread, CustomAction,
@@ -14,8 +15,10 @@ const LONGEST_PATH: usize = 100;
 /// The request that carries speech.
 pub(super) const SPEECH: &str = "input.transcribe";
 
-/// One request.
-#[derive(Debug, Clone, PartialEq)]
+/// One request of the ChatKit protocol: `type` says which, `params` what with. Other members are ignored.
+#[derive(Debug, Clone, PartialEq, ToSchema)]
+#[schema(as = ChatRequest)]
+#[serde(untagged)]
 pub enum Request {
     /// Answered with a stream.
     Streaming(Streaming),
@@ -24,14 +27,27 @@ pub enum Request {
 }
 
 /// A request that is answered with a stream.
-#[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "each name is the request's type in camel case")]
+#[derive(Debug, Clone, PartialEq, ToSchema)]
+#[schema(as = StreamingRequest)]
+#[serde(tag = "type", content = "params")]
 pub enum Streaming {
+    /// A first message, which makes a thread.
+    #[serde(rename = "threads.create")]
     ThreadsCreate(CreateThread),
+    /// A further message.
+    #[serde(rename = "threads.add_user_message")]
     ThreadsAddUserMessage(AddUserMessage),
+    /// What a client tool of the page returned.
+    #[serde(rename = "threads.add_client_tool_output")]
     ThreadsAddClientToolOutput(AddClientToolOutput),
+    /// Answers to the questions of an item.
+    #[serde(rename = "threads.add_structured_input")]
     ThreadsAddStructuredInput(AddStructuredInput),
+    /// Another answer in place of what follows an item.
+    #[serde(rename = "threads.retry_after_item")]
     ThreadsRetryAfterItem(ItemOfThread),
+    /// Something that a person did in a widget.
+    #[serde(rename = "threads.custom_action")]
     ThreadsCustomAction(CustomAction),
 }
 
@@ -51,18 +67,39 @@ impl Streaming {
 }
 
 /// A request that is answered with JSON.
-#[derive(Debug, Clone, PartialEq)]
-#[expect(missing_docs, reason = "each name is the request's type in camel case")]
+#[derive(Debug, Clone, PartialEq, ToSchema)]
+#[schema(as = PlainRequest)]
+#[serde(tag = "type", content = "params")]
 pub enum Plain {
+    /// Answered with a `Thread`, which has the first page of its items.
+    #[serde(rename = "threads.get_by_id")]
     ThreadsGetById(OfThread),
+    /// Answered with a page of threads without their items.
+    #[serde(rename = "threads.list")]
     ThreadsList(PageParams),
+    /// A new title. Answered with the `Thread` without its items.
+    #[serde(rename = "threads.update")]
     ThreadsUpdate(UpdateThread),
+    /// Answered with `{}`.
+    #[serde(rename = "threads.delete")]
     ThreadsDelete(OfThread),
+    /// Something that a person did in a widget. Answered with the item that changed, if one did.
+    #[serde(rename = "threads.sync_custom_action")]
     ThreadsSyncCustomAction(CustomAction),
+    /// Answered with a page of items.
+    #[serde(rename = "items.list")]
     ItemsList(ListItems),
+    /// What a person thinks of answers. Answered with `{}`.
+    #[serde(rename = "items.feedback")]
     ItemsFeedback(Feedback),
+    /// Announces a file. Answered with an `Attachment` that says where its bytes are to be sent.
+    #[serde(rename = "attachments.create")]
     AttachmentsCreate(CreateAttachment),
+    /// Answered with `{}`.
+    #[serde(rename = "attachments.delete")]
     AttachmentsDelete(OfAttachment),
+    /// A recording. Answered with its words.
+    #[serde(rename = "input.transcribe")]
     InputTranscribe(Transcribe),
 }
 

@@ -2,18 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::{Id, Item, Timestamp};
 
 /// A conversation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ThreadMetadata)]
 pub struct Thread {
     /// Its title; absent until one is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// `thr_` and 32 hex digits.
+    #[schema(value_type = String)]
     pub id: Id,
     /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// Whether it may be written to.
     pub status: ThreadStatus,
@@ -22,6 +26,7 @@ pub struct Thread {
     pub allowed_image_domains: Option<Vec<String>>,
     /// Always `{}` on the wire.
     #[serde(default)]
+    #[schema(value_type = HashMap<String, Value>)]
     pub metadata: Map<String, Value>,
 }
 
@@ -42,7 +47,7 @@ impl Thread {
 }
 
 /// Whether a thread may be written to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ThreadStatus {
     /// It may.
@@ -62,7 +67,8 @@ pub enum ThreadStatus {
 }
 
 /// A thread as an answer carries it: with a page of its items, which only `threads.get_by_id` fills.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[schema(as = Thread)]
 pub struct ThreadView {
     /// The thread, whose `metadata` stays here.
     #[serde(flatten)]
@@ -87,7 +93,7 @@ impl ThreadView {
 }
 
 /// A part of a list.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {
     /// What is in it.
     pub data: Vec<T>,
@@ -95,6 +101,7 @@ pub struct Page<T> {
     pub has_more: bool,
     /// The id of the last element, when something follows: the cursor of the next page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub after: Option<Id>,
 }
 

@@ -1,11 +1,12 @@
 //! How does the wire show what the model thought and did? As a list of tasks.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Source;
 
 /// A list of tasks.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Workflow {
     /// Who made it.
     #[serde(rename = "type")]
@@ -17,11 +18,12 @@ pub struct Workflow {
     pub summary: Option<WorkflowSummary>,
     /// Whether the tasks show.
     #[serde(default)]
+    #[schema(required)]
     pub expanded: bool,
 }
 
 /// Who made a list of tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkflowKind {
     /// The model, by thinking.
@@ -31,7 +33,7 @@ pub enum WorkflowKind {
 }
 
 /// What stands above a list of tasks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum WorkflowSummary {
     /// How long it took.
@@ -50,10 +52,11 @@ pub enum WorkflowSummary {
 }
 
 /// Something thought or done.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Task {
     /// How far it is.
     #[serde(default)]
+    #[schema(required)]
     pub status_indicator: StatusIndicator,
     /// What it is.
     #[serde(flatten)]
@@ -61,7 +64,7 @@ pub struct Task {
 }
 
 /// How far a task is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StatusIndicator {
     /// It isn't said.
@@ -74,7 +77,7 @@ pub enum StatusIndicator {
 }
 
 /// What a task is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum TaskKind {
     /// A thought of the model.
@@ -107,9 +110,11 @@ pub enum TaskKind {
         title_query: Option<String>,
         /// What was asked.
         #[serde(default)]
+        #[schema(required)]
         queries: Vec<String>,
         /// What was found.
         #[serde(default)]
+        #[schema(required)]
         sources: Vec<Source>,
     },
     /// A search of files.
@@ -119,6 +124,7 @@ pub enum TaskKind {
         title: Option<String>,
         /// What was found.
         #[serde(default)]
+        #[schema(required)]
         sources: Vec<Source>,
     },
     /// The making of an image.

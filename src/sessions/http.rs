@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use super::{ClientSecret, SessionBody, Sessions, Subject};
 use crate::auth::Caller;
 use crate::door::Door;
-use crate::error::Error;
+use crate::error::{Error, ErrorBody};
 use crate::extract::{Json, read_json};
 use crate::limits::Limits;
 use crate::openapi::Refusals;
@@ -53,8 +53,17 @@ struct SessionRequest {
     /// The id of a configured workflow.
     #[schema(rename = "workflowId")]
     workflow_id: Option<String>,
-    /// The user to mint for. A service token must name one; from anyone else it is ignored.
-    user: Option<NameOrId>,
+    /// The user to mint for: a string, a whole number, or an object with one of these as its `id`. A service token must name
+    /// one; from anyone else it is ignored, whatever it is.
+    user: Option<serde_json::Value>,
+}
+
+/// Whose sessions are to be cancelled. A service token must say so; from anyone else it is ignored.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it documents the body, which `SessionBody` parses")]
+struct RevokeRequest {
+    /// As in a `SessionRequest`.
+    user: Option<serde_json::Value>,
 }
 
 /// A name, or an object with an id.
@@ -62,11 +71,11 @@ struct SessionRequest {
 #[expect(dead_code, reason = "it documents the body, which `SessionBody` parses")]
 #[serde(untagged)]
 enum NameOrId {
-    /// A workflow's name, or a user's id.
+    /// A workflow's name.
     Name(String),
-    /// A workflow's id, or a user's.
+    /// A workflow's id.
     Id {
-        /// `wf_…`, or the user's id.
+        /// `wf_…`, or an agent's name.
         id: String,
     },
 }
@@ -91,6 +100,7 @@ struct RefreshRequest {
     request_body(content = SessionRequest),
     responses(
         (status = 200, description = "The client secret", body = ClientSecret),
+        (status = 413, description = "`body_too_large`: over 64 KiB", body = ErrorBody),
         Refusals
     ),
     security(("user_token" = []), ("user_cookie" = []), ("service_token" = []), ("visitor_cookie" = []))
@@ -114,6 +124,7 @@ async fn create_session(
     request_body(content = SessionRequest),
     responses(
         (status = 200, description = "The client secret", body = ClientSecret),
+        (status = 413, description = "`body_too_large`: over 64 KiB", body = ErrorBody),
         Refusals
     ),
     security(("user_token" = []), ("user_cookie" = []), ("service_token" = []), ("visitor_cookie" = []))
@@ -134,6 +145,7 @@ async fn start_session(
     request_body(content = RefreshRequest),
     responses(
         (status = 200, description = "The new client secret", body = ClientSecret),
+        (status = 413, description = "`body_too_large`: over 64 KiB", body = ErrorBody),
         Refusals
     ),
     security(("user_token" = []), ("user_cookie" = []), ("service_token" = []), ("visitor_cookie" = []))
@@ -155,9 +167,10 @@ async fn refresh_session(
     delete,
     path = "/api/chatkit/session",
     tag = "sessions",
-    request_body(content = SessionRequest),
+    request_body(content = RevokeRequest),
     responses(
         (status = 204, description = "Every session is cancelled"),
+        (status = 413, description = "`body_too_large`: over 64 KiB", body = ErrorBody),
         Refusals
     ),
     security(("user_token" = []), ("user_cookie" = []), ("service_token" = []), ("visitor_cookie" = []))

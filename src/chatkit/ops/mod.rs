@@ -10,12 +10,12 @@ mod widgets;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::transcribe::{Speech, no_dictation};
+use super::transcribe::{Speech, Transcription, no_dictation};
 use super::turn::Plan;
 use super::{Asker, Chat, not_found, uploads};
 use crate::error::{Error, Kind};
 use crate::extract::{Json, Longer};
-use crate::protocol::{Plain, Streaming, Thread, ThreadStatus};
+use crate::protocol::{Attachment, Item, Page, Plain, Streaming, Thread, ThreadStatus, ThreadView};
 use crate::upstream::{Call, Deadline};
 
 /// Answers a request that is answered with JSON.
@@ -75,9 +75,24 @@ pub async fn plan(chat: &Chat, asker: &Asker, request: Streaming) -> Result<Plan
     }
 }
 
+/// What a plain request is answered with.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "it documents the answers, which `answer` makes")]
+#[schema(as = ChatAnswer)]
+#[serde(untagged)]
+pub(super) enum Answer {
+    Thread(ThreadView),
+    Threads(Page<ThreadView>),
+    Items(Page<Item>),
+    Attachment(Attachment),
+    Words(Transcription),
+    Changed(widgets::ActedNow),
+    Done(Done),
+}
+
 /// `{}`: done.
-#[derive(Debug, Serialize)]
-struct Done {}
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Done {}
 
 fn json<T: Serialize>(answer: Result<T, Error>) -> Result<Response, Error> {
     answer.map(|answer| Json(answer).into_response())

@@ -29,8 +29,8 @@ pub(super) async fn act(chat: &Chat, asker: &Asker, params: CustomAction) -> Res
 }
 
 /// What an action without a stream changed.
-#[derive(Debug, Serialize)]
-pub(super) struct ActedNow {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::chatkit) struct ActedNow {
     #[serde(skip_serializing_if = "Option::is_none")]
     updated_item: Option<Item>,
 }

@@ -54,24 +54,11 @@ struct UploadForm {
     file: String,
 }
 
-/// A file, as messages name it.
+/// The bytes of a file.
 #[derive(utoipa::ToSchema)]
-#[expect(dead_code, reason = "it documents the answer, which `Attachment` makes")]
-#[schema(as = Attachment)]
-struct AttachmentBody {
-    /// What messages name it by.
-    #[schema(example = "atc_0123456789abcdef0123456789abcdef")]
-    id: String,
-    /// Its name, without a path.
-    name: String,
-    /// Its media type, by its content.
-    mime_type: String,
-    /// `image` or `file`.
-    r#type: String,
-    /// Where an image is seen, for an hour. A file has none.
-    #[schema(format = "uri")]
-    preview_url: Option<String>,
-}
+#[expect(dead_code, reason = "it documents the answer, which `serve` makes")]
+#[schema(value_type = String, format = Binary)]
+struct FileBytes(String);
 
 /// How a request about a file may fail.
 #[derive(utoipa::IntoResponses)]
@@ -83,9 +70,9 @@ enum Refusals {
     /// There is no such file for the caller, its link has expired, or this service takes no files and there is no link.
     #[response(status = 404)]
     Missing(ErrorBody<'static>),
-    /// Any other error, in the same shape.
-    #[response(status = "default")]
-    Other(ErrorBody<'static>),
+    /// `rate_limited`: too many requests. Wait for `Retry-After` seconds.
+    #[response(status = 429)]
+    Limited(ErrorBody<'static>),
 }
 
 /// Takes a file. With the link of an `upload_descriptor` it is the one that was announced.
@@ -100,11 +87,11 @@ enum Refusals {
     ),
     request_body(content = UploadForm, content_type = "multipart/form-data"),
     responses(
-        (status = 200, description = "The file as messages name it", body = AttachmentBody),
+        (status = 200, description = "The file as messages name it", body = Attachment),
         (status = 408, description = "Nothing came for 30 seconds", body = ErrorBody),
-        (status = 409, description = "The announced file has its bytes already, or too much waits to be sent", body = ErrorBody),
-        (status = 413, description = "The file is too large", body = ErrorBody),
-        (status = 415, description = "No form, or an image that is none", body = ErrorBody),
+        (status = 409, description = "`conflict`: the announced file has its bytes already, or too much waits to be sent", body = ErrorBody),
+        (status = 413, description = "`body_too_large` or `quota_exceeded`: the file is too large, or the user keeps too much", body = ErrorBody),
+        (status = 415, description = "`unsupported_media_type`: no form, or an image that is none", body = ErrorBody),
         Refusals
     ),
     security((), ("client_secret" = []), ("user_token" = []), ("user_cookie" = []), ("visitor_cookie" = []))
@@ -130,9 +117,13 @@ async fn upload(
         ("signature" = Option<String>, Query, description = "Of a link"),
     ),
     responses(
-        (status = 200, description = "The file, in its own media type", content_type = "application/octet-stream"),
-        (status = 206, description = "The part that `Range` names", content_type = "application/octet-stream"),
+        (status = 200, description = "The file, in its own media type", content(
+            (FileBytes = "image/png"), (FileBytes = "image/jpeg"), (FileBytes = "image/gif"), (FileBytes = "image/webp"),
+            (FileBytes = "application/pdf"), (FileBytes = "application/octet-stream"), (FileBytes = "*/*"),
+        )),
+        (status = 206, description = "The part that `Range` names", content((FileBytes = "*/*"))),
         (status = 304, description = "The file has not changed"),
+        (status = 412, description = "`precondition_failed`", body = ErrorBody),
         (status = 416, description = "The file has no such part", body = ErrorBody),
         Refusals
     ),
@@ -287,7 +278,7 @@ mod tests {
 
     #[test]
     fn the_document_asks_for_a_form_with_a_file_and_lets_a_link_do_without_a_credential() {
-        let document = crate::openapi::to_json(Endpoints::openapi());
+        let document = crate::openapi::to_json(&Endpoints::openapi());
         let document: Value = serde_json::from_str(&document).unwrap();
         let upload = &document["paths"]["/api/chatkit/upload"]["post"];
         assert_eq!(upload["requestBody"]["required"], true, "{upload}");

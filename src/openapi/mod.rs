@@ -1,7 +1,9 @@
 //! What does the API look like to a program? The parts of the OpenAPI 3.1 document that no single endpoint owns.
 
+mod answers;
+mod shape;
+
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{RefOr, Required};
 use utoipa::{Modify, OpenApi};
 
 use crate::error::ErrorBody;
@@ -29,30 +31,38 @@ pub struct Document;
 #[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "it documents the answers, which `Error` makes")]
 pub(crate) enum Refusals {
-    /// The body is not as documented; the message names the field.
+    /// `invalid_json` or `invalid_request`: the body is not as documented; the message names the field.
     #[response(status = 400)]
     Invalid(ErrorBody<'static>),
-    /// No credential, or one that is not good.
+    /// `missing_token`, `invalid_token` or `expired_token`: no credential, or one that is not good.
     #[response(status = 401)]
     Unknown(ErrorBody<'static>),
-    /// The caller may not do that.
+    /// `workflow_not_allowed`, `session_mismatch`, `origin_not_allowed` or `insufficient_scope`: the caller may not do that.
     #[response(status = 403)]
     Forbidden(ErrorBody<'static>),
-    /// Too many requests: wait for `Retry-After` seconds.
+    /// `request_timeout`: the body took too long.
+    #[response(status = 408)]
+    Slow(ErrorBody<'static>),
+    /// `unsupported_media_type`: a body that is not `application/json`.
+    #[response(status = 415)]
+    Untyped(ErrorBody<'static>),
+    /// `rate_limited`: too many requests. Wait for `Retry-After` seconds.
     #[response(status = 429)]
     Limited(ErrorBody<'static>),
-    /// The upstream refused what this service sent.
+    /// `internal_error`.
+    #[response(status = 500)]
+    Broken(ErrorBody<'static>),
+    /// `upstream_auth_failed`, `upstream_rejected`, `upstream_quota_exhausted` or `upstream_invalid_response`: the upstream
+    /// refused what this service sent.
     #[response(status = 502)]
     Refused(ErrorBody<'static>),
-    /// OpenAI or this service is away or busy: try again after `Retry-After` seconds.
+    /// `upstream_unavailable`, `upstream_rate_limited`, `overloaded`, `shutting_down` or `not_ready`: the upstream or this
+    /// service is away or busy. Try again after `Retry-After` seconds.
     #[response(status = 503)]
     Away(ErrorBody<'static>),
-    /// OpenAI took too long.
+    /// `upstream_timeout`: the upstream took too long.
     #[response(status = 504)]
     Late(ErrorBody<'static>),
-    /// Any other error, in the same shape.
-    #[response(status = "default")]
-    Other(ErrorBody<'static>),
 }
 
 /// How callers say who they are.
@@ -86,17 +96,11 @@ impl Modify for Credentials {
     }
 }
 
-/// The whole document as JSON. JSON bodies are never required: an empty one counts as `{}`.
+/// The whole document as JSON.
 #[must_use]
-pub fn to_json(mut document: utoipa::openapi::OpenApi) -> String {
-    for item in document.paths.paths.values_mut() {
-        for operation in [&mut item.post, &mut item.delete].into_iter().flatten() {
-            if let Some(RefOr::T(body)) = &mut operation.request_body
-                && body.content.contains_key("application/json")
-            {
-                body.required = Some(Required::False);
-            }
-        }
-    }
-    document.to_json().unwrap_or_default()
+pub fn to_json(document: &utoipa::openapi::OpenApi) -> String {
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    shape::name_choices(&mut document);
+    answers::complete(&mut document);
+    document.to_string()
 }
