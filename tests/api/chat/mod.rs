@@ -5,9 +5,11 @@ mod client;
 mod model;
 mod setting;
 
+mod agents;
 mod client_tools;
 mod crashes;
 mod cuts;
+mod endless;
 mod failures;
 mod history;
 mod metrics;
