@@ -18,6 +18,7 @@ mod outages;
 mod refusals;
 mod replicas;
 mod retention;
+mod rolling;
 mod slow_reader;
 mod streams;
 
