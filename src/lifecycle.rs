@@ -9,6 +9,9 @@ use tokio_util::task::TaskTracker;
 /// How long before the end of the grace what is still under way is told to end; a quarter of a short grace.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// How long what is under way may take to say goodbye after a second signal.
+const LAST: Duration = Duration::from_secs(1);
+
 /// What is under way, and the signals that end it. Cloning shares it.
 #[derive(Debug, Clone, Default)]
 pub struct Lifecycle {
@@ -60,8 +63,8 @@ impl Lifecycle {
         &self.stopping
     }
 
-    /// Waits for `signal`, then shuts down: at once when idle, and at the end of `grace` or at a second signal in any
-    /// case. Returns whether everything finished by itself.
+    /// Waits for `signal`, then shuts down: at once when idle, and at the end of `grace` or within a second of a second signal
+    /// in any case. Returns whether everything finished by itself.
     pub async fn run_until<S: Future<Output = ()>>(
         &self,
         mut signal: impl FnMut() -> S,
@@ -84,6 +87,8 @@ impl Lifecycle {
             }
             () = signal() => {
                 tracing::warn!(open_requests = self.requests.len(), "a second signal ends the service now");
+                self.closing.cancel();
+                let _ = tokio::time::timeout(LAST, self.finish()).await;
                 false
             }
         }

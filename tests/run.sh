@@ -47,6 +47,8 @@ debian_packages() {
   needs curl curl
   needs git git
   needs redis-server redis-server
+  needs nginx nginx-light
+  needs caddy caddy
   # Not on the PATH. Tests start a server of their own; the one that Debian sets up is left alone.
   compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
   # CHROMIUM names another browser for the browser tests.

@@ -202,7 +202,8 @@ pub trait Store: Send + Sync + 'static {
         claim: &'a TurnClaim,
     ) -> Answer<'a, Claimed>;
 
-    /// Renews a claim. `false` when somebody else has the turn by now, or the thread is gone.
+    /// Renews a claim, also one whose time has passed, under the key that it has by now. `false` when somebody else has the turn, or
+    /// the thread is gone.
     fn keep_turn<'a>(
         &'a self,
         owner: &'a Owner,

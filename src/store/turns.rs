@@ -122,8 +122,8 @@ impl SqlStore {
         thread_id: &str,
         claim: &TurnClaim,
     ) -> Result<bool, StoreError> {
-        let sql = "update threads set turn_until = {now} + $5, turn_about = $7, \
-                   create_until = case when create_key = turn_key then {now} + $6 else create_until end \
+        let sql = "update threads set turn_key = $8, turn_until = {now} + $5, turn_about = $7, \
+                   create_until = case when create_key = $8 then {now} + $6 else create_until end \
                    where id = $1 and workflow = $2 and usr = $3 and turn_holder = $4 returning id";
         let about = written(claim.about.as_ref())?;
         let values = values![
@@ -133,7 +133,8 @@ impl SqlStore {
             &*claim.holder,
             micros(claim.lasts),
             micros(claim.lasts + LOST),
-            about.as_deref()
+            about.as_deref(),
+            &*claim.key
         ];
         Ok(!self.database.write(self.database.timed(sql), values).await?.is_empty())
     }

@@ -42,6 +42,7 @@ pub struct Parser {
     /// The last byte was a carriage return: a line feed that follows belongs to it.
     after_return: bool,
     is_first_line: bool,
+    has_comment: bool,
 }
 
 impl Parser {
@@ -58,6 +59,7 @@ impl Parser {
             is_spent: false,
             after_return: false,
             is_first_line: true,
+            has_comment: false,
         }
     }
 
@@ -97,6 +99,11 @@ impl Parser {
             self.end_line(&line);
         }
         self.has_data.then(|| self.event())
+    }
+
+    /// Whether there was a comment since this was last asked.
+    pub fn has_seen_comment(&mut self) -> bool {
+        std::mem::take(&mut self.has_comment)
     }
 
     /// The next line that is whole, without its end. What is left of the piece when there is none begins a line.
@@ -145,7 +152,9 @@ impl Parser {
                 self.has_data = true;
             }
             b"event" => self.name = String::from_utf8_lossy(value).into_owned(),
-            // A comment, which has no name, or a field that a client that never reconnects has no use for.
+            // A comment has no name.
+            b"" => self.has_comment = true,
+            // A field that a client that never reconnects has no use for.
             _ => {}
         }
         false

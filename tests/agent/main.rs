@@ -5,6 +5,7 @@ mod example;
 mod failures;
 mod files;
 mod requests;
+mod server_tools;
 mod setup;
 mod titles;
 mod widgets;

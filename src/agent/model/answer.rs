@@ -7,20 +7,19 @@
 
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
+use super::calls::Calls;
 use super::messages::Messages;
 use super::tasks::Tasks;
 use crate::agent::turn::new_item;
 use crate::agent::{AgentError, AgentEvent};
 use crate::clock::Clock;
 use crate::config::agents::{AgentConfig, ClientTool};
-use crate::ids::new_id;
-use crate::protocol::{
-    ClientToolCall, ClientToolCallStatus, GeneratedImage, Id, Item, ItemKind, ItemUpdate, Timestamp,
-};
+use crate::protocol::{GeneratedImage, Id, Item, ItemKind, ItemUpdate, Timestamp};
 use crate::telemetry::request::Tokens;
 use crate::upstream::model::{ItemId, ModelEvent};
+
+/// The most text of one answer, thoughts and refusals included, in bytes.
+const MOST_TEXT: usize = 8 * 1024 * 1024;
 
 /// One answer of a model, as far as it has come.
 pub(super) struct Answer<'a> {
@@ -31,8 +30,9 @@ pub(super) struct Answer<'a> {
     messages: Messages,
     tasks: Tasks,
     images: Vec<(ItemId, Item)>,
-    /// The call that waits for the page once the answer is over.
-    call: Option<Item>,
+    calls: Calls,
+    /// Bytes of text and of thoughts.
+    said: usize,
     /// What it took so far, where the server says so.
     tokens: Option<Tokens>,
     /// What waits for an approval, as long as nothing was said after it.
@@ -77,7 +77,8 @@ impl<'a> Answer<'a> {
             messages: Messages::default(),
             tasks: Tasks::going_on(newest),
             images: Vec::new(),
-            call: None,
+            calls: Calls::default(),
+            said: 0,
             tokens: None,
             unapproved: None,
         }
@@ -86,12 +87,14 @@ impl<'a> Answer<'a> {
     /// Adds to `out` what this event of the model means. An image that comes after all that is returned.
     ///
     /// # Errors
-    /// When the model calls a function that it was not given, or ends because it waits for an approval.
+    /// When the model says more than an answer may hold, has called a function that it was not given, or ends because it waits
+    /// for an approval.
     pub(super) fn apply(
         &mut self,
         event: ModelEvent,
         out: &mut Vec<AgentEvent>,
     ) -> Result<Option<Box<Drawing>>, AgentError> {
+        self.grow(length(&event))?;
         let Self { scribe, messages, tasks, unapproved, .. } = self;
         match event {
             ModelEvent::TextDelta { item_id, content_index, delta } => {
@@ -135,7 +138,12 @@ impl<'a> Answer<'a> {
                 tasks.file_search(item_id, status, queries, files, scribe, out);
             }
             ModelEvent::FunctionCall { item_id: _, call_id, name, arguments } => {
-                self.function_call(call_id, name, arguments)?;
+                self.calls.add(call_id, name, arguments, self.client_tools);
+            }
+            ModelEvent::FunctionOutput { call_id } => self.calls.returned(&call_id, tasks, scribe, out),
+            ModelEvent::WentOn => {
+                messages.end_all(scribe, out);
+                self.calls.went_on(tasks, scribe, out);
             }
             ModelEvent::ImageAdded { item_id } => self.image_added(item_id, out),
             ModelEvent::ImagePartial { item_id, index, b64 } => self.sketch(&item_id, index, &b64, out),
@@ -172,30 +180,6 @@ impl<'a> Answer<'a> {
         self.messages.draft(item_id)
     }
 
-    /// The last call is the one that counts: the page answers one at a time.
-    fn function_call(
-        &mut self,
-        call_id: String,
-        name: String,
-        arguments: Map<String, Value>,
-    ) -> Result<(), AgentError> {
-        if !self.client_tools.iter().any(|tool| tool.name == name) {
-            return Err(AgentError::failed(format_args!(
-                "the model called a function that it was not given: {:?}",
-                short(&name)
-            )));
-        }
-        let call_id = if call_id.is_empty() { new_id("call_").to_string() } else { call_id };
-        self.call = Some(self.scribe.item(ItemKind::ClientToolCall(ClientToolCall {
-            status: ClientToolCallStatus::Pending,
-            call_id,
-            name,
-            arguments: Value::Object(arguments),
-            output: Value::Null,
-        })));
-        Ok(())
-    }
-
     fn image_added(&mut self, item_id: ItemId, out: &mut Vec<AgentEvent>) {
         let item = self.scribe.item(ItemKind::GeneratedImage { image: None });
         out.push(AgentEvent::ItemAdded(item.clone()));
@@ -220,10 +204,35 @@ impl<'a> Answer<'a> {
         Drawing { item, id, b64, format }
     }
 
+    /// Whether the server seems to be at work on calls of its own that are not shown.
+    pub(super) fn has_unshown_calls(&self) -> bool {
+        self.calls.are_unshown()
+    }
+
+    /// Shows the calls that the server is at work on.
+    pub(super) fn show_calls(&mut self, out: &mut Vec<AgentEvent>) {
+        self.calls.show(&mut self.tasks, &self.scribe, out);
+    }
+
+    /// What the end of the stream before that of the answer means, if it is more than that.
+    pub(super) fn cut(&self) -> Option<AgentError> {
+        self.calls.unknown()
+    }
+
+    /// Counts what was said.
+    fn grow(&mut self, bytes: usize) -> Result<(), AgentError> {
+        self.said = self.said.saturating_add(bytes);
+        if self.said <= MOST_TEXT {
+            return Ok(());
+        }
+        Err(AgentError::failed(format_args!("the model said more than {MOST_TEXT} bytes in one answer")))
+    }
+
     fn complete(&mut self, out: &mut Vec<AgentEvent>) -> Result<(), AgentError> {
+        let call = self.calls.last()?;
         self.messages.end_all(&self.scribe, out);
         self.tasks.keep(out);
-        out.extend(self.call.take().map(AgentEvent::ItemDone));
+        out.extend(call.map(|call| AgentEvent::ItemDone(self.scribe.item(call))));
         let Some(call) = self.unapproved.take() else { return Ok(()) };
         let cause = format!("{call} waits for an approval: set the tool's require_approval to \"never\"");
         Err(AgentError::Failed { cause, allow_retry: false })
@@ -231,6 +240,17 @@ impl<'a> Answer<'a> {
 }
 
 /// A name that the model gave, as much of it as a log needs.
-fn short(name: &str) -> String {
+pub(super) fn short(name: &str) -> String {
     name.chars().take(64).collect()
+}
+
+/// The bytes of text that an event brings. What a message was said to be at its end came before, as a rule.
+fn length(event: &ModelEvent) -> usize {
+    match event {
+        ModelEvent::TextDelta { delta, .. }
+        | ModelEvent::RefusalDelta { delta, .. }
+        | ModelEvent::ThoughtDelta { delta, .. } => delta.len(),
+        ModelEvent::PartAdded { text, .. } => text.len(),
+        _ => 0,
+    }
 }

@@ -1,6 +1,7 @@
 //! Who answers when a site has no agent of its own? A model: [`ModelAgent`] sends it the thread and passes on what it says.
 
 mod answer;
+mod calls;
 mod drawing;
 mod messages;
 mod request;
@@ -28,6 +29,9 @@ use crate::upstream::model::{
     self, ModelClient, ModelEndpoint, ModelError, ModelErrorKind, ModelRequest, ModelStream,
 };
 
+/// An answer ends soon after the call of a function that the model was not given. Where it does not, the server runs that
+/// function itself.
+const SOON: Duration = Duration::from_millis(500);
 const TITLE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The agent that a configuration describes.
@@ -50,7 +54,7 @@ impl ModelAgent {
         turn.request.note_model(&self.config.model);
         // Boxed: what it takes to ask is not kept while the model answers, neither the call nor a request with megabytes of files.
         let (stream, mut answer) = Box::pin(self.begin(turn)).await?;
-        let outcome = pass_on(stream, &mut answer, turn).await;
+        let outcome = self.pass_on(stream, &mut answer, turn).await;
         if let Some(tokens) = answer.tokens() {
             self.note_tokens(tokens, &turn.request);
         }
@@ -74,6 +78,41 @@ impl ModelAgent {
         }
     }
 
+    /// Passes on what the model says, until its answer is over.
+    async fn pass_on(
+        &self,
+        mut stream: ModelStream,
+        answer: &mut Answer<'_>,
+        turn: &Turn,
+    ) -> Result<(), AgentError> {
+        loop {
+            let mut events = Vec::with_capacity(1);
+            let next = if answer.has_unshown_calls() {
+                timeout(SOON, stream.next()).await
+            } else {
+                Ok(stream.next().await)
+            };
+            let applied = match next {
+                Ok(Some(Ok(event))) => answer.apply(event, &mut events),
+                Ok(Some(Err(error))) => {
+                    let cut = answer.cut().filter(|_| error.kind() == ModelErrorKind::Cut);
+                    return Err(cut.unwrap_or_else(|| self.failure(&error)));
+                }
+                Ok(None) => return Ok(()),
+                Err(_) => {
+                    answer.show_calls(&mut events);
+                    Ok(None)
+                }
+            };
+            for event in events {
+                turn.emit(event).await?;
+            }
+            if let Some(drawing) = applied? {
+                Box::pin(drawing.show(turn)).await?;
+            }
+        }
+    }
+
     async fn begin(&self, turn: &Turn) -> Result<(ModelStream, Answer<'_>), AgentError> {
         let Past { input, earlier, newest, held } = Past::read(turn, self.config.max_input_tokens).await?;
         let mut request = request::of_turn(&self.config, turn, input);
@@ -81,7 +120,7 @@ impl ModelAgent {
         let answer = Answer::new(&self.config, scribe, newest);
         let asked = self.ask(&mut request, earlier, &turn.request).await;
         drop(held);
-        Ok((asked.map_err(failure)?, answer))
+        Ok((asked.map_err(|error| self.failure(&error))?, answer))
     }
 
     /// Asks the model. What it refuses would stand in the way of every further message of the thread, so it is asked once more
@@ -112,19 +151,19 @@ impl ModelAgent {
     }
 }
 
-/// Passes on what the model says, until its answer is over.
-async fn pass_on(mut stream: ModelStream, answer: &mut Answer<'_>, turn: &Turn) -> Result<(), AgentError> {
-    while let Some(event) = stream.next().await {
-        let mut events = Vec::with_capacity(1);
-        let applied = answer.apply(event.map_err(failure)?, &mut events);
-        for event in events {
-            turn.emit(event).await?;
+impl ModelAgent {
+    /// What a failure of the model is to the person: only what they can do something about is told. The log says which model of
+    /// which agent it was.
+    fn failure(&self, error: &ModelError) -> AgentError {
+        if error.kind() == ModelErrorKind::ContextTooLong {
+            let message =
+                "This conversation is too long for the model. Please start a new one, or send less at once.";
+            return AgentError::Told { message: message.to_owned(), allow_retry: false };
         }
-        if let Some(drawing) = applied? {
-            Box::pin(drawing.show(turn)).await?;
-        }
+        let AgentConfig { name, model, .. } = &*self.config;
+        let cause = format!("the model failed: {error} (agent {name:?}, model {model:?})");
+        AgentError::Failed { cause, allow_retry: error.is_retryable() }
     }
-    Ok(())
 }
 
 /// In what a request is changed that a model refused.
@@ -168,15 +207,4 @@ impl Agent for ModelAgent {
 fn is_about_content(error: &ModelError) -> bool {
     let is_bad = matches!(error.status(), Some(StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY));
     is_bad && error.kind() == ModelErrorKind::Rejected
-}
-
-/// What a failure of the model is to the person: only what they can do something about is told.
-#[expect(clippy::needless_pass_by_value, reason = "it stands where errors are mapped")]
-fn failure(error: ModelError) -> AgentError {
-    if error.kind() == ModelErrorKind::ContextTooLong {
-        let message =
-            "This conversation is too long for the model. Please start a new one, or send less at once.";
-        return AgentError::Told { message: message.to_owned(), allow_retry: false };
-    }
-    AgentError::Failed { cause: format!("the model failed: {error}"), allow_retry: error.is_retryable() }
 }

@@ -13,6 +13,9 @@ use crate::protocol::{
 };
 use crate::upstream::model::{ItemId, SearchStatus, WebSource};
 
+/// As much of a tool's name as is shown, in characters.
+const LONGEST_NAME: usize = 64;
+
 /// The model's name for a thought.
 pub(super) type ThoughtId = (ItemId, usize);
 
@@ -20,7 +23,7 @@ pub(super) type ThoughtId = (ItemId, usize);
 #[derive(Default)]
 pub(super) struct Tasks {
     open: Option<Open>,
-    /// The searches of this answer, with their places in the list; without one where that list is closed.
+    /// The searches and other tasks of this answer that load, with their places in the list; without one where that list is closed.
     searches: Vec<(ItemId, Option<usize>)>,
 }
 
@@ -108,6 +111,19 @@ impl Tasks {
         let sources = files.into_iter().map(file).collect();
         let kind = TaskKind::File { title: queries.into_iter().next(), sources };
         self.search(id, status, kind, scribe, out);
+    }
+
+    /// A tool that the server runs itself.
+    pub(super) fn tool(
+        &mut self,
+        call_id: &str,
+        name: &str,
+        status: SearchStatus,
+        scribe: &Scribe,
+        out: &mut Vec<AgentEvent>,
+    ) {
+        let kind = TaskKind::Custom { title: Some(in_words(name)), icon: None, content: None };
+        self.search(call_id.into(), status, kind, scribe, out);
     }
 
     /// Closes the list, because something follows that is shown by itself.
@@ -212,4 +228,51 @@ impl Open {
 
 fn thought(content: String) -> Task {
     Task { status_indicator: StatusIndicator::None, kind: TaskKind::Thought { title: None, content } }
+}
+
+/// A tool's name as a person would write it: `get_order`, `getOrder` and `acme:get-order` are all orders to get.
+fn in_words(name: &str) -> String {
+    let name = name.rsplit([':', '/', '.']).find(|part| !part.is_empty()).unwrap_or(name);
+    let mut words = String::new();
+    let mut before = ' ';
+    for letter in name.chars().take(LONGEST_NAME) {
+        if matches!(letter, '_' | '-') || letter.is_whitespace() || letter.is_control() {
+            if !words.is_empty() && before != ' ' {
+                words.push(' ');
+            }
+            before = ' ';
+            continue;
+        }
+        if letter.is_uppercase() && before.is_lowercase() {
+            words.push(' ');
+            words.extend(letter.to_lowercase());
+        } else if words.is_empty() {
+            words.extend(letter.to_uppercase());
+        } else {
+            words.push(letter);
+        }
+        before = letter;
+    }
+    let words = words.trim_end();
+    if words.is_empty() { "Tool".to_owned() } else { words.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_words;
+
+    #[test]
+    fn a_tools_name_becomes_words() {
+        for (name, words) in [
+            ("get_order", "Get order"),
+            ("getOrder", "Get order"),
+            ("search", "Search"),
+            ("lookup-HTTP_status", "Lookup HTTP status"),
+            ("acme:get__order_", "Get order"),
+            ("__", "Tool"),
+            ("", "Tool"),
+        ] {
+            assert_eq!(in_words(name), words, "{name:?}");
+        }
+    }
 }

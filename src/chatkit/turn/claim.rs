@@ -11,8 +11,9 @@ use crate::ids::new_id;
 use crate::protocol::Id;
 use crate::store::{Claimed, StoreError, TurnAbout, TurnClaim};
 
-/// A claim holds for so long unless it is renewed.
-const LEASE: Duration = Duration::from_secs(30);
+/// A claim holds for so long unless it is renewed, which it is every three seconds. Whoever asks in the thread of a replica that
+/// crashed waits no longer.
+const LEASE: Duration = Duration::from_secs(10);
 /// Whoever waits for another replica's turn asks again after so long, and then less and less often.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -22,6 +23,17 @@ const FETCHING: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 5;
 /// How long an answer is remembered whose request had a key of its own.
 const KEYED: Duration = Duration::from_secs(600);
+
+/// How a turn ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The answer is whole.
+    Whole,
+    /// The service ended first. The client was told to try again.
+    Interrupted,
+    /// Anything else.
+    Failed,
+}
 
 /// What became of the claim.
 pub(super) enum Taken {
@@ -97,13 +109,27 @@ impl Turn {
         }
     }
 
-    /// Gives the thread back once somebody has heard the end, or soon. An answer that is not whole, and whose end nobody heard, is
-    /// left as one whose holder is lost: the same request takes it up again.
-    pub(super) async fn give_back(&self, thread_id: &Id, claim: &mut TurnClaim, is_whole: bool) {
+    /// Makes a turn that is taken up again known by its request, so that it can be taken up once more. To take it, it had to have
+    /// a name of its own.
+    pub(super) async fn rename(&self, plan: &Plan, claim: &mut TurnClaim) {
+        let key = self.key.hex();
+        if claim.key != key {
+            (claim.key, claim.about) = (key, plan.about());
+            self.keep(plan.thread_id(), claim).await;
+        }
+    }
+
+    /// Gives the thread back once somebody has heard the end, or soon. An answer that is not whole, and whose end nobody heard or
+    /// was that of the service, is left as one whose holder is lost: the same request takes it up again.
+    pub(super) async fn give_back(&self, thread_id: &Id, claim: &mut TurnClaim, end: End) {
         let feed = &self.running.feed;
         let _ = timeout(FETCHING, feed.settled()).await;
         let has_got_through = feed.has_got_through();
-        let is_left = !is_whole && !has_got_through;
+        let is_left = match end {
+            End::Whole => false,
+            End::Interrupted => true,
+            End::Failed => !has_got_through,
+        };
         claim.lasts = if is_left { Duration::ZERO } else { REMEMBERED };
         let (store, owner) = (&self.chat.store, &self.asker.owner);
         for _ in 0..ATTEMPTS {

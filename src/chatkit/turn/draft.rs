@@ -1,6 +1,7 @@
 //! What becomes of the items that an agent says? A [`Draft`] stores them where the protocol says so, and keeps a copy of those
 //! that are under way, because that is what is left of them when the turn is stopped.
 
+use super::insist::insist;
 use crate::protocol::{DEEPEST, Id, Item, ItemKind, ItemUpdate, OutputText};
 use crate::store::{Owner, Store, StoreError};
 
@@ -24,9 +25,19 @@ struct Pending {
     item: Item,
     /// The numbers by which updates name the parts of a message. A model may begin with any, and leave some out.
     parts: Vec<usize>,
-    /// Whether it has changed since it was last stored.
-    is_dirty: bool,
+    /// How often it has changed.
+    changes: u64,
+    /// How often it had when it was last stored.
+    stored: Option<u64>,
+    /// Whether it may be in the store.
     is_stored: bool,
+}
+
+/// A message under way that the store does not have as it is.
+pub(super) struct Unsaved {
+    pub(super) item: Item,
+    /// How often it had changed.
+    pub(super) changes: u64,
 }
 
 /// Why an item can't be stored.
@@ -65,13 +76,14 @@ impl<'a> Draft<'a> {
 
     pub(super) fn begin(&mut self, item: Item) {
         let count = if let ItemKind::AssistantMessage { content } = &item.kind { content.len() } else { 0 };
-        self.pending.push(Pending { item, parts: (0..count).collect(), is_dirty: true, is_stored: false });
+        let parts = (0..count).collect();
+        self.pending.push(Pending { item, parts, changes: 0, stored: None, is_stored: false });
     }
 
     pub(super) fn update(&mut self, item_id: &Id, update: &ItemUpdate) {
         if let Some(pending) = self.pending.iter_mut().find(|pending| pending.item.id == *item_id) {
             pending.apply(update);
-            pending.is_dirty = true;
+            pending.changes += 1;
         }
     }
 
@@ -115,30 +127,36 @@ impl<'a> Draft<'a> {
             items.retain(|item| item.id != *item_id);
         }
         let ids = std::slice::from_ref(item_id);
-        Ok(self.store.remove_items(self.owner, &self.thread_id, ids).await?)
+        Ok(insist(|| self.store.remove_items(self.owner, &self.thread_id, ids)).await?)
     }
 
     /// Puts the new answer in place of the earlier one. From here on items are stored as they become final.
     pub(super) async fn release(&mut self) -> Result<(), SaveError> {
         let Some(HeldBack { anchor, items }) = self.held_back.take() else { return Ok(()) };
-        let done = self.store.replace_after(self.owner, &self.thread_id, &anchor, &items).await?;
+        let replace = || self.store.replace_after(self.owner, &self.thread_id, &anchor, &items);
+        let done = insist(replace).await?;
         if done { Ok(()) } else { Err(SaveError::ThreadGone) }
     }
 
-    /// Stores the messages that are under way and have text, so that a crash loses little of them.
-    pub(super) async fn save_pending(&mut self) -> Result<(), SaveError> {
+    /// The messages that are under way, have text, and are to be stored, so that a crash loses little of them.
+    pub(super) fn unsaved(&mut self) -> Vec<Unsaved> {
         if self.held_back.is_some() {
-            return Ok(());
+            return Vec::new();
         }
-        for index in 0..self.pending.len() {
-            let pending = &self.pending[index];
-            if pending.is_dirty && has_text(&pending.item) {
-                self.store_item(&pending.item).await?;
-                let pending = &mut self.pending[index];
-                (pending.is_dirty, pending.is_stored) = (false, true);
-            }
+        let unsaved = self.pending.iter_mut().filter(|pending| pending.is_unsaved());
+        let unsaved = unsaved.map(|pending| {
+            // One that seems to fail may come through.
+            pending.is_stored = true;
+            Unsaved { item: pending.item.clone(), changes: pending.changes }
+        });
+        unsaved.collect()
+    }
+
+    /// Notes that a message is stored as it was after so many changes.
+    pub(super) fn is_saved(&mut self, item_id: &Id, changes: u64) {
+        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.item.id == *item_id) {
+            pending.stored = Some(changes);
         }
-        Ok(())
     }
 
     /// Forgets what is under way, also in the store: an answer that failed leaves no half messages.
@@ -150,20 +168,22 @@ impl<'a> Draft<'a> {
         let stored = self.pending.drain(..).filter(|pending| pending.is_stored);
         let ids: Vec<Id> = stored.map(|pending| pending.item.id).collect();
         if !ids.is_empty() {
-            self.store.remove_items(self.owner, &self.thread_id, &ids).await?;
+            insist(|| self.store.remove_items(self.owner, &self.thread_id, &ids)).await?;
         }
         Ok(())
     }
 
     /// Keeps the messages that are under way and have text, as they are, and nothing else that is.
     pub(super) async fn keep_messages(&mut self) -> Result<(), SaveError> {
-        self.save_pending().await?;
+        for Unsaved { item, .. } in self.unsaved() {
+            self.store_item(&item).await?;
+        }
         self.pending.retain(|pending| !has_text(&pending.item));
         self.discard_pending().await
     }
 
     async fn store_item(&self, item: &Item) -> Result<(), SaveError> {
-        let is_there = self.store.save_item(self.owner, item).await?;
+        let is_there = insist(|| self.store.save_item(self.owner, item)).await?;
         if is_there { Ok(()) } else { Err(SaveError::ThreadGone) }
     }
 }
@@ -176,6 +196,10 @@ fn has_text(item: &Item) -> bool {
 }
 
 impl Pending {
+    fn is_unsaved(&self) -> bool {
+        self.stored != Some(self.changes) && has_text(&self.item)
+    }
+
     /// Changes the copy of an item as the client changes its own. What doesn't fit is passed over.
     fn apply(&mut self, update: &ItemUpdate) {
         // Workflows, widgets and images that are under way are dropped with their turn.

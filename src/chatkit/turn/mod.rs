@@ -5,10 +5,12 @@ mod begin;
 mod claim;
 mod draft;
 mod follow;
+mod insist;
 mod panics;
 mod plan;
 mod speak;
 mod title;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +30,7 @@ use crate::store::{StoreError, TurnClaim};
 use crate::telemetry::request::Failure;
 use crate::user::Fingerprint;
 
-use claim::Taken;
+use claim::{End, Taken};
 use draft::SaveError;
 use panics::caught;
 
@@ -36,8 +38,6 @@ const THREAD_GONE: &str = "This conversation was deleted.";
 const GONE_ON: &str = "This conversation has gone on. Send the message again.";
 const FILE_GONE: &str =
     "A file of this message was deleted or sent meanwhile. Upload it again, and send the message again.";
-/// How often the message under way is stored, and the claim renewed.
-const TICK: Duration = Duration::from_secs(3);
 /// The longest that a turn may take.
 pub(super) const LONGEST: Duration = Duration::from_secs(15 * 60);
 
@@ -156,7 +156,12 @@ impl Turn {
             self.running.feed.say(&error.event());
         }
         self.running.feed.end();
-        if let Err(text) = caught(self.give_back(&thread_id, &mut claim, outcome.is_ok())).await {
+        let end = match outcome {
+            Ok(()) => End::Whole,
+            Err(TurnError::Stopped(Stop::Shutdown)) => End::Interrupted,
+            Err(_) => End::Failed,
+        };
+        if let Err(text) = caught(self.give_back(&thread_id, &mut claim, end)).await {
             tracing::warn!(error = text, "a claim could not be given back");
         }
         drop(front);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::protocol::{Action, Event, Id, Item, StructuredAnswers, Thread};
+use crate::protocol::{Action, Event, Id, Item, ItemKind, StructuredAnswers, Thread};
 use crate::store::TurnAbout;
 
 /// What a turn will do.
@@ -91,7 +91,7 @@ pub struct Place {
 
 impl Resumption {
     pub(super) fn place(&self) -> Place {
-        let is_message = matches!(self.anchor.kind, crate::protocol::ItemKind::UserMessage(_));
+        let is_message = matches!(self.anchor.kind, ItemKind::UserMessage(_));
         Place {
             thread_id: self.thread.id.clone(),
             anchor_id: self.anchor.id.clone(),
@@ -100,8 +100,27 @@ impl Resumption {
     }
 }
 
+impl Resumption {
+    /// What the turn was about that is taken up again.
+    fn about(&self) -> TurnAbout {
+        let anchor_id = self.anchor.id.clone();
+        let answered = self.preamble.iter().find_map(|event| match event {
+            Event::ItemReplaced { item } => Some(item.id.clone()),
+            _ => None,
+        });
+        match (answered, &self.anchor.kind) {
+            (Some(item_id), _) => TurnAbout::Answers { item_id, behind: Some(anchor_id) },
+            (None, ItemKind::UserMessage(_)) if self.preamble.is_empty() => {
+                TurnAbout::Retry { item_id: anchor_id }
+            }
+            (None, ItemKind::UserMessage(_)) => TurnAbout::Message { item_id: anchor_id },
+            (None, _) => TurnAbout::Output { item_id: anchor_id },
+        }
+    }
+}
+
 impl Plan {
-    /// What stands with the claim. A turn that is taken up again is not known by what was asked, so nobody would look for it.
+    /// What stands with the claim.
     pub(super) fn about(&self) -> Option<TurnAbout> {
         let about = match self {
             Self::Create { message, .. } | Self::Message { message, .. } => {
@@ -113,7 +132,8 @@ impl Plan {
             }
             Self::Retry { message, .. } => TurnAbout::Retry { item_id: message.id.clone() },
             Self::Act { .. } => TurnAbout::Act,
-            Self::Resume(_) | Self::Say { .. } => return None,
+            Self::Resume(resumption) => resumption.about(),
+            Self::Say { .. } => return None,
         };
         Some(about)
     }

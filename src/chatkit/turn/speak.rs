@@ -1,15 +1,18 @@
 //! How does an agent speak? Its events are stored and said one by one, until it is done, fails, or is stopped.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, timeout};
 
 use super::begin::Begun;
 use super::draft::{Draft, SaveError};
+use super::insist::insist;
 use super::panics::caught;
-use super::{Plan, Stop, TICK, Turn, TurnError};
+use super::upkeep::{Due, Kept, Upkeep};
+use super::{Plan, Stop, Turn, TurnError};
 use crate::agent::turn::new_item;
 use crate::agent::{self, AgentError, AgentEvent};
 use crate::chatkit::feed::Departure;
@@ -19,8 +22,8 @@ use crate::store::{StoreError, TurnClaim};
 
 /// What the model is told when the client left, word for word as the official server does.
 const CANCELLED: &str = "The user cancelled the stream. Stop responding to the prior request.";
-/// The claim is renewed every so many ticks.
-const TICKS_PER_RENEWAL: u32 = 3;
+/// How long the end of a turn waits for the store when the service ends. Its goodbye takes two seconds.
+const SETTLING: Duration = Duration::from_secs(1);
 
 impl Turn {
     /// Carries out a plan in a thread that is ours.
@@ -30,6 +33,7 @@ impl Turn {
         claim: &mut TurnClaim,
         deadline: Instant,
     ) -> Result<(), TurnError> {
+        self.rename(&plan, claim).await;
         let metrics = &self.chat.metrics;
         let _running = metrics.turn_running();
         let outcome = caught(self.carry_out(plan, claim, deadline)).await;
@@ -57,7 +61,14 @@ impl Turn {
         let answer =
             answer.map(|outcome| outcome.unwrap_or_else(|text| Err(AgentError::failed(text)))).boxed();
         let mut thread = agent_turn.thread.clone();
-        let spoken = self.speak(answer, &mut events, &mut draft, &mut thread, claim, deadline).await;
+        let (store, owner) = (self.chat.store.clone(), &self.asker.owner);
+        let mut upkeep = Upkeep::new(store, owner, thread.id.clone(), claim.clone());
+        let spoken = self.speak(answer, &mut events, &mut draft, &mut thread, &mut upkeep, deadline).await;
+        // What is stored from here on is newer. A shutdown does not wait long.
+        if let Ok(Some(kept)) = timeout(SETTLING, upkeep.finish()).await {
+            kept.saved.iter().for_each(|(id, changes)| draft.is_saved(id, *changes));
+        }
+        drop(upkeep);
         match spoken {
             Ok(()) => {
                 draft.discard_pending().await?;
@@ -85,12 +96,9 @@ impl Turn {
         events: &mut tokio::sync::mpsc::Receiver<Box<AgentEvent>>,
         draft: &mut Draft<'_>,
         thread: &mut Thread,
-        claim: &mut TurnClaim,
+        upkeep: &mut Upkeep<'_>,
         deadline: Instant,
     ) -> Result<(), TurnError> {
-        let mut ticks = interval_at(Instant::now() + TICK, TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut since_renewal = 0;
         let mut silent_since = Some(Instant::now());
         let mut stopped = pin!(self.stopped(deadline));
         let mut left = pin!(self.client_left());
@@ -99,7 +107,7 @@ impl Turn {
             if let Some(outcome) = outcome {
                 while let Ok(event) = events.try_recv() {
                     self.note_first(&mut silent_since);
-                    Box::pin(self.hear(*event, draft, thread)).await?;
+                    Box::pin(self.hear_in_order(*event, draft, thread, upkeep)).await?;
                 }
                 return outcome.map_err(TurnError::from);
             }
@@ -107,26 +115,44 @@ impl Turn {
                 biased;
                 stop = &mut stopped => return Err(TurnError::Stopped(stop)),
                 () = &mut left => return Err(TurnError::Stopped(Stop::ClientLeft)),
+                due = upkeep.due() => match due {
+                    Due::Tick => upkeep.begin(draft.unsaved()),
+                    Due::Done(kept) => note_kept(&kept, draft)?,
+                },
                 Some(event) = events.recv() => {
                     self.note_first(&mut silent_since);
-                    let heard = Box::pin(self.hear(*event, draft, thread));
+                    let heard = Box::pin(self.hear_in_order(*event, draft, thread, upkeep));
                     alongside(&mut answer, &mut outcome, heard).await?;
                 }
                 done = &mut answer => outcome = Some(done),
-                _ = ticks.tick() => {
-                    let saved = Box::pin(draft.save_pending());
-                    alongside(&mut answer, &mut outcome, saved).await?;
-                    since_renewal += 1;
-                    if since_renewal == TICKS_PER_RENEWAL {
-                        since_renewal = 0;
-                        let kept = Box::pin(self.keep(&thread.id, claim));
-                        if !alongside(&mut answer, &mut outcome, kept).await {
-                            return Err(TurnError::Stopped(Stop::TurnLost));
-                        }
-                    }
-                }
             }
         }
+    }
+
+    /// Hears an event. One that is stored comes after what is being stored, which may be an earlier state of the same item.
+    async fn hear_in_order(
+        &self,
+        event: AgentEvent,
+        draft: &mut Draft<'_>,
+        thread: &mut Thread,
+        upkeep: &mut Upkeep<'_>,
+    ) -> Result<(), TurnError> {
+        let is_stored = match &event {
+            AgentEvent::ItemDone(_)
+            | AgentEvent::ItemKept(_)
+            | AgentEvent::ItemReplaced(_)
+            | AgentEvent::ItemRemoved(_)
+            | AgentEvent::ThreadChanged(_) => true,
+            AgentEvent::ItemAdded(_)
+            | AgentEvent::ItemUpdated { .. }
+            | AgentEvent::Progress { .. }
+            | AgentEvent::ClientEffect { .. }
+            | AgentEvent::Notice { .. } => false,
+        };
+        if is_stored && let Some(kept) = upkeep.finish().await {
+            note_kept(&kept, draft)?;
+        }
+        self.hear(event, draft, thread).await
     }
 
     /// Measures the time to the first event of the answer.
@@ -178,7 +204,8 @@ impl Turn {
                 Event::ItemRemoved { item_id }
             }
             AgentEvent::ThreadChanged(change) => {
-                let changed = self.chat.store.change_thread(&self.asker.owner, &thread.id, &change).await?;
+                let owner = &self.asker.owner;
+                let changed = insist(|| self.chat.store.change_thread(owner, &thread.id, &change)).await?;
                 let changed = changed.ok_or(SaveError::ThreadGone)?;
                 if changed == *thread {
                     return Ok(());
@@ -197,19 +224,29 @@ impl Turn {
     /// Leaves the thread as it should be after an answer that did not come to its end.
     async fn wind_up(&self, draft: &mut Draft<'_>, error: &TurnError) {
         let done = async {
-            let TurnError::Stopped(stop) = error else { return draft.discard_pending().await };
-            if draft.is_replacing() || *stop == Stop::TurnLost {
+            let stop = match error {
+                TurnError::Stopped(stop) => Some(*stop),
+                // What people saw is no worse for a store that was away.
+                TurnError::Store(_) | TurnError::Save(SaveError::Store(_)) => None,
+                _ => return draft.discard_pending().await,
+            };
+            if draft.is_replacing() || stop == Some(Stop::TurnLost) {
                 // The earlier answer stays; or the thread is somebody else's by now.
                 return Ok(());
             }
             draft.keep_messages().await?;
-            if *stop == Stop::ClientLeft {
+            if stop == Some(Stop::ClientLeft) {
                 draft.save(&self.cancelled(draft.thread_id())).await?;
             }
             Ok(())
         };
-        if let Err(error) = done.await {
-            tracing::warn!(%error, "what was said so far could not be stored");
+        let is_shutdown = matches!(error, TurnError::Stopped(Stop::Shutdown));
+        // The last event must go out before the service ends.
+        let most = if is_shutdown { SETTLING } else { Duration::MAX };
+        match timeout(most, done).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "what was said so far could not be stored"),
+            Err(_) => tracing::warn!("what was said so far could not be stored before the end"),
         }
     }
 
@@ -217,6 +254,18 @@ impl Turn {
         let content = CANCELLED.to_owned();
         new_item(thread_id, self.chat.now(), ItemKind::SdkHiddenContext { content })
     }
+}
+
+/// Notes what came of the upkeep.
+///
+/// # Errors
+/// When the thread is gone, or somebody else's by now.
+fn note_kept(kept: &Kept, draft: &mut Draft<'_>) -> Result<(), TurnError> {
+    kept.saved.iter().for_each(|(id, changes)| draft.is_saved(id, *changes));
+    if kept.is_gone {
+        return Err(SaveError::ThreadGone.into());
+    }
+    if kept.holds { Ok(()) } else { Err(TurnError::Stopped(Stop::TurnLost)) }
 }
 
 /// Does some work while the agent goes on, and notes how its answer ends if it does. An agent that stood still might hold the very

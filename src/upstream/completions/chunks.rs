@@ -120,7 +120,7 @@ impl Reader for ChunkReader {
         Ok(if self.is_said { Progress::Said } else { Progress::Going })
     }
 
-    fn end(&mut self, events: &mut Events) -> bool {
+    fn end(&mut self, _is_own_end: bool, events: &mut Events) -> bool {
         if self.is_said {
             self.complete(events);
         }

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use url::Url;
 
 use super::error::{ModelError, ModelErrorKind};
+use super::patience::Patience;
 use super::request::{ModelApi, ModelEndpoint, ModelRequest};
-use super::stream::{ModelStream, Reader};
+use super::stream::{Bounds, ModelStream, Reader};
 use crate::clock::Clock;
 use crate::config::env::Secret;
 use crate::telemetry::metrics::Metrics;
@@ -35,8 +36,10 @@ pub struct ModelClient {
 pub struct ModelSettings {
     /// Until a stream begins, all tries and the waits between them included.
     pub answer_head: Duration,
-    /// Without a byte in the middle of a stream; comments count as a sign of life.
+    /// Without an event in the middle of a stream; comments count as a sign of life, and so do 64 KiB of an event.
     pub idle: Duration,
+    /// Without an event, however many comments come.
+    pub quiet: Duration,
     /// Further tries after the first, before the stream begins.
     pub retries: u32,
     /// The proxy for `https` servers.
@@ -48,6 +51,7 @@ impl Default for ModelSettings {
         Self {
             answer_head: Duration::from_secs(60),
             idle: Duration::from_secs(120),
+            quiet: Duration::from_secs(300),
             retries: 2,
             https_proxy: None,
         }
@@ -86,7 +90,12 @@ impl ModelClient {
         let (operation, path, body, reader): (_, _, _, Box<dyn Reader>) = match endpoint.api {
             ModelApi::Responses => {
                 let body = responses::body(request);
-                ("create_response", "responses", body, Box::new(responses::EventReader::default()))
+                (
+                    "create_response",
+                    "responses",
+                    body,
+                    Box::new(responses::EventReader::new(&request.functions)),
+                )
             }
             ModelApi::ChatCompletions => {
                 let body = completions::body(request, &endpoint.base_url)?;
@@ -108,7 +117,9 @@ impl ModelClient {
         if is_no_stream(response.headers()) {
             return Err(self.refusal_in_success(response, call, own_key).await.with_request_id(id));
         }
-        Ok(ModelStream::new(response, reader, self.settings.idle, endpoint.api_key.clone(), id))
+        let patience = Patience { idle: self.settings.idle, quiet: self.settings.quiet };
+        let own_key = endpoint.api_key.clone();
+        Ok(ModelStream::new(response, reader, Bounds::of(request), patience, own_key, id))
     }
 
     async fn begin(

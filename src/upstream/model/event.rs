@@ -37,8 +37,12 @@ pub enum ModelEvent {
     ThoughtDelta { item_id: ItemId, summary_index: usize, delta: String },
     /// A thought is whole.
     ThoughtDone { item_id: ItemId, summary_index: usize, text: String },
-    /// The model calls a function, and waits for what it returns.
+    /// The model calls a function, and waits for what it returns, unless [`FunctionOutput`](Self::FunctionOutput) follows.
     FunctionCall { item_id: ItemId, call_id: String, name: String, arguments: Map<String, Value> },
+    /// The server itself has called the function, and this call has returned.
+    FunctionOutput { call_id: String },
+    /// The server goes on by itself after a response that was whole.
+    WentOn,
     /// An image is being made.
     ImageAdded { item_id: ItemId },
     /// A sketch of the image, in base64; `index` counts the sketches from 0.
@@ -51,7 +55,7 @@ pub enum ModelEvent {
     FileSearch { item_id: ItemId, status: SearchStatus, queries: Vec<String>, files: Vec<String> },
     /// The model waits for leave to call this tool of this MCP server, and says no more.
     ApprovalWanted { server: String, tool: String },
-    /// The answer is whole. Local servers may not say what it took.
+    /// The answer is whole. Of several responses that make one answer, usage is the sum. Local servers may not say what it took.
     Completed { usage: Option<Usage> },
 }
 
@@ -127,4 +131,17 @@ pub struct Usage {
     pub output_tokens: u64,
     /// How much of it was reasoning.
     pub reasoning_tokens: u64,
+}
+
+impl Usage {
+    /// What this and another response took together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            cached_tokens: self.cached_tokens.saturating_add(other.cached_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+            reasoning_tokens: self.reasoning_tokens.saturating_add(other.reasoning_tokens),
+        }
+    }
 }

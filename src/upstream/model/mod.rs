@@ -4,6 +4,7 @@
 mod client;
 mod error;
 mod event;
+mod patience;
 mod request;
 mod stream;
 mod wire;

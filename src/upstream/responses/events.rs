@@ -1,5 +1,8 @@
 //! What do the events of a Responses stream mean? The type of each is looked at first, and only what is needed of it is
 //! read. Types that are not known, of events and of items, are passed over: the list grows.
+//!
+//! A server that runs tools itself says several responses in one stream, each with its `response.completed`. They are one
+//! answer, which ends with the stream. Some such servers never say `response.completed`.
 
 use std::collections::VecDeque;
 
@@ -8,14 +11,24 @@ use serde_json::Value;
 
 use super::items::{Item, annotation, message_part};
 use crate::upstream::model::{
-    ItemId, Lenient, ModelEvent, Progress, Reader, Trouble, WireUsage, is_truthy, parse,
+    FunctionTool, ItemId, Lenient, ModelEvent, Progress, Reader, Trouble, Usage, WireUsage, is_truthy, parse,
 };
 
 /// The reader of one stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::upstream) struct EventReader {
     /// The last id that was met: nearly always the next one too.
     last_id: Option<ItemId>,
+    /// The functions that the model was given: a call of another one is the server's own to answer.
+    given: Vec<String>,
+    /// The server's own calls whose output has not come.
+    running: Vec<String>,
+    /// Messages that were begun, and not ended.
+    open: Vec<ItemId>,
+    has_item: bool,
+    /// A response is whole, and no other one has begun.
+    is_whole: bool,
+    usage: Option<Usage>,
 }
 
 /// What tells events apart.
@@ -93,34 +106,110 @@ impl Reader for EventReader {
         events: &mut VecDeque<ModelEvent>,
     ) -> Result<Progress, Trouble> {
         if matches!(data.trim(), "" | "[DONE]") {
-            return Ok(Progress::Going);
+            return Ok(self.progress());
         }
         let head: Head<'_> = parse(data)?;
-        if is_truthy(&head.error) || is_truthy(&head.error_type) {
+        let kind = head.r#type.some().unwrap_or(name);
+        let is_failure = matches!(kind, "error" | "response.failed" | "response.incomplete");
+        let is_error = is_truthy(&head.error) || is_truthy(&head.error_type);
+        if (is_failure || is_error) && self.progress() == Progress::Paused {
+            // All of the answer is there.
+            self.complete(events);
+            return Ok(Progress::Complete);
+        }
+        if is_error {
             return Err(Trouble::Said(parse(data)?));
         }
-        let kind = head.r#type.some().unwrap_or(name);
         match kind {
             "response.completed" => {
                 let event: CompletedEvent = parse(data)?;
                 let usage = event.response.and_then(|response| response.usage).map(|usage| usage.0);
-                events.push_back(ModelEvent::Completed { usage });
-                return Ok(Progress::Complete);
+                self.usage = self.usage.map_or(usage, |sum| Some(sum.plus(usage.unwrap_or_default())));
+                self.is_whole = true;
             }
-            "error" | "response.failed" | "response.incomplete" => return Err(failure(kind, data)?),
-            _ => {}
+            "response.created" | "response.in_progress" => self.go_on(events),
+            _ if is_failure => return Err(failure(kind, data)?),
+            _ => {
+                if let Some(event) = self.event(kind, data)? {
+                    if !matches!(event, ModelEvent::FunctionOutput { .. }) {
+                        self.go_on(events);
+                    }
+                    self.note(&event);
+                    events.push_back(event);
+                }
+            }
         }
-        events.extend(self.event(kind, data)?);
-        Ok(Progress::Going)
+        Ok(self.progress())
     }
 
-    fn end(&mut self, _events: &mut VecDeque<ModelEvent>) -> bool {
-        // `response.completed` ends the reading before the stream ends.
-        false
+    fn end(&mut self, is_own_end: bool, events: &mut VecDeque<ModelEvent>) -> bool {
+        let is_over = self.is_whole || (is_own_end && self.has_item && self.open.is_empty());
+        if is_over {
+            self.complete(events);
+        }
+        is_over
     }
 }
 
 impl EventReader {
+    /// A reader of the answer of a model that was given these functions.
+    pub(in crate::upstream) fn new(given: &[FunctionTool]) -> Self {
+        Self {
+            last_id: None,
+            given: given.iter().map(|function| function.name.clone()).collect(),
+            running: Vec::new(),
+            open: Vec::new(),
+            has_item: false,
+            is_whole: false,
+            usage: None,
+        }
+    }
+
+    /// How far the answer is. While the server carries calls out there is more to come.
+    fn progress(&self) -> Progress {
+        if self.is_whole && self.running.is_empty() { Progress::Paused } else { Progress::Going }
+    }
+
+    /// Another response has begun, or more of this one has come.
+    fn go_on(&mut self, events: &mut VecDeque<ModelEvent>) {
+        if std::mem::take(&mut self.is_whole) {
+            self.running.clear();
+            self.open.clear();
+            events.push_back(ModelEvent::WentOn);
+        }
+    }
+
+    /// Keeps count of what is under way.
+    fn note(&mut self, event: &ModelEvent) {
+        match event {
+            ModelEvent::MessageAdded { item_id, .. }
+            | ModelEvent::PartAdded { item_id, .. }
+            | ModelEvent::TextDelta { item_id, .. }
+            | ModelEvent::RefusalDelta { item_id, .. }
+                if !self.open.contains(item_id) =>
+            {
+                self.open.push(item_id.clone());
+            }
+            ModelEvent::MessageDone { item_id, .. } => {
+                self.has_item = true;
+                self.open.retain(|open| open != item_id);
+            }
+            ModelEvent::FunctionCall { call_id, name, .. } => {
+                self.has_item = true;
+                if !self.given.contains(name) {
+                    self.running.push(call_id.clone());
+                }
+            }
+            ModelEvent::FunctionOutput { call_id } => self.running.retain(|running| running != call_id),
+            ModelEvent::ImageDone { .. } => self.has_item = true,
+            _ => {}
+        }
+    }
+
+    fn complete(&mut self, events: &mut VecDeque<ModelEvent>) {
+        events.push_back(ModelEvent::Completed { usage: self.usage });
+    }
+
     /// What an event of this kind means, if it means anything to us.
     fn event(&mut self, kind: &str, data: &str) -> Result<Option<ModelEvent>, Trouble> {
         Ok(match kind {

@@ -49,6 +49,7 @@ impl Item<'_> {
             "image_generation_call" => Some(ModelEvent::ImageAdded { item_id }),
             "web_search_call" => Some(self.web_search(item_id)),
             "file_search_call" => Some(self.file_search(item_id)),
+            "function_call_output" if &*self.status.0 != "in_progress" => Some(self.output()),
             _ => None,
         }
     }
@@ -63,6 +64,7 @@ impl Item<'_> {
                 call_id: self.call_id.into_string(),
                 name: self.name.into_string(),
             }),
+            "function_call_output" => Some(self.output()),
             "image_generation_call" => self.result.some().is_some().then(|| ModelEvent::ImageDone {
                 item_id,
                 format: self.output_format.some().unwrap_or("png").to_owned(),
@@ -76,6 +78,10 @@ impl Item<'_> {
             }
             _ => None,
         })
+    }
+
+    fn output(&self) -> ModelEvent {
+        ModelEvent::FunctionOutput { call_id: self.call_id.0.clone().into_owned() }
     }
 
     fn parts(&self) -> Vec<MessagePart> {

@@ -108,6 +108,21 @@ async fn a_kill_in_the_middle_of_a_turn_loses_nothing_that_was_acknowledged_in_p
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ten_seconds_after_a_kill_a_thread_in_postgres_answers_again() {
+    let (model, url) = (Model::start(), postgres().await);
+    let vars = [("DATABASE_URL", url.as_str())];
+    let [mut killed, other] = [(); 2].map(|()| server(&model.base(), &vars));
+    let mut stream = user(&killed, "ada").stream(&create(LONG)).await;
+    let (thread, _) = begun(&read_deltas(&mut stream, MIDDLE).await);
+    let killed_at = std::time::Instant::now();
+    killed.signal("KILL");
+    killed.ended();
+    goes_on(&user(&other, "ada"), &thread).await;
+    let after = killed_at.elapsed().as_secs_f64();
+    assert!(after < 12.0, "10 s, and what an answer takes: {after} s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_kill_between_two_turns_changes_nothing() {
     let (model, folder) = (Model::start(), TempFolder::new("crash-between"));
     let url = sqlite(&folder);
