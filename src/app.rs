@@ -39,6 +39,7 @@ use crate::openapi::{self, Document};
 use crate::page::PublicConfig;
 use crate::page::assets::{self, CdnProxy};
 use crate::page::folder::{Folder, not_found};
+use crate::readiness::Readiness;
 use crate::sessions::http::{self as sessions, Desk};
 use crate::telemetry::metrics::Metrics;
 
@@ -49,6 +50,8 @@ pub struct App {
     pub desk: Arc<Desk>,
     /// The chat, in self-hosted mode.
     pub chat: Option<Arc<ChatDesk>>,
+    /// Whether the service can serve.
+    pub readiness: Readiness,
     /// How many may be in at once.
     pub shed: Shed,
     /// What is counted.
@@ -223,7 +226,8 @@ fn pages(app: &Arc<App>) -> Router {
     }
 }
 
-async fn method_not_allowed() -> Error {
+/// The answer where a path is known and its method is not.
+pub(crate) async fn method_not_allowed() -> Error {
     Error::new(Kind::MethodNotAllowed, "This path does not answer that method; `Allow` lists those it does.")
 }
 
@@ -282,7 +286,7 @@ async fn asset(
 
 /// 200 while the process runs.
 #[utoipa::path(get, path = "/healthz", tag = "operations", responses((status = 200, description = "The process runs", body = Health)))]
-async fn healthz() -> Json<Health> {
+pub(crate) async fn healthz() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
@@ -296,25 +300,14 @@ async fn healthz() -> Json<Health> {
         (status = 503, description = "What is missing", body = ErrorBody)
     )
 )]
-async fn readyz(State(app): State<Arc<App>>) -> Result<Json<Health>, Error> {
-    if app.shed.lifecycle.is_draining() {
-        return Err(Error::new(Kind::ShuttingDown, "The service is shutting down."));
-    }
-    if let Some(missing) = app.desk.door.authenticator.not_ready() {
-        return Err(Error::new(Kind::NotReady, missing));
-    }
-    if let Some(desk) = &app.chat
-        && let Err(error) = desk.chat.store.ping().await
-    {
-        return Err(Error::new(Kind::NotReady, "The database does not answer, or can't be written to.")
-            .because(error));
-    }
+pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<Json<Health>, Error> {
+    app.readiness.check().await?;
     Ok(Json(Health { status: "ready" }))
 }
 
 /// How the service is.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct Health {
+pub(crate) struct Health {
     /// `ok` or `ready`.
     status: &'static str,
 }

@@ -4,10 +4,10 @@
 //!
 //! # The way of a request
 //!
-//! 1. **Arrive.** [`server`] accepts, within a cap and with a deadline for the head, and reads on behind a refusal. [`app`]
-//!    holds every route and every layer on one screen; the [`layers`] themselves have a file each. The outermost gives
-//!    the request its id, writes the body of an error and the one log line, which for a stream comes at its end; then
-//!    come panics, CORS, security headers, load shedding, the client's address, and the limit by address.
+//! 1. **Arrive.** [`server`] accepts, within caps and with deadlines for a head and for whoever reads an answer, and reads on
+//!    behind a refusal. [`app`] holds every route and every layer on one screen; the [`layers`] themselves have a file each.
+//!    The outermost gives the request its id, writes the body of an error and the one log line, which for a stream comes at
+//!    its end; then come panics, CORS, security headers, load shedding, the client's address, and the limit by address.
 //! 2. **Who.** [`auth`] turns a header or a cookie into a caller, or into an error. Then the limit by user ([`limits`]).
 //! 3. **What.** [`extract`] reads a body whole; [`sessions`] makes sense of a small one, [`protocol`] of one of the chat.
 //! 4. **Do.** [`sessions`] asks a [`Mint`](sessions::mint::Mint), which calls OpenAI through [`upstream`] in hosted mode
@@ -35,8 +35,8 @@
 //!
 //! # What is where
 //!
-//! Imports point one way: [`cli`] → [`service`] → [`app`] → {[`sessions`], [`chatkit`], [`page`], [`layers`], [`dev`]} →
-//! [`door`] → [`agent`] → {[`upstream`], [`store`], [`auth`], [`limits`]} → {[`extract`], [`lifecycle`], [`redis_link`]} →
+//! Imports point one way: [`cli`] → [`service`] → [`app`] → {[`sessions`], [`chatkit`], [`page`], [`layers`], [`dev`],
+//! [`readiness`]} → [`door`] → [`agent`] → {[`upstream`], [`store`], [`auth`], [`limits`]} → {[`extract`], [`lifecycle`], [`redis_link`]} →
 //! [`config`] → [`telemetry`] → {[`clock`], [`error`], [`ids`], [`protocol`], [`user`]}. [`sandbox`] plays OpenAI for `dev` and for
 //! tests, and knows nothing of the rest.
 //!
@@ -60,6 +60,7 @@ pub mod sessions;
 pub mod dev;
 pub mod door;
 pub mod page;
+pub mod readiness;
 
 pub mod agent;
 

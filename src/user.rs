@@ -6,6 +6,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
 use serde_json::Value;
 
+/// How the ids of visitors begin.
+pub const VISITOR_PREFIX: &str = "visitor_";
+
 /// The id of an end user: 1 to 255 Unicode characters without control characters, neither trimmed nor folded.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct UserId(Arc<str>);
@@ -18,14 +21,23 @@ impl UserId {
         (fits && !name.chars().any(char::is_control)).then(|| Self(name.into()))
     }
 
-    /// Takes the id from a claim or a body field: a string, or a whole number, which becomes its decimal text.
+    /// Takes the id from a claim or a body field: a string, or a whole number, which becomes its decimal text. Whoever has signed
+    /// in can't have the name of a visitor.
     #[must_use]
     pub fn from_json(value: &Value) -> Option<Self> {
-        match value {
+        let named = match value {
             Value::String(name) => Self::parse(name),
             Value::Number(number) if number.is_i64() || number.is_u64() => Self::parse(&number.to_string()),
             Value::Number(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-        }
+        };
+        named.filter(|user| !user.is_visitor())
+    }
+
+    /// Whether the id has the form of a visitor's: `visitor_` and 32 hexadecimal digits.
+    #[must_use]
+    pub fn is_visitor(&self) -> bool {
+        let digits = self.0.strip_prefix(VISITOR_PREFIX);
+        digits.is_some_and(|digits| digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
     }
 
     /// The id as it was given.
@@ -101,6 +113,24 @@ mod tests {
         for value in [json!(4.2), json!(4.0), json!(true), json!(null), json!(["ada"]), json!({"id": "ada"})]
         {
             assert!(UserId::from_json(&value).is_none(), "{value} is no user");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_visitor_is_nobody_elses() {
+        let hex = "0123456789abcdef0123456789ABCDEF";
+        let visitor = format!("visitor_{hex}");
+        assert!(UserId::parse(&visitor).is_some_and(|user| user.is_visitor()));
+        assert!(UserId::from_json(&json!(visitor)).is_none());
+        for other in [
+            &visitor[..39],
+            &format!("{visitor}0"),
+            "visitor_",
+            "visitor_ada",
+            hex,
+            &visitor.replace('f', "g"),
+        ] {
+            assert!(UserId::from_json(&json!(other)).is_some(), "{other}");
         }
     }
 }

@@ -20,7 +20,7 @@ const FLOORS: &[&[&str]] = &[
     &["cli"],
     &["service"],
     &["app", "server", "sandbox"],
-    &["sessions", "chatkit", "page", "dev", "layers"],
+    &["sessions", "chatkit", "page", "dev", "layers", "readiness"],
     &["door"],
     &["agent"],
     &["upstream", "store", "limits", "auth"],

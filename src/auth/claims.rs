@@ -11,7 +11,7 @@ use serde::de::{Deserializer, IgnoredAny};
 use serde_json::{Map, Value};
 
 use super::error::{Error, Flaw};
-use crate::config::auth::AuthConfig;
+use crate::config::{auth::AuthConfig, public_key::algorithm_named};
 use crate::user::UserId;
 
 /// No honest token is longer: header lines of more than 16 KiB are refused by most servers.
@@ -105,7 +105,7 @@ impl<'a> Unverified<'a> {
         if !fits(header.typ.as_deref()) || header.cty.as_deref().is_some_and(is_jwt) {
             return Err(Flaw::WrongType);
         }
-        let algorithm = header.alg.parse().map_err(|_| Flaw::Algorithm)?;
+        let algorithm = algorithm_named(&header.alg).ok_or(Flaw::Algorithm)?;
         Ok(Self { algorithm, kid: header.kid, message, signature, payload })
     }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::keys::{Key, KeySet};
-use crate::config::public_key::{KeyKind, PublicKey};
+use crate::config::public_key::{KeyKind, PublicKey, algorithm_named};
 
 /// How many keys of one document are kept.
 const MAX_KEYS: usize = 100;
@@ -58,7 +58,7 @@ fn usable_key(jwk: Jwk, allowed: Option<&[Algorithm]>) -> Option<Key> {
     let algorithms = key.kind().algorithms().iter().copied();
     let algorithms = algorithms
         .filter(|algorithm| allowed.is_none_or(|allowed| allowed.contains(algorithm)))
-        .filter(|algorithm| bound.is_none_or(|name| name.parse() == Ok(*algorithm)))
+        .filter(|algorithm| bound.is_none_or(|name| algorithm_named(name) == Some(*algorithm)))
         .collect::<Vec<_>>();
     (!algorithms.is_empty()).then(|| Key::public(&key, jwk.kid, algorithms))
 }

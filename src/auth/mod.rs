@@ -37,7 +37,7 @@ use fetch::Place;
 use keys::KeyRing;
 use service::Services;
 use source::Source;
-use visitor::Visitors;
+use visitor::{Known, Visitors};
 
 use crate::clock::Clock;
 use crate::config::auth::{AuthConfig, VISITOR_COOKIE};
@@ -184,6 +184,18 @@ impl Authenticator {
     /// # Errors
     /// When nobody is known to ask, or a credential is bad, or it can't be checked right now.
     pub async fn authenticate(&self, asking: &Asking<'_>) -> Result<Answered, Rejection> {
+        self.authenticate_as(asking, Newcomer::BecomesVisitor).await
+    }
+
+    /// Says who asks; `newcomer` says what somebody without a credential is.
+    ///
+    /// # Errors
+    /// As for [`authenticate`](Self::authenticate).
+    pub async fn authenticate_as(
+        &self,
+        asking: &Asking<'_>,
+        newcomer: Newcomer,
+    ) -> Result<Answered, Rejection> {
         if let Some(token) = token::bearer(asking.headers)? {
             return Ok(self.bearer(token).await?.into());
         }
@@ -198,7 +210,7 @@ impl Authenticator {
             };
         }
         let visitors = self.visitors.as_ref().ok_or(Error::Missing)?;
-        let answered = self.visitor(visitors, asking);
+        let answered = self.visitor(visitors, asking, newcomer);
         answered.map_err(|error| {
             let is_bad_cookie = matches!(error, Error::Invalid(_) | Error::Expired);
             let set_cookie = is_bad_cookie.then(|| visitors.clearing_cookie(asking.needs_secure_cookie()));
@@ -262,23 +274,54 @@ impl Authenticator {
         Ok(Caller::User { id, claims })
     }
 
-    fn visitor(&self, visitors: &Visitors, asking: &Asking<'_>) -> Result<Answered, Error> {
+    fn visitor(
+        &self,
+        visitors: &Visitors,
+        asking: &Asking<'_>,
+        newcomer: Newcomer,
+    ) -> Result<Answered, Error> {
         let now = self.clock.now();
         let secure = asking.needs_secure_cookie();
-        let Some(cookie) = token::cookie(asking.headers, VISITOR_COOKIE)? else {
+        let Some(known) = known_visitor(visitors, asking.headers, now)? else {
+            if newcomer == Newcomer::IsNobody {
+                return Err(Error::Missing);
+            }
             let id = visitors.invent()?;
             // Another site must not be able to give a browser a new name here: it would lose its own.
             let is_welcome = !origin::is_foreign(asking);
             let set_cookie = is_welcome.then(|| visitors.cookie(&id, now, secure)).transpose()?;
             return Ok(Answered { caller: Caller::Visitor { id }, set_cookie });
         };
-        let known = visitors.recognize(cookie, now)?;
         if !origin::is_ours(asking) {
             return Err(Error::ForeignOrigin);
         }
         let set_cookie = known.is_aging.then(|| visitors.cookie(&known.id, now, secure)).transpose()?;
         Ok(Answered { caller: Caller::Visitor { id: known.id }, set_cookie })
     }
+}
+
+/// What somebody without a credential is, where visitors are welcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Newcomer {
+    /// A visitor, whom a cookie makes known again.
+    BecomesVisitor,
+    /// Nobody: what is asked for can only be of somebody who was here before.
+    IsNobody,
+}
+
+/// The visitor whose cookie the request carries, if it carries any. A page on a sibling domain can set a second cookie of the same
+/// name, which no answer of ours can clear: of several the one that is good counts, if there is just one.
+fn known_visitor(visitors: &Visitors, headers: &HeaderMap, now: Duration) -> Result<Option<Known>, Error> {
+    let mut found = token::cookies(headers, VISITOR_COOKIE)
+        .map(|cookie| visitors.recognize(cookie?, now))
+        .collect::<Vec<Result<Known, Error>>>();
+    if found.len() > 1 {
+        found.retain(Result::is_ok);
+        if found.len() != 1 {
+            return Err(Flaw::SeveralCookies.into());
+        }
+    }
+    found.pop().transpose()
 }
 
 /// Starts one task for every place that keys are fetched from.

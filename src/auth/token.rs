@@ -31,19 +31,23 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Flaw> {
 /// # Errors
 /// When there are several cookies of this name, or its value is no plain text.
 pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Flaw> {
-    let mut found = None;
-    for pair in headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';')) {
-        let pair = pair.trim_ascii();
-        let Some(value) = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")) else {
-            continue;
-        };
-        if found.replace(value).is_some() {
-            return Err(Flaw::SeveralCookies);
-        }
+    let mut found = cookies(headers, name);
+    let Some(value) = found.next() else { return Ok(None) };
+    if found.next().is_some() {
+        return Err(Flaw::SeveralCookies);
     }
-    let Some(value) = found else { return Ok(None) };
-    let quoted = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
-    std::str::from_utf8(quoted.unwrap_or(value)).map(Some).map_err(|_| Flaw::NotThreeParts)
+    value.map(Some)
+}
+
+/// The values of all cookies of this name; of one that is no plain text, that it is none.
+pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = Result<&'a str, Flaw>> {
+    let pairs = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let values =
+        pairs.filter_map(move |pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+    values.map(|value| {
+        let quoted = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+        std::str::from_utf8(quoted.unwrap_or(value)).map_err(|_| Flaw::NotThreeParts)
+    })
 }
 
 /// RFC 9110's `token68`: what a bearer token is made of.

@@ -10,7 +10,7 @@ use data_encoding::HEXLOWER;
 use super::error::{Error, Flaw};
 use crate::config::auth::{SameSite, VISITOR_COOKIE, VisitorConfig};
 use crate::ids::random_hex;
-use crate::user::UserId;
+use crate::user::{UserId, VISITOR_PREFIX};
 
 const VERSION: &str = "v1";
 const LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -38,7 +38,7 @@ impl Visitors {
 
     /// A visitor nobody has seen before.
     pub(super) fn invent(&self) -> Result<UserId, Error> {
-        UserId::parse(&format!("visitor_{}", random_hex::<16>())).ok_or(Error::Crypto)
+        UserId::parse(&format!("{VISITOR_PREFIX}{}", random_hex::<16>())).ok_or(Error::Crypto)
     }
 
     /// Whose cookie this is.

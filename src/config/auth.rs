@@ -1,6 +1,5 @@
 //! Who may ask? The settings of user tokens, visitors and service tokens.
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use url::{Host, Url};
 
 use super::env::{Secret, Vars};
-use super::public_key::PublicKey;
+use super::public_key::{PublicKey, algorithm_named};
 use super::upstream::https_proxy;
 
 /// The cookie that makes a browser a visitor.
@@ -242,13 +241,13 @@ fn public_key(vars: &Vars<'_>) -> Option<PublicKey> {
 
 fn algorithms(vars: &Vars<'_>) -> Option<Vec<Algorithm>> {
     let names = vars.list("JWT_ALGORITHMS");
-    let algorithms: Result<Vec<_>, _> = names.iter().map(|name| Algorithm::from_str(name)).collect();
-    if algorithms.is_err() {
+    let algorithms: Option<Vec<_>> = names.iter().map(|name| algorithm_named(name)).collect();
+    if algorithms.is_none() {
         let expected = "must be a comma-separated list of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, \
-                        PS512, ES256, ES384 and EdDSA";
+                        PS512, ES256, ES384 and EdDSA (or Ed25519)";
         vars.problem("JWT_ALGORITHMS", expected);
     }
-    algorithms.ok().filter(|algorithms| !algorithms.is_empty())
+    algorithms.filter(|algorithms| !algorithms.is_empty())
 }
 
 fn visitors(vars: &Vars<'_>) -> Option<VisitorConfig> {

@@ -24,6 +24,9 @@ pub struct LimitsConfig {
     pub address: Option<Rate>,
     /// Per user (`RATE_LIMIT_USER_PER_MINUTE`, `RATE_LIMIT_USER_BURST`); `None` is off.
     pub user: Option<Rate>,
+    /// How many connections one client address may have open, `TRUSTED_PROXIES` aside (`CONNECTIONS_PER_ADDRESS`); `None` is
+    /// no limit.
+    pub connections_per_address: Option<usize>,
     /// Where the per-user limit and the sessions are shared by every replica (`REDIS_URL`); without it they live in
     /// this process.
     pub redis_url: Option<Secret>,
@@ -59,6 +62,7 @@ impl Rate {
 
 impl LimitsConfig {
     pub(super) fn from_vars(vars: &Vars<'_>) -> Self {
+        let connections = vars.number("CONNECTIONS_PER_ADDRESS", 1024, 0..=MOST);
         let max_concurrent_requests = vars.number("MAX_CONCURRENT_REQUESTS", 10_000, 1..=MOST);
         Self {
             trusted_proxies: trusted_proxies(vars),
@@ -70,6 +74,7 @@ impl LimitsConfig {
             ),
             address: rate(vars, "RATE_LIMIT_IP_PER_MINUTE", 120, "RATE_LIMIT_IP_BURST", 30),
             user: rate(vars, "RATE_LIMIT_USER_PER_MINUTE", 20, "RATE_LIMIT_USER_BURST", 10),
+            connections_per_address: usize::try_from(connections).ok().filter(|most| *most > 0),
             redis_url: redis_url(vars),
             max_concurrent_requests: usize::try_from(max_concurrent_requests).unwrap_or(usize::MAX),
         }
@@ -160,6 +165,7 @@ mod tests {
         assert_eq!(problems, Vec::<String>::new());
         assert_eq!(config.address, rate_of(120, 30));
         assert_eq!(config.user, rate_of(20, 10));
+        assert_eq!(config.connections_per_address, Some(1024));
         assert_eq!(config.max_concurrent_requests, 10_000);
         assert_eq!(config.forwarded_header, ForwardedHeader::XForwardedFor);
         assert!(config.trusted_proxies.is_empty() && config.redis_url.is_none());
@@ -171,8 +177,10 @@ mod tests {
             ("RATE_LIMIT_IP_PER_MINUTE", "0"),
             ("RATE_LIMIT_USER_PER_MINUTE", "0"),
             ("RATE_LIMIT_USER_BURST", "0"),
+            ("CONNECTIONS_PER_ADDRESS", "0"),
         ]);
         assert_eq!((config.address, config.user, problems), (None, None, vec![]));
+        assert_eq!(config.connections_per_address, None);
     }
 
     #[test]

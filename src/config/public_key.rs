@@ -22,7 +22,7 @@ pub enum KeyKind {
     P256,
     /// The curve of ES384.
     P384,
-    /// The curve of `EdDSA` as we accept it.
+    /// The curve of `EdDSA` as we accept it, which RFC 9864 calls `Ed25519`.
     Ed25519,
 }
 
@@ -38,6 +38,13 @@ impl KeyKind {
             Self::Ed25519 => &[A::EdDSA],
         }
     }
+}
+
+/// The algorithm of this name, as tokens, JWKs and `JWT_ALGORITHMS` write it. RFC 9864 gives `EdDSA` with the one curve that is
+/// taken here a name of its own, `Ed25519`.
+#[must_use]
+pub fn algorithm_named(name: &str) -> Option<Algorithm> {
+    if name == "Ed25519" { Some(Algorithm::EdDSA) } else { name.parse().ok() }
 }
 
 /// A public key that has been checked: its kind is known, it is strong enough, and its point lies on its curve.

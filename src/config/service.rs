@@ -26,7 +26,7 @@ pub struct ServiceConfig {
     pub origins: OriginList,
     /// `SHUTDOWN_GRACE_SECONDS`: how long open requests may take to finish; 25 by default.
     pub shutdown_grace: Duration,
-    /// `METRICS_ADDR`: where Prometheus may scrape; nowhere by default.
+    /// `METRICS_ADDR`: where Prometheus may scrape, and health is asked for too; nowhere by default.
     pub metrics: Option<SocketAddr>,
     /// The sample page and the way to chatkit.js.
     pub page: PageConfig,
@@ -82,9 +82,7 @@ impl ServiceConfig {
             }),
             origins: origins(vars),
             shutdown_grace: Duration::from_secs(vars.number("SHUTDOWN_GRACE_SECONDS", 25, 0..=3600)),
-            metrics: vars.optional("METRICS_ADDR", "an address and port like 127.0.0.1:9090", |text| {
-                text.parse().ok()
-            }),
+            metrics: metrics(vars),
             page: page(vars),
         }
     }
@@ -98,6 +96,11 @@ pub fn host(vars: &Vars<'_>) -> String {
 /// `PORT`: 8080 by default.
 pub fn port(vars: &Vars<'_>) -> u16 {
     vars.or("PORT", 8080, "a whole number from 0 to 65535", |text| text.parse().ok())
+}
+
+/// `METRICS_ADDR`: nowhere by default.
+pub fn metrics(vars: &Vars<'_>) -> Option<SocketAddr> {
+    vars.optional("METRICS_ADDR", "an address and port like 127.0.0.1:9090", |text| text.parse().ok())
 }
 
 /// An IP address (IPv6 with or without brackets), or a name of letters, digits, dots and hyphens.

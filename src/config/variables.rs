@@ -107,6 +107,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("RATE_LIMIT_IP_BURST"),
     plain("RATE_LIMIT_USER_PER_MINUTE"),
     plain("RATE_LIMIT_USER_BURST"),
+    plain("CONNECTIONS_PER_ADDRESS"),
     secret("REDIS_URL"),
     plain("UPSTREAM_TIMEOUT_SECONDS"),
     plain("UPSTREAM_RETRIES"),

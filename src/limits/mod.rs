@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod client_ip;
+pub mod connections;
 mod hop;
 pub mod user;
 

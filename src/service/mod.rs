@@ -2,6 +2,7 @@
 //! serves until a signal ends it.
 
 pub(crate) mod chat;
+mod operations;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -10,9 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
-use axum::Router;
-use axum::http::header::CONTENT_TYPE;
-use axum::routing::get;
 use prometheus_client::registry::Registry;
 
 use crate::agent::Agent;
@@ -26,11 +24,13 @@ use crate::door::{ChatDoor, Door};
 use crate::layers::shed::Shed;
 use crate::lifecycle::Lifecycle;
 use crate::limits::Limits;
+use crate::limits::connections::ConnectionLimit;
 use crate::page::assets::CdnProxy;
 use crate::page::folder::Folder;
 use crate::page::{PageSettings, PublicConfig, sample_page};
+use crate::readiness::Readiness;
 use crate::redis_link::{BadUrl, RedisLink};
-use crate::server::{Server, answer_with};
+use crate::server::Server;
 use crate::sessions::Sessions;
 use crate::sessions::hosted::HostedMint;
 use crate::sessions::http::Desk;
@@ -41,7 +41,7 @@ use crate::sessions::signed::SignedMint;
 use crate::sessions::workflows::Workflows;
 use crate::store::revoked::Revoked;
 use crate::store::{Store, StoreError};
-use crate::telemetry::metrics::{self, Metrics};
+use crate::telemetry::metrics::Metrics;
 use crate::upstream::sessions::SessionsApi;
 use crate::upstream::{BuildError, Client};
 
@@ -137,6 +137,7 @@ impl Service {
         let lifecycle = Lifecycle::default();
         let (metrics, registry) = Metrics::new(config.limits.redis_url.is_some());
         let max_connections = config.limits.max_concurrent_requests.saturating_add(SPARE_CONNECTIONS);
+        let server = server.limited(ConnectionLimit::new(&config.limits, &metrics));
         let grace = config.service.shutdown_grace;
         let app = Arc::new(assemble(config, own, lifecycle, metrics).await?);
         Ok(Self { server, metrics_server, metrics: Arc::new(registry), app, max_connections, grace })
@@ -155,8 +156,8 @@ impl Service {
         lifecycle.tasks().spawn_blocking(|| rand::fill(&mut [0; 16]).is_ok());
         if let Some(server) = self.metrics_server {
             tracing::info!(address = %server.local_addr(), "metrics");
-            let router = metrics_router(Arc::clone(&self.app), self.metrics);
-            lifecycle.tasks().spawn(server.serve(answer_with(router), SPARE_CONNECTIONS, lifecycle.clone()));
+            let answer = operations::answer(Arc::clone(&self.app), self.metrics);
+            lifecycle.tasks().spawn(server.serve(answer, SPARE_CONNECTIONS, lifecycle.clone()));
         }
         let front = Front::new(self.app);
         let answer = move |request| front.clone().answer(request);
@@ -165,12 +166,20 @@ impl Service {
     }
 }
 
-fn metrics_router(app: Arc<App>, registry: Arc<Registry>) -> Router {
-    let scrape = async move || {
-        app.observe_gauges();
-        ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&registry))
-    };
-    Router::new().route("/metrics", get(scrape))
+/// Warns of what lets in more than its operator may think.
+fn warn_of_neighbours(auth: &AuthConfig, origins: &OriginList, is_dev: bool) {
+    for pattern in origins.shared() {
+        tracing::warn!(
+            pattern,
+            "CORS_ALLOWED_ORIGINS allows the pages of everybody who is with that hoster; name your own"
+        );
+    }
+    let is_checked = !auth.audiences.is_empty() || is_dev;
+    if auth.has_keys() && !is_checked {
+        tracing::warn!(
+            "JWT_AUDIENCE is not set: a token that was signed with the same keys for any other application is accepted too"
+        );
+    }
 }
 
 async fn assemble(
@@ -229,11 +238,14 @@ async fn assemble(
             (Arc::new(mint), Workflows::of_agents(&config.agents), Some(Arc::new(chat)))
         }
     };
+    let store = chat.as_ref().map(|desk| Arc::clone(&desk.chat.store));
+    let readiness = Readiness::new(lifecycle.clone(), Arc::clone(&door), store);
     let sessions = Sessions { mint, workflows, tasks, metrics: metrics.clone(), timeout };
     Ok(App {
         credentials: auth.cookies_authenticate(),
         shed: Shed { lifecycle, max_requests: door.proxies.max_concurrent_requests },
         chat,
+        readiness,
         desk: Arc::new(Desk { door, limits: shared_limits, sessions }),
         metrics,
         public_config: match &mode {

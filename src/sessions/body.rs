@@ -44,7 +44,7 @@ impl SessionBody {
         };
         UserId::from_json(value).ok_or_else(|| {
             Error::invalid(format!(
-                "`{field}` must be a string of 1 to 255 characters without control characters, or a whole number."
+                "`{field}` must be a string of 1 to 255 characters without control characters and not the id of a visitor, or a whole number."
             ))
         })
     }

@@ -32,6 +32,8 @@ pub struct Metrics {
     redis_up: Gauge,
     redis_failures: Counter,
     in_flight: Gauge,
+    connections_open: Gauge,
+    connections_refused: Counter,
     turns: Family<OutcomeLabels, Counter>,
     agent_turns: Family<AgentLabels, Counter>,
     model_tokens: Family<TokenLabels, Counter>,
@@ -140,6 +142,8 @@ impl Metrics {
             redis_up: Gauge::default(),
             redis_failures: Counter::default(),
             in_flight: Gauge::default(),
+            connections_open: Gauge::default(),
+            connections_refused: Counter::default(),
             turns: Family::default(),
             agent_turns: Family::default(),
             model_tokens: Family::default(),
@@ -160,6 +164,8 @@ impl Metrics {
         r.register("http_requests", "Requests answered", self.requests.clone());
         r.register("http_request_duration_seconds", "Time from a request's head to its answer's head", self.request_durations.clone());
         r.register("http_requests_in_flight", "Requests whose answer is not complete", self.in_flight.clone());
+        r.register("connections_open", "Connections of clients that are open", self.connections_open.clone());
+        r.register("connections_refused", "Connections closed at once because their address had too many open", self.connections_refused.clone());
         r.register("upstream_request_duration_seconds", "Time that one call of the upstream took, retries included", self.upstream_durations.clone());
         r.register("upstream_retries", "Further tries of upstream calls", self.upstream_retries.clone());
         r.register("mints", "Sessions asked of the upstream, by workflow name", self.mints.clone());
@@ -193,6 +199,17 @@ impl Metrics {
     /// Sets how many requests are under way.
     pub fn set_in_flight(&self, requests: usize) {
         self.in_flight.set(i64::try_from(requests).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a client's connection as open until it is dropped.
+    #[must_use]
+    pub fn connection_open(&self) -> Held {
+        Held::by(&self.connections_open)
+    }
+
+    /// Counts one connection that was closed because its address had too many open.
+    pub fn connection_refused(&self) {
+        self.connections_refused.inc();
     }
 
     /// Counts one call of the upstream, whatever number of tries it took. `outcome` is `ok` or an error code.

@@ -89,6 +89,8 @@ async fn a_service_names_the_user_and_a_user_is_who_their_token_says() {
         json!({"user": 4.2}),
         json!({"user": "a\u{0}b"}),
         json!({"user": "x".repeat(256)}),
+        json!({"user": format!("visitor_{}", "0".repeat(32))}),
+        json!({"user": {"id": format!("visitor_{}", "aF".repeat(16))}}),
     ] {
         assert_eq!(outcome(site.by_service(&named)).await, refused(400, "invalid_request"), "{named}");
     }

@@ -11,6 +11,7 @@ mod attachments;
 mod chat;
 mod check;
 mod check_chat;
+mod connections;
 mod cors;
 mod dev;
 mod errors;

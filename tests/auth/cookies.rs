@@ -87,6 +87,29 @@ async fn a_bad_visitor_cookie_is_refused_and_taken_out_of_the_browser() {
 }
 
 #[tokio::test]
+async fn of_several_visitor_cookies_the_one_that_is_good_counts() {
+    let auth = visitors();
+    let first = auth.ask(&[]).await.unwrap();
+    let cookie = pair(first.set_cookie.as_ref());
+    let other = pair(auth.ask(&[]).await.unwrap().set_cookie.as_ref());
+    let forged = cookie.replace("visitor_", "visitor_0");
+    for cookies in [
+        format!("{cookie}; chatkit_visitor=tossed"),
+        format!("chatkit_visitor=; theme=dark; {cookie}"),
+        format!("{forged}; {cookie}; chatkit_visitor=\u{e9}"),
+    ] {
+        let known = auth.ask(&[("cookie", &cookies), SHOP]).await.unwrap();
+        assert_eq!(visitor(&known), visitor(&first), "{cookies}");
+    }
+    for cookies in [format!("{cookie}; {other}"), format!("{forged}; chatkit_visitor=tossed")] {
+        let refused = error(auth.ask(&[("cookie", &cookies), SHOP]).await);
+        assert_eq!(refused, Some(Flaw::SeveralCookies.into()), "{cookies}");
+    }
+    let lines = [("cookie", cookie.as_str()), ("cookie", "chatkit_visitor=tossed"), SHOP];
+    assert_eq!(visitor(&auth.ask(&lines).await.unwrap()), visitor(&first), "in two lines");
+}
+
+#[tokio::test]
 async fn a_good_cookie_with_a_foreign_origin_is_403_and_stays() {
     let auth = visitors();
     let cookie = pair(auth.ask(&[]).await.unwrap().set_cookie.as_ref());

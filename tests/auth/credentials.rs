@@ -8,7 +8,7 @@ use jsonwebtoken::Algorithm;
 use proptest::prelude::*;
 use serde_json::json;
 
-use crate::support::{Auth, COOKIE_KEY, Key, NOW, SECRET, claims, headers_of, pem};
+use crate::support::{Auth, COOKIE_KEY, Issuer, Key, NOW, SECRET, claims, headers_of, pem};
 
 const OWN: (&str, &str) = ("origin", "https://shop.example");
 
@@ -50,6 +50,53 @@ async fn every_algorithm_lets_its_user_in() {
     for (auth, key) in [(p256, Key::p256()), (p384, Key::p384()), (ed25519, Key::ed25519())] {
         assert_eq!(auth.user(&key.sign(&claims())).await, Ok("ada".into()), "{:?}", key.algorithm);
     }
+}
+
+#[tokio::test]
+async fn ed25519_goes_by_its_name_of_rfc_9864_as_well_as_by_the_older_one() {
+    let key = Key::ed25519();
+    let issuer = Issuer::start().await;
+    let mut jwk = key.jwk();
+    jwk["alg"] = json!("Ed25519");
+    issuer.publish(&[jwk]);
+    let pem = ("JWT_PUBLIC_KEY", pem!("ed25519.spki"));
+    for vars in [
+        &[pem][..],
+        &[pem, ("JWT_ALGORITHMS", "Ed25519")],
+        &[pem, ("JWT_ALGORITHMS", "RS256,EdDSA")],
+        &[("JWKS_URL", issuer.jwks_url().as_str())],
+    ] {
+        let auth = Auth::new(vars);
+        for name in ["Ed25519", "EdDSA"] {
+            let token = key.sign_with(&json!({"alg": name, "kid": key.kid}), &claims());
+            assert_eq!(auth.user(&token).await, Ok("ada".into()), "{name} with {vars:?}");
+        }
+        for name in ["ed25519", "Ed448", "ES256"] {
+            let token = key.sign_with(&json!({"alg": name, "kid": key.kid}), &claims());
+            assert!(auth.user(&token).await.is_err(), "{name} with {vars:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_date_is_a_number_and_never_a_text_of_one() {
+    let auth = Auth::new(&[("JWT_SECRET", SECRET)]);
+    let key = Key::hmac(SECRET.as_bytes());
+    for (name, flaw) in [("exp", Flaw::Expiry), ("nbf", Flaw::TooEarly), ("iat", Flaw::TooEarly)] {
+        let mut claims = claims();
+        claims[name] = json!((NOW + if name == "exp" { 300 } else { 0 }).to_string());
+        assert_eq!(auth.user(&key.sign(&claims)).await, Err(flaw.into()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_signs_in_by_the_name_of_a_visitor() {
+    let auth = Auth::new(&[("JWT_SECRET", SECRET)]);
+    let key = Key::hmac(SECRET.as_bytes());
+    let token = |user: &str| key.sign(&json!({"sub": user, "exp": NOW + 60}));
+    let visitor = "visitor_0123456789abcdef0123456789abcdef";
+    assert_eq!(auth.user(&token(visitor)).await, Err(Flaw::User.into()));
+    assert_eq!(auth.user(&token("visitor_7")).await, Ok("visitor_7".into()), "not of that form");
 }
 
 #[tokio::test]
