@@ -46,13 +46,6 @@ impl UserId {
         &self.0
     }
 
-    /// Whether it has the form of a visitor's id: `visitor_` and 32 hexadecimal digits.
-    #[must_use]
-    pub fn is_visitor(&self) -> bool {
-        let digits = self.0.strip_prefix("visitor_");
-        digits.is_some_and(|digits| digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
-    }
-
     /// 128 bits of the id's SHA-256: the key under which limits and registries file the user.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {

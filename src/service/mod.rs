@@ -17,6 +17,8 @@ use crate::agent::Agent;
 use crate::app::{App, Front};
 use crate::auth::{self, Authenticator, ClientSecrets};
 use crate::clock::{Clock, SystemClock};
+use crate::config::auth::AuthConfig;
+use crate::config::origins::OriginList;
 use crate::config::service::{Assets, PageSource};
 use crate::config::{Config, Mode};
 use crate::dev::DevTokens;
