@@ -130,8 +130,8 @@ impl Rooms {
     }
 
     /// Then the client's address, and the limit by address: on the API alone, the chat included, for whoever needs no token
-    /// is another user each time. Neither on the files of the widget nor on those of messages, because one load of a page is
-    /// a burst of them.
+    /// is another user each time. Not on the files of the widget, because one load of a page is a burst of them; for the same
+    /// reason those of messages are counted where it turns out that whoever asks has neither a good link nor a name.
     async fn admitted(&self, path: &str, mut request: Request) -> Response {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
@@ -139,9 +139,9 @@ impl Rooms {
             return Error::invalid("A request must name its `Host`, and only one.").into_response();
         }
         self.app.desk.door.identify(peer, &mut request);
-        let is_file = path.starts_with(assets::PREFIX) || path.starts_with(ATTACHMENTS);
+        let is_asset = path.starts_with(assets::PREFIX);
         let is_api = path == chatkit::PATH || path.starts_with("/api/chatkit/");
-        let is_counted = is_api && !is_file;
+        let is_counted = is_api && !is_asset && !self.is_download(path, request.method());
         let Ok(response) = if is_counted {
             self.counted.clone().oneshot(request).await
         } else {
@@ -149,6 +149,19 @@ impl Rooms {
         };
         response
     }
+
+    /// Whether the handler of attachments answers this, which counts strangers itself.
+    fn is_download(&self, path: &str, method: &Method) -> bool {
+        let id = path.strip_prefix(ATTACHMENTS);
+        let is_one = id.is_some_and(|id| !id.is_empty() && !id.contains('/'));
+        is_one && self.app.chat.is_some() && matches!(*method, Method::GET | Method::HEAD)
+    }
+}
+
+/// RFC 9112 section 6.1: of transfer codings only `chunked` is known here.
+fn has_other_coding(request: &Request) -> bool {
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    codings.any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
 /// RFC 9112 section 3.2: a request of HTTP/1.1 has exactly one `Host`.
