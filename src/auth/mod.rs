@@ -165,11 +165,6 @@ impl Authenticator {
         timing: &Timing,
     ) -> Result<Self, Error> {
         let sources = start_sources(config, tasks, stop, timing)?;
-        if !sources.is_empty() && config.audiences.is_empty() {
-            tracing::warn!(
-                "JWT_AUDIENCE is not set: a token that the issuer made for any other application is accepted too"
-            );
-        }
         Ok(Self {
             keys: KeyRing::new(config, sources),
             rules: Rules::new(config),

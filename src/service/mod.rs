@@ -17,6 +17,8 @@ use crate::agent::Agent;
 use crate::app::{App, Front};
 use crate::auth::{self, Authenticator, ClientSecrets, Revoked};
 use crate::clock::{Clock, SystemClock};
+use crate::config::auth::AuthConfig;
+use crate::config::origins::OriginList;
 use crate::config::service::{Assets, PageSource};
 use crate::config::{Config, Mode};
 use crate::dev::DevTokens;
@@ -189,6 +191,7 @@ async fn assemble(
 ) -> Result<App, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let Config { service, auth, limits, upstream: upstream_config, session_ttl_seconds, mode } = config;
+    warn_of_neighbours(&auth, &service.origins, own.dev.is_some());
     let (tasks, stopping) = (lifecycle.tasks().clone(), lifecycle.stopping().clone());
 
     let redis = match &limits.redis_url {
