@@ -202,7 +202,11 @@ fn routes(app: &Arc<App>) -> Router {
     // OpenAPI has no parameter of several segments: axum routes the files, the document describes them.
     document.merge(AssetPaths::openapi());
     let document = Bytes::from(openapi::to_json(document));
-    let assets = Router::new().route("/api/chatkit/assets/{*path}", get(asset)).with_state(Arc::clone(app));
+    let mut assets = Router::new().route("/api/chatkit/assets/{*path}", get(asset));
+    if app.cdn.is_some() {
+        assets = assets.route("/assets/ck1/{*path}", get(root_asset));
+    }
+    let assets = assets.with_state(Arc::clone(app));
     api.merge(assets)
         .route("/openapi.json", get(openapi_json).layer(Extension(OpenApiJson(document))))
         .merge(pages(app))
@@ -275,6 +279,18 @@ async fn asset(
     let cdn = app.cdn.as_ref().ok_or_else(not_found)?;
     let base = Base::of(client, &headers)?;
     cdn.answer(&method, &path, &headers, &base.to_string()).await
+}
+
+/// The same for what the widget names by its address at the CDN's root: its bundler makes these addresses as it runs.
+async fn root_asset(
+    state: State<Arc<App>>,
+    path: Result<Path<String>, PathRejection>,
+    client: Extension<Client>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let path = path.map(|Path(path)| Path(format!("ck1/{path}")));
+    asset(state, path, client, method, headers).await
 }
 
 /// 200 while the process runs.

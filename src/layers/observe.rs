@@ -203,6 +203,7 @@ fn route_label(path: &str) -> &'static str {
     const FILES: &[(&str, &str)] = &[
         ("/api/chatkit/assets/", "/api/chatkit/assets/{path}"),
         ("/api/chatkit/attachments/", "/api/chatkit/attachments/{id}"),
+        ("/assets/ck1/", "/assets/ck1/{path}"),
     ];
     if let Some((_, route)) = FILES.iter().find(|(prefix, _)| path.starts_with(prefix)) {
         return route;
