@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::header::{CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, Method, Version};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -137,6 +137,10 @@ impl Rooms {
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
         if !has_one_host(&request) {
             return Error::invalid("A request must name its `Host`, and only one.").into_response();
+        }
+        if has_other_coding(&request) {
+            let message = "A body must come as it is, or `chunked`: no other `Transfer-Encoding` is read.";
+            return Error::invalid(message).into_response();
         }
         self.app.desk.door.identify(peer, &mut request);
         let is_asset = path.starts_with(assets::PREFIX);

@@ -176,7 +176,7 @@ impl Authenticator {
         })
     }
 
-    /// Says who asks.
+    /// Says who asks. Where visitors are welcome, whoever brings no credential becomes one.
     ///
     /// # Errors
     /// When nobody is known to ask, or a credential is bad, or it can't be checked right now.
