@@ -1,6 +1,8 @@
 # The server in a small image: no shell, no package manager, not root.
 # docker build -t chatkit-server . && docker run --env-file .env -p 8080:8080 -v chatkit-data:/data chatkit-server
 
+# The images it is built from are named by tag, not by digest: a rebuild takes up the fixes of Debian's packages. Whoever needs the
+# same bits each time pins both with `@sha256:…`.
 FROM rust:1.95.0-bookworm AS build
 WORKDIR /build
 

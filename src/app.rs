@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Path, Request, State};
-use axum::http::header::{CONTENT_TYPE, HOST};
+use axum::http::header::{CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Version};
 use axum::response::{IntoResponse, Response};
@@ -132,8 +132,8 @@ impl Rooms {
     }
 
     /// Then the client's address, and the limit by address: on the API alone, the chat included, for whoever needs no token
-    /// is another user each time. Neither on the files of the widget nor on those of messages, because one load of a page is
-    /// a burst of them.
+    /// is another user each time. Not on the files of the widget, because one load of a page is a burst of them; for the same
+    /// reason those of messages are counted where it turns out that whoever asks has neither a good link nor a name.
     async fn admitted(&self, path: &str, mut request: Request) -> Response {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
@@ -145,10 +145,14 @@ impl Rooms {
                 "`dev` answers under localhost, 127.0.0.1 and [::1] alone: use one of these in the address.";
             return Error::new(Kind::MisdirectedRequest, message).into_response();
         }
+        if has_other_coding(&request) {
+            let message = "A body must come as it is, or `chunked`: no other `Transfer-Encoding` is read.";
+            return Error::invalid(message).into_response();
+        }
         self.app.desk.door.identify(peer, &mut request);
-        let is_file = path.starts_with(assets::PREFIX) || path.starts_with(ATTACHMENTS);
+        let is_asset = path.starts_with(assets::PREFIX);
         let is_api = path == chatkit::PATH || path.starts_with("/api/chatkit/");
-        let is_counted = is_api && !is_file;
+        let is_counted = is_api && !is_asset && !self.is_download(path, request.method());
         let Ok(response) = if is_counted {
             self.counted.clone().oneshot(request).await
         } else {
@@ -156,6 +160,19 @@ impl Rooms {
         };
         response
     }
+
+    /// Whether the handler of attachments answers this, which counts strangers itself.
+    fn is_download(&self, path: &str, method: &Method) -> bool {
+        let id = path.strip_prefix(ATTACHMENTS);
+        let is_one = id.is_some_and(|id| !id.is_empty() && !id.contains('/'));
+        is_one && self.app.chat.is_some() && matches!(*method, Method::GET | Method::HEAD)
+    }
+}
+
+/// RFC 9112 section 6.1: of transfer codings only `chunked` is known here.
+fn has_other_coding(request: &Request) -> bool {
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    codings.any(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
 /// RFC 9112 section 3.2: a request of HTTP/1.1 has exactly one `Host`.
@@ -203,7 +220,11 @@ fn routes(app: &Arc<App>) -> Router {
     // OpenAPI has no parameter of several segments: axum routes the files, the document describes them.
     document.merge(AssetPaths::openapi());
     let document = Bytes::from(openapi::to_json(&document));
-    let assets = Router::new().route("/api/chatkit/assets/{*path}", get(asset)).with_state(Arc::clone(app));
+    let mut assets = Router::new().route("/api/chatkit/assets/{*path}", get(asset));
+    if app.cdn.is_some() {
+        assets = assets.route("/assets/ck1/{*path}", get(root_asset));
+    }
+    let assets = assets.with_state(Arc::clone(app));
     api.merge(assets)
         .route("/openapi.json", get(openapi_json).layer(Extension(OpenApiJson(document))))
         .merge(pages(app))
@@ -282,6 +303,18 @@ async fn asset(
     let cdn = app.cdn.as_ref().ok_or_else(not_found)?;
     let base = Base::of(client, &headers)?;
     cdn.answer(&method, &path, &headers, &base.to_string()).await
+}
+
+/// The same for what the widget names by its address at the CDN's root: its bundler makes these addresses as it runs.
+async fn root_asset(
+    state: State<Arc<App>>,
+    path: Result<Path<String>, PathRejection>,
+    client: Extension<Client>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let path = path.map(|Path(path)| Path(format!("ck1/{path}")));
+    asset(state, path, client, method, headers).await
 }
 
 /// 200 while the process runs.

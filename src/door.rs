@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::http::request::Parts;
 
-use crate::auth::{self, Asking, Authenticator, Caller, ClientSecrets, client_secret_of};
+use crate::auth::{self, Asking, Authenticator, Caller, ClientSecrets, Newcomer, client_secret_of};
 use crate::config::agents::Agents;
 use crate::config::limits::LimitsConfig;
 use crate::config::origins::OriginList;
@@ -47,6 +47,15 @@ impl Door {
     /// # Errors
     /// 401 or 403, or 503 while the keys that could tell are not there.
     pub async fn admit(&self, parts: &Parts, context: &RequestContext) -> Result<Caller, Error> {
+        self.ask(parts, context, Newcomer::BecomesVisitor).await
+    }
+
+    async fn ask(
+        &self,
+        parts: &Parts,
+        context: &RequestContext,
+        newcomer: Newcomer,
+    ) -> Result<Caller, Error> {
         let client = parts.extensions.get::<Client>().copied();
         let client = client.ok_or_else(|| Error::internal("the client was not identified"))?;
         let allowed_origin = |origin: &str| self.origins.allows(origin);
@@ -56,7 +65,7 @@ impl Door {
             https: client.https,
             allowed_origin: &allowed_origin,
         };
-        let outcome = self.authenticator.authenticate(&asking).await;
+        let outcome = self.authenticator.authenticate_as(&asking, newcomer).await;
         let (cookie, outcome) = match outcome {
             Ok(answered) => (answered.set_cookie, Ok(answered.caller)),
             Err(mut rejection) => (rejection.set_cookie.take(), Err(rejection.into())),
@@ -100,9 +109,39 @@ impl ChatDoor {
     /// 401 for a credential that is missing, bad, ended or revoked; 403 for a service token, and for a cookie from a foreign
     /// page; 503 while the keys, or the database, that could tell are not there.
     pub async fn holder(&self, parts: &Parts, context: &RequestContext) -> Result<Holder, Error> {
+        self.holder_as(parts, context, Newcomer::BecomesVisitor).await
+    }
+
+    /// Says whose things are asked for. Whoever brings no credential has none, also where visitors are welcome. Such a request
+    /// came around the limit by address, because one load of a page is a burst of them: unless it is a holder's it is counted
+    /// here.
+    ///
+    /// # Errors
+    /// As for [`holder`](Self::holder), and 429 when the address has used up its limit.
+    pub async fn known_holder(&self, parts: &Parts, context: &RequestContext) -> Result<Holder, Error> {
+        let holder = self.holder_as(parts, context, Newcomer::IsNobody).await;
+        holder.map_err(|error| self.strangers_answer(parts, context, error))
+    }
+
+    /// The answer to a request that came around the limit by address and is of nobody: it is counted, and `answer` stands while the
+    /// limit lets it.
+    pub fn strangers_answer(&self, parts: &Parts, context: &RequestContext, answer: Error) -> Error {
+        let Some(client) = parts.extensions.get::<Client>().copied() else { return answer };
+        if parts.extensions.get::<ServiceCall>().is_some() {
+            return answer;
+        }
+        self.limits.address().count_address(client, context).err().unwrap_or(answer)
+    }
+
+    async fn holder_as(
+        &self,
+        parts: &Parts,
+        context: &RequestContext,
+        newcomer: Newcomer,
+    ) -> Result<Holder, Error> {
         let holder = match client_secret_of(&parts.headers) {
             Some(secret) => self.holder_of_secret(secret).await?,
-            None => match self.door.admit(parts, context).await? {
+            None => match self.door.ask(parts, context, newcomer).await? {
                 Caller::User { id: user, .. } | Caller::Visitor { id: user } => {
                     Holder { user, workflow: self.agents.default.clone() }
                 }

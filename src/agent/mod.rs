@@ -129,6 +129,12 @@ pub enum AgentError {
         /// Whether trying again makes sense.
         allow_retry: bool,
     },
+    /// It was asked for what it does not do, and the person is told so. That is no fault of the service's.
+    #[error("{message}")]
+    Declined {
+        /// What the person reads.
+        message: String,
+    },
     /// The turn is over, so nobody wants to hear more. An agent passes it on.
     #[error("the turn is over")]
     Over,
@@ -142,6 +148,6 @@ impl AgentError {
 
     fn no_actions() -> Self {
         let message = "This assistant does not handle actions.".to_owned();
-        Self::Told { message, allow_retry: false }
+        Self::Declined { message }
     }
 }

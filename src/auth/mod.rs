@@ -163,11 +163,6 @@ impl Authenticator {
         timing: &Timing,
     ) -> Result<Self, Error> {
         let sources = start_sources(config, tasks, stop, timing)?;
-        if !sources.is_empty() && config.audiences.is_empty() {
-            tracing::warn!(
-                "JWT_AUDIENCE is not set: a token that the issuer made for any other application is accepted too"
-            );
-        }
         Ok(Self {
             keys: KeyRing::new(config, sources),
             rules: Rules::new(config),
@@ -179,7 +174,7 @@ impl Authenticator {
         })
     }
 
-    /// Says who asks.
+    /// Says who asks. Where visitors are welcome, whoever brings no credential becomes one.
     ///
     /// # Errors
     /// When nobody is known to ask, or a credential is bad, or it can't be checked right now.

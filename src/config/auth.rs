@@ -108,6 +108,15 @@ impl AuthConfig {
         self.jwt_cookie.is_some() || self.visitors.is_some()
     }
 
+    /// Whether there is any key that verifies users' tokens, or a place to fetch one from.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        self.jwt_secret.is_some()
+            || self.public_key.is_some()
+            || self.jwks_url.is_some()
+            || !self.issuers.is_empty()
+    }
+
     /// Whether the keys come from the issuers themselves, by OpenID discovery: there is an issuer and no other source.
     #[must_use]
     pub fn discovers_keys(&self) -> bool {

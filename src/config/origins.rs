@@ -19,6 +19,8 @@ pub enum Origin {
         scheme: String,
         /// `.example.com`, with a port if one was given.
         suffix: String,
+        /// Whether the pages below belong to many, as those of a hoster do (`*.github.io`).
+        is_shared: bool,
     },
     /// Any page of this machine: `localhost`, `127.0.0.1` or `[::1]`, on any port.
     Local,
@@ -49,6 +51,9 @@ impl Origin {
             && url.fragment().is_none()
             && url.username().is_empty()
             && url.password().is_none();
+        if url.host_str().is_some_and(|host| host.ends_with('.')) {
+            return Err("must not end in a dot: browsers take that for another origin");
+        }
         let origin = url.origin().ascii_serialization();
         if !bare || origin.contains('*') {
             return Err(EXPECTED);
@@ -60,14 +65,22 @@ impl Origin {
         if !domain.contains('.') && domain != "localhost" {
             return Err("must not allow all of a top-level domain: write https://*.example.com");
         }
+        let suffix = psl::suffix(domain.as_bytes()).filter(|suffix| suffix.as_bytes() == domain.as_bytes());
+        let is_shared = match suffix.and_then(|suffix| suffix.typ()) {
+            Some(psl::Type::Icann) => {
+                return Err("must not allow all of a public suffix: anybody can register a domain there");
+            }
+            Some(psl::Type::Private) => true,
+            None => false,
+        };
         let (scheme, host) = origin.split_once("://").ok_or(EXPECTED)?;
-        Ok(Self::Subdomains { scheme: format!("{scheme}://"), suffix: format!(".{host}") })
+        Ok(Self::Subdomains { scheme: format!("{scheme}://"), suffix: format!(".{host}"), is_shared })
     }
 
     fn matches(&self, origin: &str) -> bool {
         match self {
             Self::Exact(exact) => exact == origin,
-            Self::Subdomains { scheme, suffix } => origin
+            Self::Subdomains { scheme, suffix, is_shared: _ } => origin
                 .strip_prefix(scheme.as_str())
                 .and_then(|rest| rest.strip_suffix(suffix.as_str()))
                 .is_some_and(is_labels),
@@ -109,6 +122,14 @@ impl OriginList {
     #[must_use]
     pub fn allows(&self, origin: &str) -> bool {
         self.origins.iter().any(|allowed| allowed.matches(origin))
+    }
+
+    /// The patterns below which the pages of many people are, as with a hoster (`https://*.github.io`): each of them may call.
+    pub fn shared(&self) -> impl Iterator<Item = String> {
+        self.origins.iter().filter_map(|origin| match origin {
+            Origin::Subdomains { scheme, suffix, is_shared: true } => Some(format!("{scheme}*{suffix}")),
+            Origin::Subdomains { .. } | Origin::Exact(_) => None,
+        })
     }
 
     /// Adds an entry: `dev` allows its own pages.
@@ -181,6 +202,44 @@ mod tests {
         ] {
             assert!(!list.allows(other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_pattern_of_a_public_suffix_is_refused_and_one_of_a_hoster_is_known_as_shared() {
+        for text in [
+            "https://*.co.uk",
+            "https://*.com.au",
+            "https://*.k12.ma.us",
+            "https://*.CO.UK",
+            "https://*.co.uk:8443",
+            "https://*.anything.ck",
+            "https://*.xn--55qx5d.cn",
+        ] {
+            assert!(Origin::parse(text).unwrap_err().contains("public suffix"), "{text}");
+        }
+        for text in
+            ["https://*.com.", "https://*.example.com.", "https://example.com.", "https://example.com.:8443"]
+        {
+            assert!(Origin::parse(text).unwrap_err().contains("dot"), "{text}");
+        }
+        let hosters = [
+            "https://*.github.io",
+            "https://*.vercel.app",
+            "https://*.netlify.app",
+            "https://*.pages.dev",
+            "https://*.herokuapp.com:8443",
+        ];
+        assert_eq!(list(&hosters).shared().collect::<Vec<_>>(), hosters);
+        let own = [
+            "https://*.example.com",
+            "https://*.example.co.uk",
+            "https://*.me.github.io",
+            "https://me.github.io",
+            "https://co.uk",
+            "https://*.intern.corp",
+            "http://*.localhost:3000",
+        ];
+        assert_eq!(list(&own).shared().count(), 0);
     }
 
     #[test]

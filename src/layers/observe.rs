@@ -18,7 +18,7 @@ use tracing::{Span, debug_span, info, warn};
 use crate::error;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request::{RequestContext, Streams};
-use crate::upstream::redact::path_for_log;
+use crate::upstream::redact::{is_credential, path_for_log};
 use crate::user::Fingerprint;
 
 /// The header that names a request, in both directions.
@@ -208,12 +208,13 @@ impl Drop for Watched {
     }
 }
 
-/// The caller's own id if it is 1 to 128 characters of `[A-Za-z0-9._-]`, else 128 random bits.
+/// The caller's own id if it is 1 to 128 characters of `[A-Za-z0-9._-]` and no credential, else 128 random bits.
 fn request_id(given: Option<&HeaderValue>) -> HeaderValue {
     let fits = |value: &&HeaderValue| {
         let bytes = value.as_bytes();
         (1..=128).contains(&bytes.len())
             && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+            && value.to_str().is_ok_and(|id| !is_credential(id))
     };
     given.filter(fits).cloned().unwrap_or_else(new_request_id)
 }
@@ -232,6 +233,7 @@ fn route_label(path: &str) -> &'static str {
     const FILES: &[(&str, &str)] = &[
         ("/api/chatkit/assets/", "/api/chatkit/assets/{path}"),
         ("/api/chatkit/attachments/", "/api/chatkit/attachments/{id}"),
+        ("/assets/ck1/", "/assets/ck1/{path}"),
     ];
     if let Some((_, route)) = FILES.iter().find(|(prefix, _)| path.starts_with(prefix)) {
         return route;

@@ -74,8 +74,20 @@ impl AddressLimit {
     /// # Errors
     /// 429 `rate_limited` when that user has used up the limit.
     pub fn count_user(&self, user: &UserId, context: &RequestContext) -> Result<(), Error> {
+        self.count(&Key::User(user.fingerprint()), context)
+    }
+
+    /// Counts a request that came around the layer, and turned out to be one that has to be counted by its address.
+    ///
+    /// # Errors
+    /// 429 `rate_limited` when that address has used up the limit.
+    pub fn count_address(&self, client: Client, context: &RequestContext) -> Result<(), Error> {
+        self.count(&Key::Address(AddressKey::of(client.address)), context)
+    }
+
+    fn count(&self, key: &Key, context: &RequestContext) -> Result<(), Error> {
         let Some((rate, config)) = &self.on else { return Ok(()) };
-        let decision = Decision::local(config.limiter(), *rate, &Key::User(user.fingerprint()));
+        let decision = Decision::local(config.limiter(), *rate, key);
         context.note_rate_limit(decision.rate);
         let Some(wait) = decision.retry_after else { return Ok(()) };
         self.metrics.rate_limited("address");

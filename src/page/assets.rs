@@ -4,23 +4,25 @@
 //! `chatkit.js` and its siblings are `deployments/chatkit/*` at the CDN, `ck1/*` is `assets/ck1/*`; a path that begins
 //! with `deployments/` or `assets/` is taken as it is. Domain verification is between the widget and OpenAI and is left alone.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, ETAG, EXPIRES, HeaderName, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED,
-    RANGE, VARY,
+    ACCEPT_ENCODING, ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
+    EXPIRES, HeaderName, LAST_MODIFIED, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+use tokio::time::timeout;
 use url::Url;
 
 use super::LOADER_PATH;
 use super::folder::not_found;
+use super::kept::{Answer, Asked, Coding, File, Kept};
 use crate::error::{Error, Kind};
-use crate::extract::out_of_range;
 
 /// The path under which the files are served.
 pub const PREFIX: &str = "/api/chatkit/assets/";
@@ -28,8 +30,18 @@ pub const PREFIX: &str = "/api/chatkit/assets/";
 /// The address that is written into the loader, also when the files are fetched from elsewhere.
 const OFFICIAL_CDN: &str = "https://cdn.platform.openai.com";
 
-/// A file whose addresses are rewritten is held in memory whole; the loader and its page are far smaller.
-const MAX_REWRITTEN: usize = 8 * 1024 * 1024;
+/// A larger file is not held in memory; the widget's largest has half of it, the loader and its page far less.
+const LARGEST: usize = 8 * 1024 * 1024;
+
+/// How long a file that is passed on as it is may take to be whole. One that takes longer flows through.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// How long it is believed that the CDN does not have a file, and that it fails.
+const MISSING_FOR: Duration = Duration::from_secs(10);
+const FAILED_FOR: Duration = Duration::from_secs(2);
+
+/// No file of the CDN's has a longer path.
+const LONGEST_PATH: usize = 255;
 
 /// How long the CDN may take to begin its answer.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
@@ -37,12 +49,10 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// How long one file may take in all, read by a slow client.
 const FILE_DEADLINE: Duration = Duration::from_secs(300);
 
-const PASSED_ON: [HeaderName; 5] = [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE, ACCEPT_ENCODING];
-const PASSED_BACK: [HeaderName; 11] = [
+const PASSED_BACK: [HeaderName; 10] = [
     CONTENT_TYPE,
     CONTENT_LENGTH,
     CONTENT_ENCODING,
-    CONTENT_RANGE,
     ACCEPT_RANGES,
     CACHE_CONTROL,
     EXPIRES,
@@ -57,13 +67,14 @@ const PASSED_BACK: [HeaderName; 11] = [
 pub struct CdnProxy {
     client: reqwest::Client,
     base: Url,
+    kept: Kept,
 }
 
 impl CdnProxy {
     /// Fetches from below `base` with `client`, which must follow no redirects.
     #[must_use]
     pub fn new(client: reqwest::Client, base: Url) -> Self {
-        Self { client, base }
+        Self { client, base, kept: Kept::default() }
     }
 
     /// Answers GET or HEAD for one file. `public_origin` is where the browser reached us, as `https://chat.example.com`.
@@ -79,77 +90,132 @@ impl CdnProxy {
     ) -> Result<Response, Error> {
         let path = cdn_path(path).ok_or_else(not_found)?;
         let rewritten = is_rewritten(&path);
-        // Only the whole text tells how long it is once its addresses are rewritten.
-        let asked = if rewritten { &Method::GET } else { method };
-        let upstream = self.fetch(asked, &path, headers, rewritten).await?;
-        let status = upstream.status();
-        match status {
-            StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED => {}
-            StatusCode::RANGE_NOT_SATISFIABLE => return Ok(out_of_range(upstream.headers())),
-            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => return Err(not_found()),
-            StatusCode::TOO_MANY_REQUESTS => return Err(unavailable("the CDN limits our requests")),
-            status if status.is_server_error() => {
-                return Err(unavailable(format_args!("the CDN answered {status}")));
+        // What is rewritten must come plain.
+        let coding = if rewritten { Coding::None } else { Coding::of(headers) };
+        let asked = Asked { path, coding };
+        let mut flowing = None;
+        let answer = self.kept.get(asked.clone(), self.ask(&asked, rewritten, &mut flowing)).await;
+        let is_head = *method == Method::HEAD;
+        match answer {
+            Answer::File(file) if rewritten => {
+                let text = self.rewrite(&file.body, public_origin);
+                let mut response = file.answer(headers, text, false, is_head);
+                response.headers_mut().append(VARY, HeaderValue::from_static("host"));
+                Ok(response)
             }
-            status => return Err(invalid(format_args!("the CDN answered {status}"))),
+            Answer::File(file) => Ok(file.answer(headers, file.body.clone(), true, is_head)),
+            Answer::Refused(error, _) => Err(error),
+            Answer::Flows => {
+                let upstream = match flowing {
+                    Some(begun) => begun,
+                    None => Begun::whole(self.fetch(&asked).await?),
+                };
+                Ok(upstream.flow(is_head))
+            }
         }
-        let mut out = kept_headers(upstream.headers());
-        let body = if rewritten && status == StatusCode::OK {
-            out.remove(ACCEPT_RANGES);
-            out.append(VARY, HeaderValue::from_static("host"));
-            let text = self.rewrite(upstream, public_origin).await?;
-            out.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
-            if *method == Method::HEAD { Body::empty() } else { Body::from(text) }
-        } else {
-            Body::from_stream(upstream.bytes_stream())
-        };
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        *response.headers_mut() = out;
-        Ok(response)
     }
 
-    async fn fetch(
-        &self,
-        method: &Method,
-        path: &str,
-        headers: &HeaderMap,
-        rewritten: bool,
-    ) -> Result<reqwest::Response, Error> {
+    /// Asks the CDN. An answer that is not to be kept is left in `flowing`.
+    async fn ask(&self, asked: &Asked, rewritten: bool, flowing: &mut Option<Begun>) -> Answer {
+        let upstream = match self.fetch(asked).await {
+            Ok(upstream) => upstream,
+            Err(error) if error.kind() == Kind::NotFound => return Answer::Refused(error, MISSING_FOR),
+            Err(error) => return Answer::Refused(error, FAILED_FOR),
+        };
+        let mut begun = Begun::whole(upstream);
+        let reading = begun.read();
+        let outcome = if rewritten { Ok(reading.await) } else { timeout(MOMENT, reading).await };
+        match outcome {
+            Ok(Ok(true)) => Answer::File(Arc::new(begun.file())),
+            Ok(Ok(false)) if rewritten => {
+                Answer::Refused(invalid("a file that must be rewritten is over 8 MiB"), FAILED_FOR)
+            }
+            Ok(Err(error)) => Answer::Refused(unavailable(error.without_url()), FAILED_FOR),
+            Ok(Ok(false)) | Err(_) => {
+                *flowing = Some(begun);
+                Answer::Flows
+            }
+        }
+    }
+
+    /// The beginning of the CDN's answer, if it is a file.
+    async fn fetch(&self, asked: &Asked) -> Result<reqwest::Response, Error> {
         let mut url = self.base.clone();
         url.path_segments_mut()
             .map_err(|()| Error::internal("the CDN's address has no path"))?
             .pop_if_empty()
-            .extend(path.split('/'));
-        let mut request = self.client.request(method.clone(), url).timeout(FILE_DEADLINE);
-        for name in &PASSED_ON {
-            // What is rewritten must come whole and plain.
-            let whole = rewritten && (*name == RANGE || *name == IF_RANGE || *name == ACCEPT_ENCODING);
-            if let Some(value) = headers.get(name).filter(|_| !whole) {
-                request = request.header(name, value);
-            }
+            .extend(asked.path.split('/'));
+        let mut request = self.client.get(url).timeout(FILE_DEADLINE);
+        if let Some(coding) = asked.coding.header() {
+            request = request.header(ACCEPT_ENCODING, coding);
         }
-        let answer = tokio::time::timeout(HEAD_DEADLINE, request.send()).await;
+        let answer = timeout(HEAD_DEADLINE, request.send()).await;
         let answer = answer.map_err(|_| {
             Error::new(Kind::UpstreamTimeout, "OpenAI's CDN did not answer in time. Try again.")
         })?;
-        answer.map_err(|error| unavailable(error.without_url()))
+        let answer = answer.map_err(|error| unavailable(error.without_url()))?;
+        match answer.status() {
+            StatusCode::OK => Ok(answer),
+            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Err(not_found()),
+            StatusCode::TOO_MANY_REQUESTS => Err(unavailable("the CDN limits our requests")),
+            status if status.is_server_error() => Err(unavailable(format_args!("the CDN answered {status}"))),
+            status => Err(invalid(format_args!("the CDN answered {status}"))),
+        }
     }
 
-    async fn rewrite(&self, mut upstream: reqwest::Response, public_origin: &str) -> Result<Bytes, Error> {
-        let mut whole = BytesMut::new();
-        while let Some(chunk) = upstream.chunk().await.map_err(|error| unavailable(error.without_url()))? {
-            if whole.len() + chunk.len() > MAX_REWRITTEN {
-                return Err(invalid("a file that must be rewritten is over 8 MiB"));
-            }
-            whole.extend_from_slice(&chunk);
-        }
-        let Ok(text) = std::str::from_utf8(&whole) else { return Ok(whole.freeze()) };
+    fn rewrite(&self, whole: &Bytes, public_origin: &str) -> Bytes {
+        let Ok(text) = std::str::from_utf8(whole) else { return whole.clone() };
         let ours = self.base.as_str().trim_end_matches('/');
         let text =
             rewrite_addresses(&rewrite_addresses(text, ours, public_origin), OFFICIAL_CDN, public_origin);
         let home = format!("{public_origin}{PREFIX}");
-        Ok(rewrite_root_paths(&text, &home).into())
+        rewrite_root_paths(&text, &home).into()
+    }
+}
+
+/// An answer of the CDN, as far as it has been read.
+struct Begun {
+    upstream: reqwest::Response,
+    headers: HeaderMap,
+    beginning: BytesMut,
+}
+
+impl Begun {
+    fn whole(upstream: reqwest::Response) -> Self {
+        let headers = kept_headers(upstream.headers());
+        Self { upstream, headers, beginning: BytesMut::new() }
+    }
+
+    /// Reads up to the end, or to where it is too large to be held: says whether it came to its end.
+    async fn read(&mut self) -> reqwest::Result<bool> {
+        if self.upstream.content_length().is_some_and(|length| length > LARGEST as u64) {
+            return Ok(false);
+        }
+        while let Some(chunk) = self.upstream.chunk().await? {
+            self.beginning.extend_from_slice(&chunk);
+            if self.beginning.len() > LARGEST {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn file(self) -> File {
+        File { headers: self.headers, body: self.beginning.freeze(), at: Instant::now() }
+    }
+
+    /// What was read, and then the rest as it comes.
+    fn flow(self, is_head: bool) -> Response {
+        let beginning = stream::iter([Ok(self.beginning.freeze())]);
+        let body = if is_head {
+            Body::empty()
+        } else {
+            Body::from_stream(beginning.chain(self.upstream.bytes_stream()))
+        };
+        let mut response = Response::new(body);
+        *response.headers_mut() = self.headers;
+        response.headers_mut().remove(ACCEPT_RANGES);
+        response
     }
 }
 
@@ -181,7 +247,7 @@ fn cdn_path(path: &str) -> Option<String> {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'~' | b'@' | b'+'))
     };
-    if !path.split('/').all(plain) {
+    if path.len() > LONGEST_PATH || !path.split('/').all(plain) {
         return None;
     }
     Some(match path.split_once('/') {

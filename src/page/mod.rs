@@ -2,6 +2,7 @@
 
 pub mod assets;
 pub mod folder;
+mod kept;
 
 use axum::Router;
 use axum::http::header::{

@@ -192,6 +192,7 @@ async fn assemble(
 ) -> Result<App, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let Config { service, auth, limits, upstream: upstream_config, session_ttl_seconds, mode } = config;
+    warn_of_neighbours(&auth, &service.origins, own.dev.is_some());
     let (tasks, stopping) = (lifecycle.tasks().clone(), lifecycle.stopping().clone());
 
     let redis = match &limits.redis_url {

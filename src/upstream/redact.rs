@@ -11,11 +11,14 @@ const LONG: usize = 40;
 /// More than this of a path helps no reader.
 const PATH_CAP: usize = 200;
 
-/// Makes text from outside fit for a log: control characters become spaces, what looks like a secret or is `own_key`
-/// is replaced, and at most `cap` characters remain.
+/// A quoted text of more characters than this is prose: a part of the request that is told back, not a name.
+const LONGEST_QUOTE: usize = 40;
+
+/// Makes text from outside fit for a log: control characters become spaces, what looks like a secret, is `own_key` or is prose in
+/// quotes is replaced, and at most `cap` characters remain.
 pub(super) fn sanitise(text: &str, own_key: &str, cap: usize) -> Box<str> {
     let text = if own_key.is_empty() { text.to_owned() } else { text.replace(own_key, REDACTED) };
-    let text = text.replace(char::is_control, " ");
+    let text = without_prose(&text.replace(char::is_control, " "));
     let mut line = String::with_capacity(text.len().min(4 * cap));
     let mut after_bearer = false;
     for piece in text.split_inclusive(is_boundary) {
@@ -33,11 +36,47 @@ pub(super) fn sanitise(text: &str, own_key: &str, cap: usize) -> Box<str> {
     }
 }
 
+/// The text with what is quoted in it taken out where that is prose: several words, and more than a name has. Servers tell back
+/// what they refuse, and that may be an agent's instructions or somebody's message.
+fn without_prose(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['"', '\'', '`']) {
+        let (before, quoted) = rest.split_at(at);
+        let (quote, inner) = quoted.split_at(1);
+        line.push_str(before);
+        line.push_str(quote);
+        rest = inner;
+        // An apostrophe within a word opens nothing.
+        if before.ends_with(char::is_alphanumeric) {
+            continue;
+        }
+        let closes = |at: &usize| !inner[at + 1..].starts_with(char::is_alphanumeric);
+        let end = inner.match_indices(quote).map(|(at, _)| at).find(closes).unwrap_or(inner.len());
+        let (quoted, after) = inner.split_at(end);
+        let is_prose = quoted.chars().nth(LONGEST_QUOTE).is_some() && quoted.trim().contains(' ');
+        line.push_str(if is_prose { "…" } else { quoted });
+        let close = after.len().min(1);
+        line.push_str(&after[..close]);
+        rest = &after[close..];
+    }
+    line.push_str(rest);
+    line
+}
+
 /// Whether a word may be a key, a secret or a token.
 pub(super) fn looks_secret(word: &str) -> bool {
     let lower = word.to_ascii_lowercase();
     SECRET_MARKS.iter().any(|mark| lower.contains(mark))
         || (word.len() >= LONG && !HARMLESS_STARTS.iter().any(|start| lower.starts_with(start)))
+}
+
+/// Whether an id that a caller chose is a key, a client secret, a service token or a JWT, by how it begins: put into the wrong
+/// header it would stand in every log on the way.
+#[must_use]
+pub fn is_credential(id: &str) -> bool {
+    const STARTS: [&str; 4] = ["sk-", "ek_", "cks_", "eyJ"];
+    STARTS.iter().any(|start| id.starts_with(start))
 }
 
 /// A request's path as a log may hold it: parts that look like a secret are replaced, and at most 200 characters remain.
@@ -117,6 +156,30 @@ mod tests {
             let own = if text.contains("my-own-key") { "my-own-key" } else { "" };
             let line = sanitise(text, own, 200).replace("[[redacted]]", REDACTED);
             assert_eq!(line, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_a_server_tells_back_of_a_request_is_taken_out_and_names_are_kept() {
+        let told = "You help the customers of a bakery, and never speak of its prices.";
+        for (text, expected) in [
+            (
+                format!("Invalid 'instructions': \"{told}\" is too long"),
+                "Invalid 'instructions': \"…\" is too long",
+            ),
+            (format!("got {{'content': '{told}'}}, want a list"), "got {'content': '…'}, want a list"),
+            (format!("It's `{told}` that can't be read"), "It's `…` that can't be read"),
+            (format!("input \"{told}"), "input \"…"),
+            (
+                "The model `gpt-5.1 mini` can't do 'json_schema'".to_owned(),
+                "The model `gpt-5.1 mini` can't do 'json_schema'",
+            ),
+            (
+                "it can't be that you don't have access to it, isn't it".to_owned(),
+                "it can't be that you don't have access to it, isn't it",
+            ),
+        ] {
+            assert_eq!(&*sanitise(&text, "", 200), expected, "{text}");
         }
     }
 

@@ -340,7 +340,9 @@ async fn a_request_keeps_its_name_if_it_is_one() {
         site.server.log_line(|line| line["request_id"] == good && line["path"] == "/healthz");
     }
     let mut seen = std::collections::HashSet::new();
-    for bad in ["", " ", "a b", "a/b", "ä", "{\"x\":1}", "a\tb", &"x".repeat(129)] {
+    let secrets = [SERVICE_TOKEN, "sk-canary", "ek_canary", "eyJhbGciOiJIUzI1NiJ9.e30.c2ln"];
+    let odd = ["", " ", "a b", "a/b", "ä", "{\"x\":1}", "a\tb", &"x".repeat(129)];
+    for bad in odd.into_iter().chain(secrets) {
         let answer = site.server.get("/nope").header("x-request-id", bad).send().await.expect("an answer");
         let id = answer.headers()["x-request-id"].to_str().expect("text").to_owned();
         assert!(id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{bad}: {id}");
@@ -348,5 +350,8 @@ async fn a_request_keeps_its_name_if_it_is_one() {
         assert_eq!(body["error"]["request_id"], *id);
         site.server.log_line(|line| line["request_id"] == *id && line["status"] == 404);
         assert!(seen.insert(id), "no two are the same");
+    }
+    for secret in secrets {
+        assert!(!site.server.logs().contains(secret), "{secret} is not repeated");
     }
 }

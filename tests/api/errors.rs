@@ -364,6 +364,26 @@ async fn a_body_that_is_refused_counts_for_its_user_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_body_in_a_transfer_coding_that_nobody_here_reads_is_400() {
+    let server = TestServer::hosted(NOWHERE, &[]);
+    for (codings, status) in [
+        ("transfer-encoding: chunked\r\n", 401),
+        ("transfer-encoding: Chunked\r\n", 401),
+        ("transfer-encoding: gzip, chunked\r\n", 400),
+        ("transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n", 400),
+    ] {
+        let mut stream = std::net::TcpStream::connect(server.addr()).expect("it accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a deadline");
+        let head =
+            format!("POST {SESSION} HTTP/1.1\r\nhost: x\r\n{codings}connection: close\r\n\r\n0\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{codings}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_without_a_host_or_with_two_is_400() {
     let server = TestServer::hosted(NOWHERE, &[]);
     for hosts in ["", "host: a\r\nhost: b\r\n"] {

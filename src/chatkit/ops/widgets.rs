@@ -57,7 +57,9 @@ pub(super) async fn act_now(chat: &Chat, asker: &Asker, params: CustomAction) ->
 
 fn refusal(error: AgentError) -> Error {
     match error {
-        AgentError::Told { message, .. } => Error::new(Kind::InvalidRequest, message),
+        AgentError::Told { message, .. } | AgentError::Declined { message } => {
+            Error::new(Kind::InvalidRequest, message)
+        }
         error @ (AgentError::Failed { .. } | AgentError::Over) => Error::internal(error),
     }
 }

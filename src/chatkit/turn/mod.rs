@@ -120,6 +120,7 @@ impl TurnError {
             Self::Agent(AgentError::Told { message, allow_retry }) => {
                 ("custom", Some(message.clone()), *allow_retry)
             }
+            Self::Agent(AgentError::Declined { message }) => ("custom", Some(message.clone()), false),
             Self::Agent(AgentError::Failed { allow_retry, .. }) => ("stream.error", None, *allow_retry),
             Self::Changed(message) => ("custom", Some((*message).to_owned()), false),
             Self::Save(SaveError::ThreadGone | SaveError::TooDeep) => ("stream.error", None, false),
@@ -209,8 +210,13 @@ impl Turn {
 
     /// Says why the turn ended in the log line of its request, or in one of its own when that is written: the client left before.
     fn note(&self, error: &TurnError) {
-        let is_fault =
-            !matches!(error, TurnError::Stopped(Stop::ClientLeft | Stop::Shutdown) | TurnError::Changed(_));
+        // Any client can ask an agent for what it does not do.
+        let is_fault = !matches!(
+            error,
+            TurnError::Stopped(Stop::ClientLeft | Stop::Shutdown)
+                | TurnError::Changed(_)
+                | TurnError::Agent(AgentError::Declined { .. })
+        );
         let context = &self.asker.context;
         let Err(Failure { cause, .. }) = context.note_failure(Failure { cause: error.to_string(), is_fault })
         else {

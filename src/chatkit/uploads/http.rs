@@ -16,7 +16,7 @@ use super::receive::{Received, receive};
 use super::serve::serve;
 use super::{Uploads, kind, name};
 use crate::chatkit::links::{Base, LinkQuery, Purpose};
-use crate::door::ChatDoor;
+use crate::door::{ChatDoor, Holder};
 use crate::error::{Error, ErrorBody, Kind};
 use crate::extract::Json;
 use crate::limits::client_ip::Client;
@@ -137,8 +137,8 @@ async fn download(
 ) -> Result<Response, Error> {
     let Path(id) = id.map_err(|_| missing())?;
     let (parts, body) = request.into_parts();
-    let path = desk.uploads.files.path(&id).ok_or_else(missing)?;
     let (stored, keep) = desk.find(&id, &parts, &context).await?;
+    let path = desk.uploads.files.path(&id).ok_or_else(missing)?;
     serve(Request::from_parts(parts, body), &path, &stored.attachment, keep, missing()).await
 }
 
@@ -223,14 +223,17 @@ impl UploadDesk {
     ) -> Result<(StoredAttachment, Option<Duration>), Error> {
         let (found, keep) = match LinkQuery::parse(parts.uri.query()) {
             Some(link) => {
-                let left = self.uploads.links.time_left(Purpose::View, id, &link).ok_or_else(missing)?;
+                let left = self.uploads.links.time_left(Purpose::View, id, &link);
+                let left = left.ok_or_else(|| self.door.strangers_answer(parts, context, missing()))?;
                 let found = self.uploads.store.linked_attachment(id).await?;
                 (found.map(|(_, stored)| stored), Some(left))
             }
             // Where there are no uploads, links lead to what agents made.
             None => {
-                self.uploads.require_enabled()?;
-                let owner = self.owner(parts, context).await?;
+                let enabled = self.uploads.require_enabled();
+                enabled.map_err(|error| self.door.strangers_answer(parts, context, error))?;
+                let holder = self.door.known_holder(parts, context).await?;
+                let owner = self.counted(holder, context).await?;
                 (self.uploads.store.attachment(&owner, id).await?, None)
             }
         };
@@ -240,6 +243,10 @@ impl UploadDesk {
 
     async fn owner(&self, parts: &Parts, context: &RequestContext) -> Result<Owner, Error> {
         let holder = self.door.holder(parts, context).await?;
+        self.counted(holder, context).await
+    }
+
+    async fn counted(&self, holder: Holder, context: &RequestContext) -> Result<Owner, Error> {
         self.door.count(&holder, context).await?;
         Ok(Owner { workflow: holder.workflow.into(), user: holder.user })
     }

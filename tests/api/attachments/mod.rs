@@ -5,4 +5,5 @@ mod forms;
 mod images;
 mod lives;
 mod room;
+mod strangers;
 mod uploads;

@@ -243,6 +243,22 @@ async fn a_model_that_is_not_there_ends_the_stream_with_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_action_that_the_agent_does_not_handle_is_told_and_is_no_fault() {
+    let upstream = ScriptedUpstream::start([answer("Hello.")]).await;
+    let server = server(&format!("{}/v1", upstream.base()), &[]);
+    let ada = user(&server, "ada");
+    let (thread, _) = begun(&ada.events(&create("hello")).await);
+    let params = json!({"thread_id": thread, "action": {"type": "buy"}});
+    let action = json!({"type": "threads.custom_action", "params": params});
+    let events = ada.stream_with(&action, &[("x-request-id", "act-1")]).await.rest().await;
+    let last = events.last().expect("a last event");
+    assert_eq!((&last["code"], &last["allow_retry"]), (&json!("custom"), &json!(false)));
+    let line = server.log_line(|line| line["request_id"] == "act-1" && line["message"] == "request");
+    assert_eq!(line["level"], "INFO", "{line}");
+    assert!(line["error"].as_str().is_some_and(|error| error.contains("actions")), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_that_is_too_long_says_so() {
     let long = Reply::error(400, "invalid_request_error", "context_length_exceeded", CANARY);
     let upstream = ScriptedUpstream::start([long]).await;

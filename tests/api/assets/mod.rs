@@ -1,5 +1,7 @@
 //! chatkit.js and its files, fetched from a stand-in for OpenAI's CDN and passed on.
 
+mod kept;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -112,6 +114,11 @@ async fn answer(State(told): State<Arc<Told>>, request: Request) -> Response {
             });
             file("application/octet-stream", Body::from_stream(pieces))
         }
+        "/assets/ck1/slow.js" => {
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            file("text/javascript", "slow".into())
+        }
+        "/assets/ck1/fresh.js" => ([("cache-control", "no-store")], "fresh").into_response(),
         "/assets/ck1/moved.js" => {
             (StatusCode::FOUND, [("location", "https://evil.example/x.js")]).into_response()
         }
@@ -172,7 +179,6 @@ async fn the_loader_and_its_page_lead_here_and_everything_else_comes_byte_for_by
         [
             "GET /deployments/chatkit/chatkit.js",
             "GET /deployments/chatkit/index-aB1.html",
-            "GET /assets/ck1/font.woff2",
             "GET /assets/ck1/font.woff2",
             "GET /assets/ck1/deep/er/font.woff2",
         ]
