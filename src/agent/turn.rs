@@ -12,7 +12,7 @@ use crate::protocol::{
     Attachment, AttachmentKind, GeneratedImage, Id, Item, ItemKind, Order, Page, Thread, Timestamp,
 };
 use crate::store::files::Files;
-use crate::store::{Audience, Owner, PageQuery, Store, StoredAttachment};
+use crate::store::{Audience, Owner, PageQuery, Store, StoredAttachment, insist};
 use crate::telemetry::request::RequestContext;
 
 /// One answer of an agent in a thread.
@@ -119,7 +119,8 @@ impl Turn {
         let stored = StoredAttachment { attachment, size, is_uploaded: true, created_at: self.now() };
         let attachment_id = &stored.attachment.id;
         // Described before its bytes are in their place: bytes without a description are nobody's, and are swept.
-        self.store.save_attachment(&self.owner, &stored).await.map_err(AgentError::failed)?;
+        let save = || self.store.save_attachment(&self.owner, &stored);
+        insist(save).await.map_err(AgentError::failed)?;
         self.files.save(attachment_id, bytes).await.map_err(AgentError::failed)?;
         Ok(GeneratedImage::kept(id, attachment_id))
     }

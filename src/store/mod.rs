@@ -9,6 +9,7 @@ mod connect;
 pub mod counted;
 mod database;
 pub mod files;
+mod insist;
 mod items;
 mod pulse;
 mod revocations;
@@ -20,6 +21,7 @@ mod turns;
 
 pub use about::TurnAbout;
 pub use connect::connect;
+pub use insist::insist;
 
 use std::time::Duration;
 

@@ -41,6 +41,7 @@ async fn trying_again_is_offered_where_it_can_help() {
         };
         assert_eq!(allow_retry, helps, "{shown}: {cause}");
         assert!(cause.starts_with("the model failed: ") && !cause.contains("sk-mine"), "{cause}");
+        assert!(cause.ends_with(" (agent \"default\", model \"m\")"), "{cause}");
     }
 }
 

@@ -69,6 +69,7 @@ story! {
     turns::the_clocks_of_replicas_may_differ,
     turns::a_turn_that_did_not_get_through_is_remembered_for_a_while,
     turns::what_a_turn_is_about_stands_with_its_claim,
+    turns::a_claim_that_ran_out_is_renewed_under_the_key_that_it_has_by_then,
     turns::a_key_is_good_for_one_body_alone,
     turns::the_same_request_makes_one_thread,
     turns::a_request_that_got_through_or_is_too_old_makes_another_thread,

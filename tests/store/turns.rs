@@ -133,6 +133,17 @@ pub(crate) async fn what_a_turn_is_about_stands_with_its_claim(place: &Place) {
     assert_eq!(one.take_turn(&ada, id, &theirs_again).await.unwrap(), repeat(Some(TurnAbout::Act), true));
 }
 
+pub(crate) async fn a_claim_that_ran_out_is_renewed_under_the_key_that_it_has_by_then(place: &Place) {
+    let (one, other, ada) = (place.open().await, place.open().await, owner("ada"));
+    let thread = stored(&*one, &ada, 1).await;
+    let id = &thread.id;
+    assert_eq!(one.take_turn(&ada, id, &claim("a name of its own", "mine")).await.unwrap(), Claimed::Yes);
+    place.pass(110).await;
+    assert!(one.keep_turn(&ada, id, &claim("asked", "mine")).await.unwrap(), "nobody took it");
+    assert_eq!(other.take_turn(&ada, id, &claim("asked", "same")).await.unwrap(), repeat(id, true));
+    assert_eq!(other.take_turn(&ada, id, &claim("b", "theirs")).await.unwrap(), Claimed::Busy);
+}
+
 pub(crate) async fn a_key_is_good_for_one_body_alone(place: &Place) {
     let (one, other, ada) = (place.open().await, place.open().await, owner("ada"));
     let with = |body: &str, holder: &str| TurnClaim { body: Some(body.to_owned()), ..claim("k", holder) };

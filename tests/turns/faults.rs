@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
+use chatkit_server::agent::{Agent, AgentError, AgentEvent, Turn};
 use chatkit_server::clock::SystemClock;
+use chatkit_server::protocol::ItemKind;
 use chatkit_server::store::{StoreError, connect};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 
 use crate::support::client::{Client, add, create, text, thread_of};
@@ -93,6 +97,45 @@ async fn fails_at_any_call(first: &str, next: &str, fault: Fault) {
         if !has_failed {
             assert!(call > 3, "{next} makes more than {call} calls");
             break;
+        }
+    }
+}
+
+/// Draws one image.
+struct Painter;
+
+impl Agent for Painter {
+    fn respond<'a>(&'a self, turn: &'a Turn) -> BoxFuture<'a, Result<(), AgentError>> {
+        async {
+            let image = turn.save_image("ours".to_owned(), "image/png", b"PNG").await?;
+            let kind = ItemKind::GeneratedImage { image: Some(image) };
+            turn.emit(AgentEvent::ItemDone(turn.new_item(kind))).await
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_once_costs_no_answer_that_has_begun() {
+    for fault in FAULTS {
+        for call in 0.. {
+            let store = connect("sqlite::memory:", Arc::new(SystemClock)).await.expect("memory is there");
+            let store = Arc::new(Faulty::new(store, fault));
+            let folder = std::env::temp_dir().join(format!("chatkit-faults-{}", std::process::id()));
+            let vars = vec![("CHATKIT_UPLOADS_DIR", folder.to_str().expect("a path").to_owned())];
+            let setup = Setup { agent: Some(Arc::new(Painter)), store: Some(store.clone()), vars };
+            let server = Server::start(setup).await;
+            store.fail_after(call);
+            let events = server.user("ada").events(&create("hi")).await;
+            let _ = std::fs::remove_dir_all(&folder);
+            let has_begun = events.iter().any(|event| event["type"] == "stream_options");
+            let is_drawn = |event: &Value| event["item"]["image"]["url"].is_string();
+            assert_eq!(events.iter().any(is_drawn), has_begun, "call {call}: {events:#?}");
+            assert!(!has_begun || events.iter().all(|event| event["type"] != "error"), "{events:#?}");
+            if !store.has_failed() {
+                assert!(call > 3, "a turn makes more than {call} calls");
+                break;
+            }
         }
     }
 }

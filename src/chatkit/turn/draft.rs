@@ -1,9 +1,8 @@
 //! What becomes of the items that an agent says? A [`Draft`] stores them where the protocol says so, and keeps a copy of those
 //! that are under way, because that is what is left of them when the turn is stopped.
 
-use super::insist::insist;
 use crate::protocol::{DEEPEST, Id, Item, ItemKind, ItemUpdate, OutputText};
-use crate::store::{Owner, Store, StoreError};
+use crate::store::{Owner, Store, StoreError, insist};
 
 /// The items of one turn.
 pub(super) struct Draft<'a> {

@@ -5,7 +5,6 @@ mod begin;
 mod claim;
 mod draft;
 mod follow;
-mod insist;
 mod panics;
 mod plan;
 mod speak;

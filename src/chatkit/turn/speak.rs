@@ -9,7 +9,6 @@ use tokio::time::{Instant, timeout};
 
 use super::begin::Begun;
 use super::draft::{Draft, SaveError};
-use super::insist::insist;
 use super::panics::caught;
 use super::upkeep::{Due, Kept, Upkeep};
 use super::{Plan, Stop, Turn, TurnError};
@@ -18,7 +17,7 @@ use crate::agent::{self, AgentError, AgentEvent};
 use crate::chatkit::feed::Departure;
 use crate::config::self_hosted::OnDisconnect;
 use crate::protocol::{Event, Item, ItemKind, Thread, ThreadView};
-use crate::store::{StoreError, TurnClaim};
+use crate::store::{StoreError, TurnClaim, insist};
 
 /// What the model is told when the client left, word for word as the official server does.
 const CANCELLED: &str = "The user cancelled the stream. Stop responding to the prior request.";

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 
 use super::client::{Client, create};
@@ -14,6 +15,7 @@ use super::setting::{Model, postgres, server, until};
 use crate::process::{TempFolder, free_port};
 use crate::support::redis::RedisServer;
 use crate::support::server::{PATIENCE, TestServer};
+use crate::support::tokens;
 
 /// Users who make threads, each one after another, and users who list theirs.
 const TALKERS: usize = 6;
@@ -67,13 +69,17 @@ impl Proxy {
         Self { child: child.expect("tests/run.sh installs nginx and caddy"), port, _folder: folder }
     }
 
+    fn base(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     fn user(&self, name: &str) -> Client {
-        Client::new(&format!("http://127.0.0.1:{}", self.port), name)
+        Client::new(&self.base(), name)
     }
 
     async fn is_up(&self) {
         until("the proxy answers", async || {
-            let answer = reqwest::get(format!("http://127.0.0.1:{}/healthz", self.port)).await;
+            let answer = reqwest::get(format!("{}/healthz", self.base())).await;
             answer.is_ok_and(|answer| answer.status() == 200)
         })
         .await;
@@ -166,6 +172,44 @@ async fn threads(client: &Client, tally: &mut Tally) -> usize {
     page["data"].as_array().expect("a page has data").len()
 }
 
+/// Starts sessions, refreshes them, and uploads a file by each, for one user after another.
+async fn prepare(proxy: &Proxy, end: &AtomicBool) -> Tally {
+    let mut tally = Tally::default();
+    let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+    while !end.load(Ordering::Relaxed) {
+        let jwt = tokens::hs256(&format!("newcomer-{}", tally.answered));
+        let post = |path: &str, token: &str| http.post(format!("{}{path}", proxy.base())).bearer_auth(token);
+        let started = answered(|| post("/api/chatkit/session", &jwt), &mut tally).await;
+        let body = json!({"currentClientSecret": started["client_secret"]});
+        let refreshed = answered(|| post("/api/chatkit/refresh", &jwt).json(&body), &mut tally).await;
+        let secret = refreshed["client_secret"].as_str().expect("a client secret").to_owned();
+        let upload = || {
+            let file = Part::bytes(vec![b'x'; 256 * 1024]).file_name("a.txt");
+            let file = file.mime_str("text/plain").expect("a type");
+            post("/api/chatkit/upload", &secret).multipart(Form::new().part("file", file))
+        };
+        let uploaded = answered(upload, &mut tally).await;
+        assert!(uploaded["id"].as_str().is_some_and(|id| id.starts_with("atc_")), "{uploaded}");
+        tally.answered += 1;
+    }
+    tally
+}
+
+/// Sends a request until it is not refused for the moment.
+async fn answered(request: impl Fn() -> reqwest::RequestBuilder, tally: &mut Tally) -> Value {
+    loop {
+        let response = request().send().await.expect("the proxy answers");
+        tally.asked += 1;
+        let status = response.status().as_u16();
+        if status == 200 {
+            return response.json().await.expect("JSON");
+        }
+        assert!(tally.refused.len() < 1000, "it is refused without end: {tally:?}");
+        tally.refused.push(status);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 async fn list(client: Client, end: &AtomicBool) -> Tally {
     let mut tally = Tally::default();
     while !end.load(Ordering::Relaxed) {
@@ -175,10 +219,11 @@ async fn list(client: Client, end: &AtomicBool) -> Tally {
     tally
 }
 
-/// Restarts two replicas one after the other behind a proxy under load. Returns what came of streams, and of lists.
+/// Restarts two replicas one after the other behind a proxy under load. Returns what came of streams, and of everything else.
 async fn roll(proxied: impl Fn([u16; 2]) -> Proxy) -> (Tally, Tally) {
     let (model, url) = (Model::start(), postgres().await);
-    let redis = RedisServer::start();
+    let (redis, folder) = (RedisServer::start(), TempFolder::new("rolling"));
+    let uploads = folder.path("uploads");
     let (redis_url, base) = (redis.url(), model.base());
     let ports = [free_port(), free_port()];
     let start = move |port: u16| {
@@ -188,6 +233,8 @@ async fn roll(proxied: impl Fn([u16; 2]) -> Proxy) -> (Tally, Tally) {
             ("REDIS_URL", redis_url.as_str()),
             ("PORT", port.as_str()),
             ("TRUSTED_PROXIES", "127.0.0.1/32"),
+            ("CHATKIT_FILE_UPLOAD", "on"),
+            ("CHATKIT_UPLOADS_DIR", uploads.as_str()),
             ("SHUTDOWN_GRACE_SECONDS", "3"),
         ];
         server(&base, &vars)
@@ -217,29 +264,29 @@ async fn roll(proxied: impl Fn([u16; 2]) -> Proxy) -> (Tally, Tally) {
         end.store(true, Ordering::Relaxed);
         replicas
     };
-    let load = async { tokio::join!(restarts, join_all(talkers), join_all(readers)) };
-    let (replicas, talked, listed) =
+    let load = async { tokio::join!(restarts, join_all(talkers), join_all(readers), prepare(&proxy, &end)) };
+    let (replicas, talked, listed, prepared) =
         tokio::time::timeout(PATIENCE * 4, load).await.expect("the load comes to its end");
     drop((replicas, redis));
     let sum = |tallies: Vec<Tally>| tallies.into_iter().fold(Tally::default(), Tally::plus);
-    (sum(talked), sum(listed))
+    (sum(talked), sum(listed).plus(prepared))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_behind_nginx_loses_nothing() {
-    let (streams, lists) = roll(Proxy::nginx).await;
-    assert!(streams.interrupted > 0 && lists.asked > 100, "there was a load: {streams:?}, {lists:?}");
-    assert_eq!(lists.refused, [0; 0], "no list is lost");
+    let (streams, others) = roll(Proxy::nginx).await;
+    assert!(streams.interrupted > 0 && others.asked > 100, "there was a load: {streams:?}, {others:?}");
+    assert_eq!(others.refused, [0; 0], "no list, session or upload is lost");
     assert_eq!(streams.refused, [0; 0], "no stream is refused");
     assert_eq!(streams.threads, streams.answered, "no thread is made twice");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_behind_caddy_refuses_for_a_moment_and_loses_nothing_that_asks_again() {
-    let (streams, lists) = roll(Proxy::caddy).await;
-    assert!(streams.interrupted > 0 && lists.asked > 100, "there was a load: {streams:?}, {lists:?}");
-    let refused = [&lists.refused[..], &streams.refused[..]].concat();
+    let (streams, others) = roll(Proxy::caddy).await;
+    assert!(streams.interrupted > 0 && others.asked > 100, "there was a load: {streams:?}, {others:?}");
+    let refused = [&others.refused[..], &streams.refused[..]].concat();
     assert!(refused.iter().all(|status| *status == 503), "only a replica that stops refuses: {refused:?}");
-    assert!(refused.len() < (lists.asked + streams.asked) / 4, "for a moment: {} times", refused.len());
+    assert!(refused.len() < (others.asked + streams.asked) / 4, "for a moment: {} times", refused.len());
     assert_eq!(streams.threads, streams.answered, "no thread is made twice");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::store::{Answer, StoreError};
+use super::{Answer, StoreError};
 
 /// How long one write is tried.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -17,7 +17,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// The last one, when the store still fails after a quarter of a minute.
-pub(super) async fn insist<'a, T>(write: impl Fn() -> Answer<'a, T>) -> Result<T, StoreError> {
+pub async fn insist<'a, T>(write: impl Fn() -> Answer<'a, T>) -> Result<T, StoreError> {
     let deadline = Instant::now() + PATIENCE;
     let mut pause = FIRST_PAUSE;
     loop {
