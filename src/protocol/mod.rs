@@ -9,6 +9,7 @@ mod depth;
 mod event;
 mod item;
 mod lax;
+pub mod objects;
 mod params;
 mod request;
 mod thread;
