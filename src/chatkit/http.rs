@@ -21,7 +21,8 @@ use crate::agent::Agent;
 use crate::door::{ChatDoor, Holder};
 use crate::error::{Error, Kind};
 use crate::extract::{BodyLimits, Exception, read_body};
-use crate::limits::client_ip::Client;
+use crate::limits::client_ip::{AddressKey, Client};
+use crate::limits::turns::TurnPlace;
 use crate::openapi::Refusals;
 use crate::protocol::{BadRequest, Event, Request, Streaming};
 use crate::store::{Owner, StoreError};
@@ -78,15 +79,21 @@ async fn chat(
 ) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
     let holder = desk.door.holder(&parts, &context).await?;
-    desk.door.count(&holder, &context).await?;
     let speech = Exception { what: "a recording", most: MAX_SPEECH, fits: may_be_speech };
     let limits = BodyLimits { most: MAX_BODY, exception: Some(speech) };
-    let body = read_body(&parts.headers, body, limits).await?;
-    // Before it is parsed: small values take many times their bytes in memory.
-    if body.len() > MAX_BODY && !Request::is_speech(&body) {
-        return Err(limits.too_large());
+    let read = match read_body(&parts.headers, body, limits).await {
+        // Before it is parsed: small values take many times their bytes in memory.
+        Ok(body) if body.len() > MAX_BODY && !Request::is_speech(&body) => Err(limits.too_large()),
+        Ok(body) => Request::parse(&body).map(|request| (request, body)).map_err(Error::from),
+        Err(error) => Err(error),
+    };
+    // What is no request counts as one that costs nothing.
+    if read.as_ref().is_ok_and(|(request, _)| request.costs()) {
+        desk.door.count(&holder, &context).await?;
+    } else {
+        desk.door.count_read(&holder, &context).await?;
     }
-    let request = Request::parse(&body)?;
+    let (request, body) = read?;
     let asker = asker(holder, &parts, context)?;
     match request {
         Request::Plain(request) => ops::answer(&desk.chat, &asker, request).await,
@@ -152,7 +159,8 @@ impl Chat {
                 Err(refusal) => return Err(refusal),
             },
         };
-        Ok(self.begin(asker, agent, plan, body, client_key.is_some(), found, key))
+        let place = self.turns.take(&asker.owner.user, asker.address)?;
+        Ok(self.begin(asker, agent, plan, body, client_key.is_some(), found, key, place))
     }
 
     /// Whether a request that comes again is a new one: the answer got through, or the conversation has gone on without it.
@@ -176,13 +184,23 @@ impl Chat {
         is_keyed: bool,
         found: Found,
         key: Fingerprint,
+        place: TurnPlace,
     ) -> Response {
         let running = Arc::new(Running::new(body));
         // Before the turn begins: one that nobody listens to is stopped.
         let listener = running.feed.listen();
         let is_again = found.running().is_some();
         found.begin(Arc::clone(&running));
-        let turn = Turn { chat: Arc::clone(self), asker, agent, key, is_keyed, is_again, running };
+        let turn = Turn {
+            chat: Arc::clone(self),
+            asker,
+            agent,
+            key,
+            is_keyed,
+            is_again,
+            running,
+            place: Some(place),
+        };
         self.lifecycle.tasks().spawn(turn.run(Box::new(plan)));
         sse::stream(listener, &self.metrics)
     }
@@ -208,6 +226,7 @@ fn asker(holder: Holder, parts: &Parts, context: Arc<RequestContext>) -> Result<
         owner: Owner { workflow: holder.workflow.into(), user: holder.user },
         locale: locale.filter(|locale| !locale.is_empty()).map(str::to_owned),
         base: Base::of(client, &parts.headers)?,
+        address: AddressKey::of(client.address),
         context,
     })
 }

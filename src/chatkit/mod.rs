@@ -27,6 +27,8 @@ use crate::config::features::History;
 use crate::config::self_hosted::OnDisconnect;
 use crate::error::{Error, Kind};
 use crate::lifecycle::Lifecycle;
+use crate::limits::client_ip::AddressKey;
+use crate::limits::turns::TurnLimit;
 use crate::protocol::{Id, Item, ItemUpdate, Timestamp};
 use crate::store::{Owner, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -64,6 +66,10 @@ pub struct Chat {
     pub repeats: Repeats,
     /// Who waits for which thread.
     pub queues: Queues,
+    /// How many answers one user may have under way.
+    pub turns: TurnLimit,
+    /// The most bytes that a person, or a tool of the page, may say at once.
+    pub max_message_bytes: usize,
 }
 
 /// Who asks, and how.
@@ -77,6 +83,8 @@ pub struct Asker {
     pub context: Arc<RequestContext>,
     /// Where this service is for them, for links.
     pub base: Base,
+    /// From where they ask.
+    pub address: AddressKey,
 }
 
 /// Who turns speech into text.

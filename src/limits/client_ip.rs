@@ -125,6 +125,7 @@ mod tests {
             },
             address: None,
             user: None,
+            reads: None,
             redis_url: None,
             max_concurrent_requests: 1,
         }

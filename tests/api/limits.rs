@@ -47,6 +47,7 @@ fn config(address: Option<Rate>, user: Option<Rate>, proxies: &[&str]) -> Limits
         forwarded_header: ForwardedHeader::XForwardedFor,
         address,
         user,
+        reads: None,
         redis_url: None,
         max_concurrent_requests: 100,
     }

@@ -9,6 +9,7 @@ mod crashes;
 mod files;
 mod flat;
 mod items;
+mod long;
 mod made;
 mod outages;
 mod owners;
@@ -73,5 +74,8 @@ story! {
     turns::a_request_that_got_through_or_is_too_old_makes_another_thread,
     turns::a_later_turn_does_not_hide_the_request_that_made_the_thread,
     setup::eight_instances_may_start_at_once,
+    long::lists_that_take_several_batches_are_whole_and_in_order,
+    long::a_page_ends_at_a_mebibyte_and_the_rest_follows,
+    long::whoever_has_enough_is_handed_nothing_more,
     flat::pages_of_long_lists_read_no_more_than_they_show,
 }

@@ -239,7 +239,9 @@ impl UploadDesk {
             // Where there are no uploads, links lead to what agents made.
             None => {
                 self.uploads.require_enabled()?;
-                let owner = self.owner(parts, context).await?;
+                let holder = self.door.holder(parts, context).await?;
+                self.door.count_read(&holder, context).await?;
+                let owner = Owner { workflow: holder.workflow.into(), user: holder.user };
                 (self.uploads.store.attachment(&owner, id).await?, None)
             }
         };

@@ -5,11 +5,14 @@ mod client;
 mod model;
 mod setting;
 
+mod arrays;
+mod bounds;
 mod client_tools;
 mod crashes;
 mod cuts;
 mod failures;
 mod history;
+mod long;
 mod metrics;
 mod refusals;
 mod replicas;

@@ -47,6 +47,8 @@ pub(crate) fn server(base: &str, vars: &[(&str, &str)]) -> TestServer {
         ("CHATKIT_THREAD_TITLES", "off"),
         ("RATE_LIMIT_IP_PER_MINUTE", "0"),
         ("RATE_LIMIT_USER_PER_MINUTE", "0"),
+        ("RATE_LIMIT_READS_PER_MINUTE", "0"),
+        ("CHATKIT_MAX_TURNS_PER_USER", "0"),
     ];
     all.retain(|(name, _)| !vars.iter().any(|(other, _)| other == name));
     all.extend_from_slice(vars);
