@@ -89,7 +89,8 @@ serve() {
   shift
   start server 0 env HOST=127.0.0.1 PORT=0 LOG_FORMAT=json CHATKIT_MODE=self-hosted OPENAI_API_KEY=sk-bench \
     OPENAI_BASE_URL="http://${address[sandbox]}/v1" DATABASE_URL="sqlite://$work/$database.db" \
-    CHATKIT_UPLOADS_DIR="$work/uploads" RATE_LIMIT_IP_PER_MINUTE=0 RATE_LIMIT_USER_PER_MINUTE=0 CONNECTIONS_PER_ADDRESS=0 \
+    CHATKIT_UPLOADS_DIR="$work/uploads" RATE_LIMIT_IP_PER_MINUTE=0 RATE_LIMIT_USER_PER_MINUTE=0 \
+    RATE_LIMIT_READS_PER_MINUTE=0 CHATKIT_MAX_TURNS_PER_USER=0 CONNECTIONS_PER_ADDRESS=0 \
     CHATKIT_MODEL=gpt-5.1 "$@" "$SERVER" serve --print-addr
 }
 

@@ -103,7 +103,7 @@ pub struct Holder {
 
 impl ChatDoor {
     /// Says who chats. A bearer token that says it is a client secret is that or nothing; anything else is a user's or a visitor's
-    /// own credential. The limit by user is another step: [`count`](Self::count).
+    /// own credential. The limits by user are another step: [`count`](Self::count) and [`count_read`](Self::count_read).
     ///
     /// # Errors
     /// 401 for a credential that is missing, bad, ended or revoked; 403 for a service token, and for a cookie from a foreign
@@ -152,12 +152,20 @@ impl ChatDoor {
         Ok(holder)
     }
 
-    /// Counts a request of this holder, as every request of a user is counted.
+    /// Counts a request of this holder that costs something: see [`Limits::count_user`].
     ///
     /// # Errors
     /// 429 `rate_limited` when the user has used up the limit.
     pub async fn count(&self, holder: &Holder, context: &RequestContext) -> Result<(), Error> {
         self.limits.count_user(&holder.user, context).await
+    }
+
+    /// Counts any other request of this holder: see [`Limits::count_read`].
+    ///
+    /// # Errors
+    /// 429 `rate_limited` when the user has used up the limit.
+    pub async fn count_read(&self, holder: &Holder, context: &RequestContext) -> Result<(), Error> {
+        self.limits.count_read(&holder.user, context).await
     }
 
     async fn holder_of_secret(&self, secret: &str) -> Result<Holder, Error> {

@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
+pub use history::cost_of;
 pub use turn::Turn;
 
 use crate::protocol::{Action, Id, Item, ItemUpdate, NoticeLevel, UserMessage};
@@ -55,6 +56,11 @@ pub trait Agent: Send + Sync + 'static {
     /// Whether threads get titles at all.
     fn wants_titles(&self) -> bool {
         true
+    }
+
+    /// What one message may cost together with its files, in tokens. `None` is no limit of the agent's.
+    fn max_input_tokens(&self) -> Option<u32> {
+        None
     }
 
     /// Whether the UI shows a stop button while this agent answers.

@@ -1,5 +1,6 @@
 //! What is an agent given to answer with? A [`Turn`]: the thread, what was said in it, and a way to say more.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -64,7 +65,8 @@ impl Turn {
         Timestamp::from_epoch(self.clock.now())
     }
 
-    /// What stands in the thread, hidden items too: the newest first, at most `limit` of it, behind `after` or from the end.
+    /// What stands in the thread, hidden items too: the newest first, at most `limit` of it, behind `after` or from the end. Where these
+    /// take more than a mebibyte, there are fewer, and one in any case.
     ///
     /// # Errors
     /// When the store fails.
@@ -85,6 +87,28 @@ impl Turn {
         let mut items = items.map_err(AgentError::failed)?.unwrap_or_default();
         items.data.splice(0..0, first);
         Ok(items)
+    }
+
+    /// Hands over what stands in the thread, hidden items too, the newest first, until `each` has enough.
+    pub(super) async fn each_item(
+        &self,
+        each: &mut (dyn FnMut(Item) -> ControlFlow<()> + Send),
+    ) -> Result<(), AgentError> {
+        let (owner, thread_id) = (&self.owner, &*self.thread.id);
+        let mut after = None;
+        if let Some(newest) = &self.newest {
+            let item = self.store.item(owner, thread_id, newest).await.map_err(AgentError::failed)?;
+            if let Some(item) = item {
+                after = Some(item.id.clone());
+                if each(item).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        let page = PageQuery { limit: u32::MAX, order: Order::Desc, after };
+        let rest =
+            self.store.each_item(owner, thread_id, &page, Audience::Model, &mut |item, _| each(item)).await;
+        rest.map(drop).map_err(AgentError::failed)
     }
 
     /// The bytes of a file that a message or a generated image carries. `None` when they are gone.

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::error::{Error, Flaw};
 use crate::config::{auth::AuthConfig, public_key::algorithm_named};
+use crate::protocol::objects;
 use crate::user::UserId;
 
 /// No honest token is longer: header lines of more than 16 KiB are refused by most servers.
@@ -75,7 +76,7 @@ impl<'a> Unverified<'a> {
         }
         let header = token.split('.').next().filter(|header| header.len() <= MAX_BYTES);
         let header = header.and_then(|header| BASE64URL_NOPAD.decode(header.as_bytes()).ok());
-        let kind = header.and_then(|header| serde_json::from_slice::<Kind>(&header).ok());
+        let kind = header.and_then(|header| objects::from_slice::<Kind>(&header).ok());
         kind.is_some_and(|kind| is_client_secret(&kind.typ))
     }
 
@@ -94,11 +95,7 @@ impl<'a> Unverified<'a> {
         let message = &token.as_bytes()[..header.len() + 1 + payload.len()];
         let header = decode(header)?;
         let signature = decode(signature)?;
-        // serde would read a struct from an array too.
-        let header: Header = Some(&header)
-            .filter(|header| header.trim_ascii_start().starts_with(b"{"))
-            .and_then(|header| serde_json::from_slice(header).ok())
-            .ok_or(Flaw::Header)?;
+        let header: Header = objects::from_slice(&header).map_err(|_| Flaw::Header)?;
         if header.crit || header.enc || header.zip {
             return Err(Flaw::CriticalHeader);
         }

@@ -16,6 +16,7 @@ use super::token;
 use crate::clock::Clock;
 use crate::config::env::Secret;
 use crate::ids::random_hex;
+use crate::protocol::objects;
 use crate::user::UserId;
 
 const ISSUER: &str = "chatkit-server";
@@ -135,7 +136,7 @@ impl ClientSecrets {
             return Err(Flaw::Signature);
         }
         let payload = token.payload()?;
-        let claims: Claims<'_> = serde_json::from_slice(&payload).map_err(|_| Flaw::Claims)?;
+        let claims: Claims<'_> = objects::from_slice(&payload).map_err(|_| Flaw::Claims)?;
         if claims.iss != ISSUER {
             return Err(Flaw::Issuer);
         }

@@ -14,6 +14,7 @@ use url::Url;
 use super::error::Error;
 use super::jwks::Document;
 use crate::config::auth::{is_loopback, key_url};
+use crate::protocol::objects;
 
 const MAX_BYTES: usize = 1024 * 1024;
 const MAX_REDIRECTS: usize = 3;
@@ -148,7 +149,7 @@ async fn read_json<T: DeserializeOwned>(mut answer: Response, what: &'static str
         }
         body.extend_from_slice(&chunk);
     }
-    serde_json::from_slice(&body).map_err(|_| FetchError::Malformed(what))
+    objects::from_slice(&body).map_err(|_| FetchError::Malformed(what))
 }
 
 fn unreachable(error: &reqwest::Error) -> FetchError {

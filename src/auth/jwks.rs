@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::keys::{Key, KeySet};
 use crate::config::public_key::{KeyKind, PublicKey, algorithm_named};
+use crate::protocol::objects::Objects;
 
 /// How many keys of one document are kept.
 const MAX_KEYS: usize = 100;
@@ -27,7 +28,7 @@ impl Document {
     /// The keys that can verify one of the allowed algorithms.
     pub(super) fn usable(self, allowed: Option<&[Algorithm]>) -> KeySet {
         let keys =
-            self.keys.into_iter().filter_map(|key| usable_key(serde_json::from_value(key).ok()?, allowed));
+            self.keys.into_iter().filter_map(|key| usable_key(Jwk::deserialize(Objects(key)).ok()?, allowed));
         KeySet::new(keys.take(MAX_KEYS).collect())
     }
 }

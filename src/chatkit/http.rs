@@ -21,7 +21,8 @@ use crate::agent::Agent;
 use crate::door::{ChatDoor, Holder};
 use crate::error::{Error, ErrorBody, Kind};
 use crate::extract::{BodyLimits, Exception, Reading, read_body};
-use crate::limits::client_ip::Client;
+use crate::limits::client_ip::{AddressKey, Client};
+use crate::limits::turns::TurnPlace;
 use crate::openapi::Refusals;
 use crate::protocol::{BadRequest, Event, Request, Streaming};
 use crate::store::{Owner, StoreError};
@@ -91,19 +92,26 @@ async fn chat(
 ) -> Result<Response, Error> {
     let (parts, body) = request.into_parts();
     let holder = desk.door.holder(&parts, &context).await?;
-    desk.door.count(&holder, &context).await?;
     let speech = Exception { what: "a recording", most: MAX_SPEECH };
     let limits = BodyLimits { most: MAX_BODY, exception: Some(speech) };
-    let body = match read_body(&parts.headers, body, limits).await? {
-        Reading::Whole(body) => body,
-        Reading::Longer(body) if may_be_speech(body.beginning()) => {
+    let read = match read_body(&parts.headers, body, limits).await {
+        Ok(Reading::Whole(body)) => Request::parse(&body).map(|request| (request, body)).map_err(Error::from),
+        Ok(Reading::Longer(body)) if may_be_speech(body.beginning()) => {
+            desk.door.count(&holder, &context).await?;
             let asker = asker(holder, &parts, context)?;
             let answer = ops::answer_long(&desk.chat, &asker, body).await?;
             return answer.ok_or_else(|| limits.too_large());
         }
-        Reading::Longer(_) => return Err(limits.too_large()),
+        Ok(Reading::Longer(_)) => Err(limits.too_large()),
+        Err(error) => Err(error),
     };
-    let request = Request::parse(&body)?;
+    // What is no request counts as one that costs nothing.
+    if read.as_ref().is_ok_and(|(request, _)| request.costs()) {
+        desk.door.count(&holder, &context).await?;
+    } else {
+        desk.door.count_read(&holder, &context).await?;
+    }
+    let (request, body) = read?;
     let asker = asker(holder, &parts, context)?;
     asker.context.note_asked(request.name(), &asker.owner.workflow);
     if let Some(id) = request.thread_id() {
@@ -173,7 +181,8 @@ impl Chat {
                 Err(refusal) => return Err(refusal),
             },
         };
-        Ok(self.begin(asker, agent, plan, body, client_key.is_some(), found, key))
+        let place = self.turns.take(&asker.owner.user, asker.address)?;
+        Ok(self.begin(asker, agent, plan, body, client_key.is_some(), found, key, place))
     }
 
     /// Whether a request that comes again is a new one: the answer got through, or the conversation has gone on without it.
@@ -197,6 +206,7 @@ impl Chat {
         is_keyed: bool,
         found: Found,
         key: Fingerprint,
+        place: TurnPlace,
     ) -> Response {
         asker.context.note_thread(plan.thread_id());
         let running = Arc::new(Running::new(body));
@@ -204,7 +214,16 @@ impl Chat {
         let listener = running.feed.listen();
         let is_again = found.running().is_some();
         found.begin(Arc::clone(&running));
-        let turn = Turn { chat: Arc::clone(self), asker, agent, key, is_keyed, is_again, running };
+        let turn = Turn {
+            chat: Arc::clone(self),
+            asker,
+            agent,
+            key,
+            is_keyed,
+            is_again,
+            running,
+            place: Some(place),
+        };
         self.lifecycle.tasks().spawn(turn.run(Box::new(plan)));
         sse::stream(listener, &self.metrics)
     }
@@ -230,7 +249,7 @@ fn asker(holder: Holder, parts: &Parts, context: Arc<RequestContext>) -> Result<
         owner: Owner { workflow: holder.workflow.into(), user: holder.user },
         locale: locale.filter(|locale| !locale.is_empty()).map(str::to_owned),
         base: Base::of(client, &parts.headers)?,
-        address: client.address,
+        address: AddressKey::of(client.address),
         context,
     })
 }

@@ -19,7 +19,6 @@ pub mod turn;
 pub mod uploads;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::agent::Agent;
@@ -28,6 +27,8 @@ use crate::config::features::History;
 use crate::config::self_hosted::OnDisconnect;
 use crate::error::{Error, Kind};
 use crate::lifecycle::Lifecycle;
+use crate::limits::client_ip::AddressKey;
+use crate::limits::turns::TurnLimit;
 use crate::protocol::{Id, Item, ItemUpdate, Timestamp};
 use crate::store::{Owner, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
@@ -66,6 +67,10 @@ pub struct Chat {
     pub repeats: Repeats,
     /// Who waits for which thread.
     pub queues: Queues,
+    /// How many answers one user may have under way.
+    pub turns: TurnLimit,
+    /// The most bytes that a person, or a tool of the page, may say at once.
+    pub max_message_bytes: usize,
 }
 
 /// Who asks, and how.
@@ -79,8 +84,8 @@ pub struct Asker {
     pub context: Arc<RequestContext>,
     /// Where this service is for them, for links.
     pub base: Base,
-    /// Their address.
-    pub address: IpAddr,
+    /// From where they ask.
+    pub address: AddressKey,
 }
 
 impl Asker {

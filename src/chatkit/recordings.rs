@@ -1,7 +1,6 @@
 //! Who dictates, and how many bytes of recordings are in memory at once? One recording of a user at a time; long ones share a room.
 
 use std::collections::HashSet;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -33,7 +32,7 @@ pub struct Place {
     /// The user.
     pub user: UserId,
     /// The client's address.
-    pub address: IpAddr,
+    pub address: AddressKey,
 }
 
 /// One that has a recording at a time.
@@ -77,7 +76,7 @@ impl Recordings {
     pub async fn long_seat(&self, place: &Place, bytes: usize) -> Result<Seat, Error> {
         let mut seat = self.seat(place)?;
         if place.user.is_visitor() {
-            seat.take(Speaker::Address(AddressKey::of(place.address)))?;
+            seat.take(Speaker::Address(place.address))?;
         }
         let bytes = u32::try_from(bytes.min(BYTES)).unwrap_or(u32::MAX);
         let room = timeout(PATIENCE, Arc::clone(&self.left).acquire_many_owned(bytes)).await;
@@ -124,7 +123,7 @@ mod tests {
 
     fn place(user: &str) -> Place {
         let user = UserId::parse(user).expect("a name");
-        Place { user, address: std::net::Ipv4Addr::LOCALHOST.into() }
+        Place { user, address: AddressKey::of(std::net::Ipv4Addr::LOCALHOST.into()) }
     }
 
     #[tokio::test]

@@ -22,12 +22,14 @@ pub struct LimitsConfig {
     /// Per client address, on `/api/chatkit` and what is below it, files aside (`RATE_LIMIT_IP_PER_MINUTE`,
     /// `RATE_LIMIT_IP_BURST`); `None` is off.
     pub address: Option<Rate>,
-    /// Per user (`RATE_LIMIT_USER_PER_MINUTE`, `RATE_LIMIT_USER_BURST`); `None` is off.
+    /// Per user, for what costs (`RATE_LIMIT_USER_PER_MINUTE`, `RATE_LIMIT_USER_BURST`); `None` is off.
     pub user: Option<Rate>,
     /// How many connections one client address may have open, `TRUSTED_PROXIES` aside (`CONNECTIONS_PER_ADDRESS`); `None` is
     /// no limit.
     pub connections_per_address: Option<usize>,
-    /// Where the per-user limit and the sessions are shared by every replica (`REDIS_URL`); without it they live in
+    /// Per user, for everything else of the chat (`RATE_LIMIT_READS_PER_MINUTE`, `RATE_LIMIT_READS_BURST`); `None` is off.
+    pub reads: Option<Rate>,
+    /// Where the per-user limits and the sessions are shared by every replica (`REDIS_URL`); without it they live in
     /// this process.
     pub redis_url: Option<Secret>,
     /// How many requests may be under way at once (`MAX_CONCURRENT_REQUESTS`), 1 or more.
@@ -75,6 +77,7 @@ impl LimitsConfig {
             address: rate(vars, "RATE_LIMIT_IP_PER_MINUTE", 120, "RATE_LIMIT_IP_BURST", 30),
             user: rate(vars, "RATE_LIMIT_USER_PER_MINUTE", 20, "RATE_LIMIT_USER_BURST", 10),
             connections_per_address: usize::try_from(connections).ok().filter(|most| *most > 0),
+            reads: rate(vars, "RATE_LIMIT_READS_PER_MINUTE", 600, "RATE_LIMIT_READS_BURST", 120),
             redis_url: redis_url(vars),
             max_concurrent_requests: usize::try_from(max_concurrent_requests).unwrap_or(usize::MAX),
         }

@@ -128,7 +128,7 @@ impl OriginList {
     pub fn shared(&self) -> impl Iterator<Item = String> {
         self.origins.iter().filter_map(|origin| match origin {
             Origin::Subdomains { scheme, suffix, is_shared: true } => Some(format!("{scheme}*{suffix}")),
-            Origin::Subdomains { .. } | Origin::Exact(_) => None,
+            Origin::Subdomains { .. } | Origin::Exact(_) | Origin::Local => None,
         })
     }
 

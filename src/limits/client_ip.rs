@@ -126,6 +126,7 @@ mod tests {
             address: None,
             user: None,
             connections_per_address: None,
+            reads: None,
             redis_url: None,
             max_concurrent_requests: 1,
         }

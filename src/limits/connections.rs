@@ -108,6 +108,7 @@ mod tests {
             forwarded_header: ForwardedHeader::XForwardedFor,
             address: None,
             user: None,
+            reads: None,
             connections_per_address: most,
             redis_url: None,
             max_concurrent_requests: 1,

@@ -5,6 +5,7 @@ pub mod address;
 pub mod client_ip;
 pub mod connections;
 mod hop;
+pub mod turns;
 pub mod user;
 
 use std::sync::Arc;
@@ -34,27 +35,58 @@ const SWEEP_EVERY: Duration = Duration::from_secs(10);
 type Buckets<K> =
     governor::RateLimiter<K, DefaultKeyedStateStore<K>, DefaultClock, StateInformationMiddleware>;
 
+/// What the keys of the limits per user begin with in Redis: of what costs, and of reads.
+const USER_KEYS: &str = "chatkit:limit:";
+const READ_KEYS: &str = "chatkit:limit:reads:";
+
 /// All limits of the service.
 #[derive(Debug)]
 pub struct Limits {
     address: AddressLimit,
-    user: Option<Box<dyn UserLimiter>>,
+    user: Option<PerUser>,
+    reads: Option<PerUser>,
     metrics: Metrics,
 }
 
+/// A limit per user.
+#[derive(Debug)]
+struct PerUser {
+    /// What the metrics call it.
+    name: &'static str,
+    limiter: Box<dyn UserLimiter>,
+}
+
+impl PerUser {
+    fn new(name: &'static str, keys: &'static str, rate: Rate, redis: Option<&Arc<RedisLink>>) -> Self {
+        let local = LocalUserLimiter::new(rate);
+        let limiter: Box<dyn UserLimiter> = match redis {
+            Some(link) => Box::new(SharedUserLimiter::new(Arc::clone(link), keys, rate, local)),
+            None => Box::new(local),
+        };
+        Self { name, limiter }
+    }
+
+    async fn count(&self, user: &UserId, context: &RequestContext, metrics: &Metrics) -> Result<(), Error> {
+        let decision = self.limiter.count(user).await;
+        context.note_rate_limit(decision.rate);
+        match decision.retry_after {
+            None => Ok(()),
+            Some(wait) => {
+                metrics.rate_limited(self.name);
+                Err(refusal(wait))
+            }
+        }
+    }
+}
+
 impl Limits {
-    /// The limits that the configuration asks for. With a link to Redis the per-user limit is shared by every replica;
+    /// The limits that the configuration asks for. With a link to Redis the per-user limits are shared by every replica;
     /// the per-address limit is always this process's own.
     #[must_use]
     pub fn new(config: &LimitsConfig, redis: Option<&Arc<RedisLink>>, metrics: &Metrics) -> Self {
-        let user = config.user.map(|rate| -> Box<dyn UserLimiter> {
-            let local = LocalUserLimiter::new(rate);
-            match redis {
-                Some(link) => Box::new(SharedUserLimiter::new(Arc::clone(link), rate, local)),
-                None => Box::new(local),
-            }
-        });
-        Self { address: AddressLimit::new(config.address, metrics), user, metrics: metrics.clone() }
+        let user = config.user.map(|rate| PerUser::new("user", USER_KEYS, rate, redis));
+        let reads = config.reads.map(|rate| PerUser::new("reads", READ_KEYS, rate, redis));
+        Self { address: AddressLimit::new(config.address, metrics), user, reads, metrics: metrics.clone() }
     }
 
     /// The limit per client address: its layer goes around `/api/chatkit` and what is below it, files aside.
@@ -63,20 +95,26 @@ impl Limits {
         &self.address
     }
 
-    /// Counts one request of an authenticated user and notes where the user stands.
+    /// Counts one request of an authenticated user that costs something, and notes where the user stands: a session, a message, a
+    /// retry, an action, answers to questions, an upload, dictation.
     ///
     /// # Errors
     /// 429 `rate_limited` when the user has used up the limit.
     pub async fn count_user(&self, user: &UserId, context: &RequestContext) -> Result<(), Error> {
-        let Some(limiter) = &self.user else { return Ok(()) };
-        let decision = limiter.count(user).await;
-        context.note_rate_limit(decision.rate);
-        match decision.retry_after {
+        match &self.user {
+            Some(limit) => limit.count(user, context, &self.metrics).await,
             None => Ok(()),
-            Some(wait) => {
-                self.metrics.rate_limited("user");
-                Err(refusal(wait))
-            }
+        }
+    }
+
+    /// Counts any other request of an authenticated user, and notes where the user stands.
+    ///
+    /// # Errors
+    /// 429 `rate_limited` when the user has used up the limit.
+    pub async fn count_read(&self, user: &UserId, context: &RequestContext) -> Result<(), Error> {
+        match &self.reads {
+            Some(limit) => limit.count(user, context, &self.metrics).await,
+            None => Ok(()),
         }
     }
 
@@ -84,9 +122,9 @@ impl Limits {
     pub fn sweep(&self) {
         self.address.sweep();
         self.metrics.set_limiter_keys("address", self.address.keys());
-        if let Some(user) = &self.user {
-            user.sweep();
-            self.metrics.set_limiter_keys("user", user.keys());
+        for PerUser { name, limiter } in self.user.iter().chain(&self.reads) {
+            limiter.sweep();
+            self.metrics.set_limiter_keys(name, limiter.keys());
         }
     }
 

@@ -93,19 +93,21 @@ static COUNT: LazyLock<Script> = LazyLock::new(|| {
 #[derive(Debug)]
 pub struct SharedUserLimiter {
     link: Arc<RedisLink>,
+    /// What the keys of this limit begin with.
+    prefix: &'static str,
     rate: Rate,
     local: LocalUserLimiter,
 }
 
 impl SharedUserLimiter {
-    /// A limiter on this link that falls back to `local`.
+    /// A limiter on this link that falls back to `local`. Its keys begin with `prefix`: each limit has one of its own.
     #[must_use]
-    pub fn new(link: Arc<RedisLink>, rate: Rate, local: LocalUserLimiter) -> Self {
-        Self { link, rate, local }
+    pub fn new(link: Arc<RedisLink>, prefix: &'static str, rate: Rate, local: LocalUserLimiter) -> Self {
+        Self { link, prefix, rate, local }
     }
 
     async fn count_shared(&self, user: &UserId) -> Result<Decision, Away> {
-        let key = format!("chatkit:limit:{}", user.fingerprint().hex());
+        let key = format!("{}{}", self.prefix, user.fingerprint().hex());
         let period = u64::try_from(self.rate.period().as_micros()).unwrap_or(u64::MAX);
         let limit = self.rate.burst.get();
         let (wait, remaining, whole): (u64, u32, u64) = self

@@ -10,6 +10,7 @@ mod event;
 mod item;
 mod lax;
 mod name;
+pub mod objects;
 mod params;
 mod request;
 mod speech;

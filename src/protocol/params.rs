@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::objects::Object;
 use super::{Answer, DEEPEST, Id, InferenceOptions, StructuredInputStatus, UserContent, is_too_deep, lax};
 
 /// A thread.
@@ -256,7 +257,8 @@ fn any_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Erro
 
 /// Texts and mentions whose data does not nest too deep. Those of the store are the same type, and are read as they are.
 fn content<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<UserContent>, D::Error> {
-    let mut content: Vec<UserContent> = Vec::deserialize(deserializer)?;
+    let content: Vec<Object<UserContent>> = Vec::deserialize(deserializer)?;
+    let mut content: Vec<UserContent> = content.into_iter().map(|part| part.0).collect();
     // It is kept as long as its answer takes, and most have one element.
     content.shrink_to_fit();
     match content.iter().position(UserContent::is_too_deep) {

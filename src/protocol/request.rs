@@ -5,6 +5,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::objects::{self, Objects};
 use super::{
     AddClientToolOutput, AddStructuredInput, AddUserMessage, CreateAttachment, CreateThread, CustomAction,
     Feedback, ItemOfThread, ListItems, OfAttachment, OfThread, PageParams, Transcribe, UpdateThread,
@@ -12,6 +13,8 @@ use super::{
 
 /// As much of a field's path is said, in characters.
 const LONGEST_PATH: usize = 100;
+/// As much of what is wrong with it is said, in characters.
+const LONGEST_COMPLAINT: usize = 200;
 /// The request that carries speech.
 pub(super) const SPEECH: &str = "input.transcribe";
 
@@ -142,12 +145,39 @@ impl Request {
     /// When it is no JSON, has an unknown type, or a field is missing or of the wrong kind: the text names it.
     pub fn parse(body: &[u8]) -> Result<Self, BadRequest> {
         serde_json::from_slice::<IgnoredAny>(body).map_err(|_| BadRequest::Json)?;
-        let envelope: Envelope<'_> = serde_json::from_slice(body)
+        let envelope: Envelope<'_> = objects::from_slice(body)
             .map_err(|_| BadRequest::Field("The body must be a JSON object.".to_owned()))?;
         let kind = envelope
             .kind()
             .ok_or_else(|| BadRequest::Field("`type` must be a string: the name of a request.".to_owned()))?;
         Self::of(&kind, envelope.params.map(RawValue::get))
+    }
+
+    /// Whether answering it costs something: the model is asked, or an agent does what a person wants. The output of a client tool
+    /// belongs to an answer that was counted.
+    #[must_use]
+    pub fn costs(&self) -> bool {
+        match self {
+            Self::Streaming(
+                Streaming::ThreadsCreate(_)
+                | Streaming::ThreadsAddUserMessage(_)
+                | Streaming::ThreadsAddStructuredInput(_)
+                | Streaming::ThreadsRetryAfterItem(_)
+                | Streaming::ThreadsCustomAction(_),
+            )
+            | Self::Plain(Plain::ThreadsSyncCustomAction(_) | Plain::InputTranscribe(_)) => true,
+            Self::Streaming(Streaming::ThreadsAddClientToolOutput(_))
+            | Self::Plain(
+                Plain::ThreadsGetById(_)
+                | Plain::ThreadsList(_)
+                | Plain::ThreadsUpdate(_)
+                | Plain::ThreadsDelete(_)
+                | Plain::ItemsList(_)
+                | Plain::ItemsFeedback(_)
+                | Plain::AttachmentsCreate(_)
+                | Plain::AttachmentsDelete(_),
+            ) => false,
+        }
     }
 
     fn of(kind: &str, params: Option<&str>) -> Result<Self, BadRequest> {
@@ -182,21 +212,22 @@ pub(super) fn read<'a, T: Deserialize<'a>>(params: Option<&'a str>) -> Result<T,
         return Err(BadRequest::Field("`params` must be an object.".to_owned()));
     };
     let mut json = serde_json::Deserializer::from_str(params);
-    serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = shortened(&error.path().to_string());
+    serde_path_to_error::deserialize(Objects(&mut json)).map_err(|error| {
+        let path = shortened(&error.path().to_string(), LONGEST_PATH);
         let what = error.inner().to_string();
         // serde_json adds a place in the text, which counts from the beginning of `params`.
-        let what = what.split(" at line ").next().unwrap_or_default();
+        let what = what.rsplit_once(" at line ").map_or(&*what, |(what, _)| what);
+        let what = shortened(what, LONGEST_COMPLAINT);
         let place = if path == "." { "params".to_owned() } else { format!("params.{path}") };
         BadRequest::Field(format!("`{place}`: {what}."))
     })
 }
 
-/// The beginning of a path, which is as long as JSON is deep.
-fn shortened(path: &str) -> String {
-    match path.char_indices().nth(LONGEST_PATH) {
-        Some((end, _)) => format!("{}…", &path[..end]),
-        None => path.to_owned(),
+/// The beginning of what is as long as the client likes: a path, or a text with a value in it.
+fn shortened(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

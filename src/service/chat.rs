@@ -19,6 +19,7 @@ use crate::config::self_hosted::SelfHostedConfig;
 use crate::config::upstream::UpstreamConfig;
 use crate::door::ChatDoor;
 use crate::lifecycle::Lifecycle;
+use crate::limits::turns::TurnLimit;
 use crate::protocol::Id;
 use crate::store::counted::Counted;
 use crate::store::files::Files;
@@ -83,6 +84,8 @@ pub(super) fn chat_desk(
         metrics: metrics.clone(),
         repeats: Repeats::default(),
         queues: Queues::default(),
+        turns: TurnLimit::new(config.max_turns_per_user, metrics),
+        max_message_bytes: config.max_message_bytes,
     };
     Ok(ChatDesk { door, chat: Arc::new(chat) })
 }

@@ -47,6 +47,9 @@ const POSTGRES_SETTINGS: [(&str, &str); 4] = [
 /// Connections that read from a file.
 const SQLITE_READERS: u32 = 4;
 
+/// How many rows a connection reads ahead of whoever takes them: a page of the usual size. Each may be a message of the largest size.
+const SQLITE_ROWS_AHEAD: usize = 22;
+
 /// A connection that has rested for longer is tried before it is used: no server restarts in less. Under load none rests.
 const FRESH: Duration = Duration::from_millis(50);
 
@@ -78,7 +81,8 @@ async fn sqlite(url: &str) -> Result<Database, StoreError> {
     let options = SqliteConnectOptions::from_str(url)?
         .busy_timeout(BUSY_TIMEOUT)
         .foreign_keys(true)
-        .synchronous(SqliteSynchronous::Normal);
+        .synchronous(SqliteSynchronous::Normal)
+        .row_buffer_size(SQLITE_ROWS_AHEAD);
     let pool = || SqlitePoolOptions::new().acquire_timeout(QUEUE_TIMEOUT);
     let alone = pool().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
     // Where the disk is full or fails, SQLite rolls back by itself, and sqlx still takes the transaction for open: no further one

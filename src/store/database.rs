@@ -2,7 +2,9 @@
 //! written once: both know `$1`, `returning` and `on conflict`.
 
 use std::borrow::Cow;
+use std::ops::ControlFlow;
 
+use futures_util::TryStreamExt;
 use sqlx::{
     AssertSqlSafe, PgPool, Postgres, Row as _, SqlSafeStr, SqlStr, Sqlite, SqlitePool, Transaction,
     postgres::PgRow, sqlite::SqliteRow,
@@ -42,6 +44,19 @@ impl Database {
         match self {
             Self::Sqlite { readers, .. } => rows!(Sqlite, sql, values, readers),
             Self::Postgres(pool) => rows!(Postgres, sql, values, pool),
+        }
+    }
+
+    /// Runs a statement that changes nothing, and hands its rows over as they come, until there are enough.
+    pub(super) async fn read_each(
+        &self,
+        sql: impl Into<Sql>,
+        values: &[Value<'_>],
+        each: &mut (dyn FnMut(Row) -> Result<ControlFlow<()>, StoreError> + Send),
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite { readers, .. } => each_row!(Sqlite, sql, values, readers, each),
+            Self::Postgres(pool) => each_row!(Postgres, sql, values, pool, each),
         }
     }
 
@@ -106,9 +121,9 @@ impl Tx {
     }
 }
 
-/// Runs a statement on a connection of either database.
-macro_rules! rows {
-    ($database:ident, $sql:expr, $values:expr, $connection:expr) => {{
+/// A statement with its values.
+macro_rules! statement {
+    ($database:ident, $sql:expr, $values:expr) => {{
         let mut query = sqlx::query::<$database>($sql.into().0);
         for value in $values {
             query = match value {
@@ -117,12 +132,36 @@ macro_rules! rows {
                 Value::Flag(flag) => query.bind(*flag),
             };
         }
+        query
+    }};
+}
+use statement;
+
+/// Runs a statement on a connection of either database.
+macro_rules! rows {
+    ($database:ident, $sql:expr, $values:expr, $connection:expr) => {{
+        let query = statement!($database, $sql, $values);
         Ok(query.fetch_all($connection).await?.into_iter().map(Row::$database).collect())
     }};
 }
 use rows;
 
+/// Runs a statement, and hands its rows over one by one.
+macro_rules! each_row {
+    ($database:ident, $sql:expr, $values:expr, $connection:expr, $each:expr) => {{
+        let mut rows = statement!($database, $sql, $values).fetch($connection);
+        while let Some(row) = rows.try_next().await? {
+            if $each(Row::$database(row))?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }};
+}
+use each_row;
+
 /// The text of a statement.
+#[derive(Clone)]
 pub(super) struct Sql(SqlStr);
 
 impl Sql {

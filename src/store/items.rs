@@ -1,10 +1,11 @@
 //! How are items and opinions of them kept? Each item has a number in its thread, which is its place.
 
-use super::database::{Sql, Tx, values};
-use super::sql_store::{SqlStore, read_json, read_page};
+use super::database::{Row, Sql, Tx, values};
+use super::page::{Batches, Each};
+use super::sql_store::{SqlStore, read_json};
 use super::{Added, Audience, Owner, PageQuery, StoreError};
 use crate::protocol::{
-    DEEPEST, Feedback, FeedbackKind, GeneratedImage, Id, Item, ItemKind, Order, Page, Timestamp,
+    DEEPEST, Feedback, FeedbackKind, GeneratedImage, Id, Item, ItemKind, Order, Timestamp,
 };
 
 impl SqlStore {
@@ -26,7 +27,8 @@ impl SqlStore {
         thread_id: &str,
         page: &PageQuery,
         audience: Audience,
-    ) -> Result<Option<Page<Item>>, StoreError> {
+        each: Each<'_, Item>,
+    ) -> Result<Option<bool>, StoreError> {
         let (workflow, user) = (&*owner.workflow, &owner.user);
         let rows = if let Some(after) = &page.after {
             let sql = "select i.seq from threads t join items i on i.thread_id = t.id \
@@ -37,22 +39,32 @@ impl SqlStore {
             self.database.read(sql, values![thread_id, workflow, user]).await?
         };
         let Some(row) = rows.first() else { return Ok(None) };
-        let place = match (&page.after, page.order) {
+        let mut place = match (&page.after, page.order) {
             (Some(_), _) => row.number(0)?,
             (None, Order::Asc) => i64::MIN,
             (None, Order::Desc) => i64::MAX,
         };
         let sql = Sql::listing(
-            "select i.data from threads t join items i on i.thread_id || '' = $1 \
+            "select i.data, i.seq from threads t join items i on i.thread_id || '' = $1 \
              where t.id = $1 and t.workflow = $2 and t.usr = $3 \
              and i.seq {behind} $4 and (not i.hidden or $5) \
              order by i.seq {order} limit $6",
             page.order,
         );
-        let (hidden_too, one_more) = (audience == Audience::Model, i64::from(page.limit) + 1);
-        let values = values![thread_id, workflow, user, place, hidden_too, one_more];
-        let rows = self.database.read(sql, values).await?;
-        read_page(&rows, page, |item: &Item| &item.id).map(Some)
+        let hidden_too = audience == Audience::Model;
+        let mut batches = Batches::of(page.limit);
+        loop {
+            let mut batch = batches.next();
+            let values = values![thread_id, workflow, user, place, hidden_too, batches.rows(&batch)];
+            let mut hand_over = |row: Row| {
+                place = row.number(1)?;
+                batch.take(&row, &mut *each)
+            };
+            self.database.read_each(sql.clone(), values, &mut hand_over).await?;
+            if let Some(follows) = batches.end(&batch) {
+                return Ok(Some(follows));
+            }
+        }
     }
 
     pub(super) async fn put_item(&self, owner: &Owner, item: &Item) -> Result<bool, StoreError> {

@@ -11,6 +11,7 @@ mod database;
 pub mod files;
 mod insist;
 mod items;
+mod page;
 mod pulse;
 mod revocations;
 pub mod revoked;
@@ -22,8 +23,11 @@ mod turns;
 pub use about::TurnAbout;
 pub use connect::connect;
 pub use insist::insist;
+pub use page::{Each, PAGE_BYTES};
 
 use std::time::Duration;
+
+use page::Filling;
 
 use futures_util::future::BoxFuture;
 
@@ -225,16 +229,27 @@ pub trait Store: Send + Sync + 'static {
     /// A thread.
     fn thread<'a>(&'a self, owner: &'a Owner, thread_id: &'a str) -> Answer<'a, Option<Thread>>;
 
-    /// Threads by their making. `None` when `after` is not one of the owner's.
-    fn threads<'a>(&'a self, owner: &'a Owner, page: &'a PageQuery) -> Answer<'a, Option<Page<Thread>>>;
-
-    /// The same as if there were no threads but the newest `most`. A cursor that is one of the others counts by its place.
-    fn recent_threads<'a>(
+    /// Hands over threads by their making, until `each` has enough; with `most` as if there were none but the newest so many. A cursor
+    /// that is one of the others counts by its place. It says whether something follows what was asked for, and `None` when
+    /// `after` is not one of the owner's. Who keeps threads elsewhere reads them one by one, or a few at a time: a page may be asked
+    /// for ten thousand and end after the first.
+    fn each_thread<'a>(
         &'a self,
         owner: &'a Owner,
         page: &'a PageQuery,
-        most: u32,
-    ) -> Answer<'a, Option<Page<Thread>>>;
+        most: Option<u32>,
+        each: Each<'a, Thread>,
+    ) -> Answer<'a, Option<bool>>;
+
+    /// A page of [`Store::each_thread`], of [`PAGE_BYTES`] at the most.
+    fn threads<'a>(&'a self, owner: &'a Owner, page: &'a PageQuery) -> Answer<'a, Option<Page<Thread>>> {
+        Box::pin(async move {
+            let mut filling = Filling::new();
+            let follows =
+                self.each_thread(owner, page, None, &mut |thread, bytes| filling.take(thread, bytes)).await?;
+            Ok(follows.map(|follows| filling.page(follows, |thread: &Thread| &thread.id)))
+        })
+    }
 
     /// Changes a thread in one step, and returns it as it is then.
     fn change_thread<'a>(
@@ -251,14 +266,33 @@ pub trait Store: Send + Sync + 'static {
     fn item<'a>(&'a self, owner: &'a Owner, thread_id: &'a str, item_id: &'a str)
     -> Answer<'a, Option<Item>>;
 
-    /// Items by their place. `None` when there is no such thread, or `after` is none of its items.
+    /// Hands over items by their place, until `each` has enough. It says whether something follows what was asked for, and `None` when
+    /// there is no such thread, or `after` is none of its items. They are read like threads: one by one, or a few at a time.
+    fn each_item<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+        page: &'a PageQuery,
+        audience: Audience,
+        each: Each<'a, Item>,
+    ) -> Answer<'a, Option<bool>>;
+
+    /// A page of [`Store::each_item`], of [`PAGE_BYTES`] at the most.
     fn items<'a>(
         &'a self,
         owner: &'a Owner,
         thread_id: &'a str,
         page: &'a PageQuery,
         audience: Audience,
-    ) -> Answer<'a, Option<Page<Item>>>;
+    ) -> Answer<'a, Option<Page<Item>>> {
+        Box::pin(async move {
+            let mut filling = Filling::new();
+            let follows = self
+                .each_item(owner, thread_id, page, audience, &mut |item, bytes| filling.take(item, bytes))
+                .await?;
+            Ok(follows.map(|follows| filling.page(follows, |item: &Item| &item.id)))
+        })
+    }
 
     /// Stores an item: a new one at the end of its thread, a known one over itself and in its place. Its files become the thread's
     /// if no other has them. `false` when there is no such thread.

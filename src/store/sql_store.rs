@@ -9,11 +9,11 @@ use serde::de::DeserializeOwned;
 use super::database::{Database, Row};
 use super::pulse::Pulse;
 use super::{
-    Added, Answer, Audience, Claimed, Owner, PageQuery, Store, StoreError, StoredAttachment, ThreadChange,
-    TurnClaim, Unsent,
+    Added, Answer, Audience, Claimed, Each, Owner, PageQuery, Store, StoreError, StoredAttachment,
+    ThreadChange, TurnClaim, Unsent,
 };
 use crate::clock::Clock;
-use crate::protocol::{Feedback, FeedbackKind, Id, Item, Page, Thread, Timestamp};
+use crate::protocol::{Feedback, FeedbackKind, Id, Item, Thread, Timestamp};
 use crate::user::UserId;
 
 /// How long a call may take.
@@ -63,19 +63,6 @@ fn soon<'a, T>(call: impl Future<Output = Result<T, StoreError>> + Send + 'a) ->
 /// What a column of JSON says.
 pub(super) fn read_json<T: DeserializeOwned>(row: &Row, column: usize) -> Result<T, StoreError> {
     Ok(serde_json::from_str(&row.text(column)?)?)
-}
-
-/// A page of JSON, from one row more than it holds: that one says whether something follows.
-pub(super) fn read_page<T: DeserializeOwned>(
-    rows: &[Row],
-    query: &PageQuery,
-    id: impl Fn(&T) -> &Id,
-) -> Result<Page<T>, StoreError> {
-    let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
-    let data: Vec<T> = rows.iter().take(limit).map(|row| read_json(row, 0)).collect::<Result<_, _>>()?;
-    let has_more = rows.len() > limit;
-    let after = data.last().filter(|_| has_more).map(|last| id(last).clone());
-    Ok(Page { data, has_more, after })
 }
 
 impl From<sqlx::Error> for StoreError {
@@ -167,17 +154,14 @@ impl Store for SqlStore {
         soon(self.find_thread(owner, thread_id))
     }
 
-    fn threads<'a>(&'a self, owner: &'a Owner, page: &'a PageQuery) -> Answer<'a, Option<Page<Thread>>> {
-        soon(self.list_threads(owner, page, None))
-    }
-
-    fn recent_threads<'a>(
+    fn each_thread<'a>(
         &'a self,
         owner: &'a Owner,
         page: &'a PageQuery,
-        most: u32,
-    ) -> Answer<'a, Option<Page<Thread>>> {
-        soon(self.list_threads(owner, page, Some(most)))
+        most: Option<u32>,
+        each: Each<'a, Thread>,
+    ) -> Answer<'a, Option<bool>> {
+        soon(self.list_threads(owner, page, most, each))
     }
 
     fn change_thread<'a>(
@@ -202,14 +186,15 @@ impl Store for SqlStore {
         soon(self.find_item(owner, thread_id, item_id))
     }
 
-    fn items<'a>(
+    fn each_item<'a>(
         &'a self,
         owner: &'a Owner,
         thread_id: &'a str,
         page: &'a PageQuery,
         audience: Audience,
-    ) -> Answer<'a, Option<Page<Item>>> {
-        soon(self.list_items(owner, thread_id, page, audience))
+        each: Each<'a, Item>,
+    ) -> Answer<'a, Option<bool>> {
+        soon(self.list_items(owner, thread_id, page, audience, each))
     }
 
     fn save_item<'a>(&'a self, owner: &'a Owner, item: &'a Item) -> Answer<'a, bool> {

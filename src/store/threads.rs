@@ -1,9 +1,10 @@
 //! How are threads read, changed and deleted?
 
-use super::database::{Sql, Tx, number, values};
-use super::sql_store::{SqlStore, read_json, read_page};
+use super::database::{Row, Sql, Tx, number, values};
+use super::page::{Batches, Each};
+use super::sql_store::{SqlStore, read_json};
 use super::{Owner, PageQuery, StoreError, ThreadChange, TitleChange};
-use crate::protocol::{Id, Order, Page, Thread, Timestamp};
+use crate::protocol::{Id, Order, Thread, Timestamp};
 
 /// Where no thread stands, before the oldest.
 const BEFORE_ALL: (i64, String) = (i64::MIN, String::new());
@@ -19,13 +20,14 @@ impl SqlStore {
         rows.first().map(|row| read_json(row, 0)).transpose()
     }
 
-    /// All threads, or of the newest `most` those alone.
+    /// Hands over all threads, or of the newest `most` those alone.
     pub(super) async fn list_threads(
         &self,
         owner: &Owner,
         page: &PageQuery,
         most: Option<u32>,
-    ) -> Result<Option<Page<Thread>>, StoreError> {
+        each: Each<'_, Thread>,
+    ) -> Result<Option<bool>, StoreError> {
         let (workflow, user) = (&*owner.workflow, &owner.user);
         let mut place = match (&page.after, page.order) {
             (Some(after), _) => {
@@ -47,15 +49,25 @@ impl SqlStore {
         }
         let floor = if most.is_none() && page.order == Order::Asc { place.clone() } else { floor };
         let sql = Sql::listing(
-            "select data from threads where workflow || '' = $1 and usr = $2 \
+            "select data, created_at, id from threads where workflow || '' = $1 and usr = $2 \
              and (created_at, id) {behind} ($3, $4) and (created_at, id) > ($5, $6) \
              order by created_at {order}, id {order} limit $7",
             page.order,
         );
-        let one_more = i64::from(page.limit) + 1;
-        let values = values![workflow, user, place.0, &*place.1, floor.0, &*floor.1, one_more];
-        let rows = self.database.read(sql, values).await?;
-        read_page(&rows, page, |thread: &Thread| &thread.id).map(Some)
+        let mut batches = Batches::of(page.limit);
+        loop {
+            let (mut batch, behind) = (batches.next(), place.clone());
+            let (floor, rows) = ((floor.0, &*floor.1), batches.rows(&batch));
+            let values = values![workflow, user, behind.0, &*behind.1, floor.0, floor.1, rows];
+            let mut hand_over = |row: Row| {
+                place = (row.number(1)?, row.text(2)?);
+                batch.take(&row, &mut *each)
+            };
+            self.database.read_each(sql.clone(), values, &mut hand_over).await?;
+            if let Some(follows) = batches.end(&batch) {
+                return Ok(Some(follows));
+            }
+        }
     }
 
     /// Where the newest thread stands that is not one of the newest `most`, by its time and its id.

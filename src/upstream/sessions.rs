@@ -14,6 +14,7 @@ use super::error::{Defect, Error};
 use super::http::{Client, Post};
 use super::link::Call;
 use crate::config::env::Secret;
+use crate::protocol::objects;
 
 /// The session endpoints of one upstream.
 #[expect(missing_debug_implementations, reason = "its headers hold the API key")]
@@ -198,10 +199,7 @@ impl CreatedSession {
             #[serde(default)]
             client_secret: Value,
         }
-        // serde would also read the fields from an array, by their order.
-        let is_object = body.trim_ascii_start().starts_with(b"{");
-        let answer = if is_object { serde_json::from_slice::<Answer>(body).ok() } else { None };
-        let answer = answer.ok_or(Error::Invalid(Defect::NotJson))?;
+        let answer: Answer = objects::from_slice(body).map_err(|_| Error::Invalid(Defect::NotJson))?;
         let id = match answer.id {
             // `.` and `..` can't be a part of a path.
             Value::String(id) if !matches!(id.as_str(), "" | "." | "..") && id.len() <= 512 => {

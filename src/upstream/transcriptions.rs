@@ -12,6 +12,7 @@ use super::http::below;
 use super::link::{Call, Failure};
 use super::model::{ModelClient, ModelEndpoint, endpoint_headers};
 use crate::config::env::Secret;
+use crate::protocol::objects;
 
 /// The most bytes of sound: what OpenAI's refusals name, and its API reference calls 25 MB.
 pub const MOST_AUDIO: usize = 26_214_400;
@@ -107,6 +108,6 @@ fn text_of(body: &[u8]) -> Result<String, Error> {
     struct Answer {
         text: Option<String>,
     }
-    let answer: Answer = serde_json::from_slice(body).map_err(|_| Error::Invalid(Defect::NotJson))?;
+    let answer: Answer = objects::from_slice(body).map_err(|_| Error::Invalid(Defect::NotJson))?;
     answer.text.ok_or(Error::Invalid(Defect::NoText))
 }

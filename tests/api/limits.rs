@@ -48,6 +48,7 @@ fn config(address: Option<Rate>, user: Option<Rate>, proxies: &[&str]) -> Limits
         address,
         user,
         connections_per_address: None,
+        reads: None,
         redis_url: None,
         max_concurrent_requests: 100,
     }

@@ -41,7 +41,12 @@ impl Replica {
     /// A limiter of ten at once and one a minute.
     fn limiter(&self) -> Arc<SharedUserLimiter> {
         let rate = Rate { per_minute: NonZeroU32::MIN, burst: NonZeroU32::new(10).unwrap() };
-        Arc::new(SharedUserLimiter::new(Arc::clone(&self.link), rate, LocalUserLimiter::new(rate)))
+        Arc::new(SharedUserLimiter::new(
+            Arc::clone(&self.link),
+            "chatkit:limit:",
+            rate,
+            LocalUserLimiter::new(rate),
+        ))
     }
 
     fn registry(&self, clock: Arc<dyn Clock>) -> RedisRegistry {
@@ -104,7 +109,12 @@ async fn a_shared_limit_says_the_same_as_a_local_one() {
     let replica = Replica::start(&server.url());
     let rate = Rate { per_minute: NonZeroU32::new(20).unwrap(), burst: NonZeroU32::new(3).unwrap() };
     let local = LocalUserLimiter::new(rate);
-    let shared = SharedUserLimiter::new(Arc::clone(&replica.link), rate, LocalUserLimiter::new(rate));
+    let shared = SharedUserLimiter::new(
+        Arc::clone(&replica.link),
+        "chatkit:limit:",
+        rate,
+        LocalUserLimiter::new(rate),
+    );
     for _ in 0..5 {
         let (here, there) = (local.count(&user("ada")).await, shared.count(&user("ada")).await);
         assert_eq!(here.rate, there.rate);

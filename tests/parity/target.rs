@@ -63,6 +63,8 @@ impl Target {
             ("CHATKIT_UPLOADS_DIR", path("uploads")),
             ("CHATKIT_AGENTS", path("agents.toml")),
             ("RATE_LIMIT_USER_PER_MINUTE", "0".to_owned()),
+            ("RATE_LIMIT_READS_PER_MINUTE", "0".to_owned()),
+            ("CHATKIT_MAX_TURNS_PER_USER", "0".to_owned()),
             ("RATE_LIMIT_IP_PER_MINUTE", "0".to_owned()),
         ];
         let vars: Vec<(&str, &str)> = vars.iter().map(|(name, value)| (*name, value.as_str())).collect();

@@ -6,7 +6,7 @@ use chatkit_server::protocol::{Id, Order};
 use chatkit_server::store::{Audience, Owner, Store};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 
-use crate::made::{everything, owner, page, stored};
+use crate::made::{everything, owner, page, recent, stored};
 use crate::place::Place;
 
 const MANY: usize = 100_000;
@@ -66,7 +66,7 @@ async fn count_threads(store: &dyn Store, owner: &Owner, order: Order, after: Op
 }
 
 async fn count_recent(store: &dyn Store, owner: &Owner, order: Order, after: Option<&Id>) -> usize {
-    store.recent_threads(owner, &page(20, order, after), 50).await.unwrap().unwrap().data.len()
+    recent(store, owner, &page(20, order, after), 50).await.unwrap().data.len()
 }
 
 async fn count_items(

@@ -1,10 +1,11 @@
 //! What do the tests store? Owners, threads, items, files and claims, made in a line.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use chatkit_server::ids::new_id;
 use chatkit_server::protocol::{
-    Attachment, AttachmentKind, Id, Item, ItemKind, Order, OutputText, Thread, Timestamp, UserContent,
+    Attachment, AttachmentKind, Id, Item, ItemKind, Order, OutputText, Page, Thread, Timestamp, UserContent,
     UserMessage,
 };
 use chatkit_server::store::{Audience, Claimed, Owner, PageQuery, Store, StoredAttachment, TurnClaim};
@@ -95,4 +96,21 @@ pub(crate) async fn everything(store: &dyn Store, owner: &Owner, thread_id: &str
 /// The ids of items.
 pub(crate) fn ids(items: &[Item]) -> Vec<Id> {
     items.iter().map(|item| item.id.clone()).collect()
+}
+
+/// A page of threads as if there were none but the newest `most`.
+pub(crate) async fn recent(
+    store: &dyn Store,
+    owner: &Owner,
+    page: &PageQuery,
+    most: u32,
+) -> Option<Page<Thread>> {
+    let mut data: Vec<Thread> = Vec::new();
+    let mut take = |thread, _| {
+        data.push(thread);
+        ControlFlow::Continue(())
+    };
+    let has_more = store.each_thread(owner, page, Some(most), &mut take).await.unwrap()?;
+    let after = data.last().filter(|_| has_more).map(|last| last.id.clone());
+    Some(Page { data, has_more, after })
 }

@@ -9,6 +9,7 @@ mod crashes;
 mod files;
 mod flat;
 mod items;
+mod long;
 mod made;
 mod outages;
 mod owners;
@@ -77,5 +78,8 @@ story! {
     revocations::a_revocation_is_of_one_secret_or_of_all_until_then,
     revocations::old_revocations_are_swept_and_a_later_one_still_counts,
     setup::eight_instances_may_start_at_once,
+    long::lists_that_take_several_batches_are_whole_and_in_order,
+    long::a_page_ends_at_a_mebibyte_and_the_rest_follows,
+    long::whoever_has_enough_is_handed_nothing_more,
     flat::pages_of_long_lists_read_no_more_than_they_show,
 }

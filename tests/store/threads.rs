@@ -7,7 +7,7 @@ use chatkit_server::protocol::{Id, Order, Page, Thread, ThreadStatus, Timestamp}
 use chatkit_server::store::{Claimed, Owner, Store, ThreadChange, TitleChange};
 use serde_json::json;
 
-use crate::made::{asked, claim, file, owner, page, said, stored, thread};
+use crate::made::{asked, claim, file, owner, page, recent, said, stored, thread};
 use crate::place::Place;
 
 pub(crate) async fn a_thread_is_kept_whole_and_changes_in_steps(place: &Place) {
@@ -91,7 +91,7 @@ pub(crate) async fn the_newest_threads_page_as_if_there_were_no_others(place: &P
             }
             let part = async |limit, after: Option<&Id>| {
                 let most = u32::try_from(most).unwrap();
-                store.recent_threads(&ada, &page(limit, order, after), most).await.unwrap()
+                recent(&*store, &ada, &page(limit, order, after), most).await
             };
             for limit in 1..=8 {
                 let walked = walk(async |after| part(limit, after.as_ref()).await.unwrap(), limit).await;

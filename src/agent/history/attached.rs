@@ -1,11 +1,14 @@
 //! How does the model read a file? Images and PDFs whole, texts as text, files of no type as text if they are, and of
 //! everything else that it is there.
 
+use std::io;
+
 use data_encoding::BASE64;
 
 use crate::agent::{AgentError, Turn};
 use crate::protocol::{Attachment, GeneratedImage, Item, ItemKind};
 use crate::store::StoredAttachment;
+use crate::store::files::Files;
 use crate::store::room::{Held, Taker};
 use crate::upstream::model::{ImageDetail, InputPart};
 
@@ -22,31 +25,51 @@ const UNREADABLE: &str = "Its content can't be shown.";
 /// What is shown of a file, or why nothing is.
 type Shown<T> = Result<T, &'static str>;
 
+/// What an item carries beside its words.
+pub(super) enum Carried {
+    Nothing,
+    /// What a person sent along.
+    Attachments(Vec<Attachment>),
+    /// What a model made.
+    Image(GeneratedImage),
+}
+
+impl Carried {
+    pub(super) fn by(item: &Item) -> Self {
+        match &item.kind {
+            ItemKind::UserMessage(message) => Self::Attachments(message.attachments.clone()),
+            ItemKind::GeneratedImage { image: Some(image) } => Self::Image(image.clone()),
+            _ => Self::Nothing,
+        }
+    }
+}
+
 /// The files of a thread, from its newest: they are shown as long as they fit into one request. Files that are older than the first
 /// that doesn't are not shown either.
 pub(super) struct Attached<'a> {
     turn: &'a Turn,
     room: usize,
-    longest_text: usize,
+    /// What the text files of one message may take together, in bytes.
+    text_room: usize,
     /// Takes the room in memory; nobody, as long as there is no file.
     taker: Option<Taker>,
 }
 
 impl<'a> Attached<'a> {
-    /// A text of a file is cut behind `longest_text` bytes.
-    pub(super) fn new(turn: &'a Turn, longest_text: usize) -> Self {
-        Self { turn, room: MOST_BYTES, longest_text, taker: None }
+    /// The text files of one message are cut where they are more than `text_room` bytes together.
+    pub(super) fn new(turn: &'a Turn, text_room: usize) -> Self {
+        Self { turn, room: MOST_BYTES, text_room, taker: None }
     }
 
-    /// The parts that a message's attachments become, or a generated image. It waits for room in memory.
+    /// The parts that the files of an item become. It waits for room in memory.
     ///
     /// # Errors
     /// When the store fails, or a file that is there can't be read.
-    pub(super) async fn files(&mut self, item: &Item) -> Result<Vec<InputPart>, AgentError> {
-        match &item.kind {
-            ItemKind::UserMessage(message) => self.attachments(&message.attachments).await,
-            ItemKind::GeneratedImage { image: Some(image) } => self.image(image).await.map(Vec::from_iter),
-            _ => Ok(Vec::new()),
+    pub(super) async fn files(&mut self, carried: &Carried) -> Result<Vec<InputPart>, AgentError> {
+        match carried {
+            Carried::Attachments(attachments) => self.attachments(attachments).await,
+            Carried::Image(image) => self.image(image).await.map(Vec::from_iter),
+            Carried::Nothing => Ok(Vec::new()),
         }
     }
 
@@ -57,11 +80,12 @@ impl<'a> Attached<'a> {
 
     async fn attachments(&mut self, attachments: &[Attachment]) -> Result<Vec<InputPart>, AgentError> {
         let mut parts = Vec::with_capacity(attachments.len());
+        let mut text_room = self.text_room;
         for attachment in attachments {
             let shown = match Reading::of(&attachment.mime_type) {
                 Some(_) if self.room == 0 => Err(NO_ROOM),
-                Some(Reading::Text) => self.text(attachment).await?,
-                Some(Reading::Unknown) => self.text_if_it_is_one(attachment).await?,
+                Some(Reading::Text) => self.text(attachment, &mut text_room).await?,
+                Some(Reading::Unknown) => self.text_if_it_is_one(attachment, &mut text_room).await?,
                 Some(Reading::Image) => self.data_url(attachment).await?.map(image_at),
                 Some(Reading::Pdf) => self.data_url(attachment).await?.map(|data_url| {
                     let filename = attachment.name.clone();
@@ -106,22 +130,29 @@ impl<'a> Attached<'a> {
         Ok(Ok(data_url))
     }
 
-    /// The beginning of a file as text, or why it is not shown.
-    async fn text(&self, attachment: &Attachment) -> Result<Shown<InputPart>, AgentError> {
-        let one_more = u64::try_from(self.longest_text).unwrap_or(u64::MAX).saturating_add(1);
+    /// The beginning of a file as text, as far as there is `room`, or why it is not shown.
+    async fn text(&self, attachment: &Attachment, room: &mut usize) -> Result<Shown<InputPart>, AgentError> {
+        if *room == 0 {
+            return Ok(Err(NO_ROOM));
+        }
+        let one_more = u64::try_from(*room).unwrap_or(u64::MAX).saturating_add(1);
         let bytes = self.turn.files.read_beginning(&attachment.id, one_more).await;
         let Some(bytes) = bytes.map_err(AgentError::failed)? else { return Ok(Err(GONE)) };
-        let shown = &bytes[..bytes.len().min(self.longest_text)];
+        let shown = &bytes[..bytes.len().min(*room)];
+        *room -= shown.len();
         let cut = if shown.len() < bytes.len() { "\n[The rest is left out.]" } else { "" };
         let text = String::from_utf8_lossy(shown);
         Ok(Ok(InputPart::Text(format!("{}\n<File>\n{text}{cut}\n</File>", introduction(attachment)))))
     }
 
-    async fn text_if_it_is_one(&self, attachment: &Attachment) -> Result<Shown<InputPart>, AgentError> {
-        let bytes = self.turn.files.read_beginning(&attachment.id, LONGEST_LOOK).await;
-        match bytes.map_err(AgentError::failed)? {
-            Some(bytes) if !is_text(&bytes) => Ok(Err(UNREADABLE)),
-            Some(_) => self.text(attachment).await,
+    async fn text_if_it_is_one(
+        &self,
+        attachment: &Attachment,
+        room: &mut usize,
+    ) -> Result<Shown<InputPart>, AgentError> {
+        match reads_as_text(&self.turn.files, &attachment.id).await.map_err(AgentError::failed)? {
+            Some(true) => self.text(attachment, room).await,
+            Some(false) => Ok(Err(UNREADABLE)),
             None => Ok(Err(GONE)),
         }
     }
@@ -154,7 +185,7 @@ fn image_at(url: String) -> InputPart {
 
 /// As what a file is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reading {
+pub(super) enum Reading {
     Image,
     Pdf,
     Text,
@@ -163,7 +194,7 @@ enum Reading {
 }
 
 impl Reading {
-    fn of(mime_type: &str) -> Option<Self> {
+    pub(super) fn of(mime_type: &str) -> Option<Self> {
         let media_type = essence(mime_type);
         Some(match &*media_type {
             // What OpenAI's models take.
@@ -193,6 +224,12 @@ impl Reading {
 /// A media type without its parameters.
 fn essence(mime_type: &str) -> String {
     mime_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Whether a file is a text, as far as its beginning says. `None` when it is gone.
+pub(super) async fn reads_as_text(files: &Files, attachment_id: &str) -> io::Result<Option<bool>> {
+    let beginning = files.read_beginning(attachment_id, LONGEST_LOOK).await?;
+    Ok(beginning.map(|beginning| is_text(&beginning)))
 }
 
 /// UTF-8 without NUL, which no text has and most other files do. A longer file may be cut within a character.

@@ -8,6 +8,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::attached::Carried;
 use crate::agent::widget::without_nulls;
 use crate::protocol::{
     ClientToolCall, ClientToolCallStatus, Item, ItemKind, OutputText, Question, StructuredInputStatus, Tag,
@@ -44,7 +45,7 @@ pub(super) fn said(item: &Item, files: Vec<InputPart>, is_last: bool) -> Vec<Inp
     }
 }
 
-fn user_message(message: &UserMessage, files: Vec<InputPart>, is_last: bool) -> Vec<InputItem> {
+pub(super) fn user_message(message: &UserMessage, files: Vec<InputPart>, is_last: bool) -> Vec<InputItem> {
     let mut parts = vec![InputPart::Text(message.text())];
     parts.extend(files);
     let mut said = vec![InputItem::Message { role: Role::User, parts }];
@@ -78,6 +79,19 @@ fn mention(tag: &Tag) -> String {
     let Tag { id, text, data, group, .. } = tag;
     let group = group.as_ref().map(|group| format!("group: {group}\n")).unwrap_or_default();
     format!("<TAG>\nid: {id}\ntext: {text}\n{group}data: {}\n</TAG>", json!(data))
+}
+
+/// Adds the parts that an item's files became to what it says: to the words of a message, or as what was made.
+pub(super) fn add_files(said: &mut Vec<InputItem>, carried: &Carried, files: Vec<InputPart>) {
+    match carried {
+        Carried::Nothing => {}
+        Carried::Attachments(_) => {
+            if let Some(InputItem::Message { parts, .. }) = said.first_mut() {
+                parts.extend(files);
+            }
+        }
+        Carried::Image(_) => said.extend(generated_image(files)),
+    }
 }
 
 fn assistant_message(content: &[OutputText]) -> Vec<InputItem> {

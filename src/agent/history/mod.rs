@@ -1,21 +1,24 @@
 //! What does the model get to read of a thread? Its newest turns, whole, as many as the budget holds.
 //!
-//! The thread is read from its end, and only as far as the budget goes: what a thread of ten thousand items costs is what its
-//! newest part costs.
+//! The thread is read from its end, item by item, and only as far as the budget goes: what a thread of ten thousand items costs is
+//! what its newest part costs.
 
 mod attached;
+mod cost;
 mod items;
 #[cfg(test)]
 mod tests;
 
-use attached::Attached;
+use std::ops::ControlFlow;
+
+use attached::{Attached, Carried};
+pub use cost::cost_of;
 
 use super::{AgentError, Turn};
 use crate::protocol::{Item, ItemKind};
 use crate::store::room::Held;
 use crate::upstream::model::{InputItem, InputPart, Role};
 
-const PAGE: u32 = 100;
 /// How many items tell whether a list of tasks goes on.
 const NEWEST: usize = 2;
 /// No tokenizer is asked. English takes four bytes a token and more, Chinese three, code and numbers about three.
@@ -24,8 +27,8 @@ const BYTES_A_TOKEN: usize = 3;
 const TOKENS_A_MESSAGE: usize = 8;
 const TOKENS_AN_IMAGE: usize = 1000;
 /// A page costs about 1,500 tokens whatever it holds; models read no more than some dozens of pages.
-const TOKENS_A_FILE: std::ops::RangeInclusive<usize> = 1_500..=40_000;
-const FILE_BYTES_A_TOKEN: usize = 8;
+const TOKENS_A_FILE: std::ops::RangeInclusive<u64> = 1_500..=40_000;
+const FILE_BYTES_A_TOKEN: u64 = 8;
 
 /// What was said in a thread before the answer that is due.
 #[derive(Debug)]
@@ -41,35 +44,29 @@ pub(super) struct Past {
 }
 
 impl Past {
-    /// Reads a thread from its end until the budget is used up. The newest turn is there even when it alone is more. It waits for
-    /// room in memory while other turns hold many files.
+    /// Reads a thread from its end until the budget is used up. The message that is answered and the newest item are there even when they
+    /// are more; of what the newest turn has between them, the newest that fits. It waits for room in memory while other turns hold
+    /// many files.
     ///
     /// # Errors
     /// When the store fails, or a file that is there can't be read.
     pub(super) async fn read(turn: &Turn, max_tokens: u32) -> Result<Self, AgentError> {
         let max_tokens = usize::try_from(max_tokens).unwrap_or(usize::MAX);
+        let mut words = Words::new(max_tokens);
+        turn.each_item(&mut |item| words.take(item)).await?;
         let mut window = Window::new(max_tokens);
-        let mut attached = Attached::new(turn, max_tokens.saturating_mul(BYTES_A_TOKEN) / 2);
-        let mut newest: Vec<Item> = Vec::with_capacity(NEWEST);
-        let mut after = None;
-        loop {
-            let page = turn.items(PAGE, after.as_ref()).await?;
-            after = page.data.last().map(|item| item.id.clone());
-            for item in page.data {
-                let files = attached.files(&item).await?;
-                let said = items::said(&item, files, newest.is_empty());
-                let wants_more = window.push(said, begins_turn(&item));
-                if newest.len() < NEWEST {
-                    newest.push(item);
-                }
-                if !wants_more {
-                    return Ok(Self::of(window, newest, attached.held()));
-                }
-            }
-            if !page.has_more || after.is_none() {
-                return Ok(Self::of(window, newest, attached.held()));
+        let mut attached = Attached::new(turn, max_tokens.saturating_mul(cost::BYTES_A_TOKEN));
+        for Said { mut input, carried, begins_turn } in words.said {
+            let files = attached.files(&carried).await?;
+            items::add_files(&mut input, &carried, files);
+            if !window.push(input, begins_turn) {
+                break;
             }
         }
+        if words.is_full {
+            window.leave_out_open();
+        }
+        Ok(Self::of(window, words.newest, attached.held()))
     }
 
     fn of(window: Window, newest: Vec<Item>, held: Held) -> Self {
@@ -130,11 +127,79 @@ fn add_parts(parts: &mut Vec<InputPart>, more: Vec<InputPart>) {
     }
 }
 
+/// What the newest items of a thread say without their files: no more than the budget holds, the newest first. The items themselves,
+/// which may be many times as large in memory, are let go one by one.
+struct Words {
+    budget: usize,
+    cost: usize,
+    said: Vec<Said>,
+    newest: Vec<Item>,
+    /// Whether an older item did not fit.
+    is_full: bool,
+    /// Whether the newest turn has its beginning.
+    has_turn: bool,
+    /// Whether something of the newest turn is left out.
+    is_cut: bool,
+}
+
+/// What one item says.
+struct Said {
+    input: Vec<InputItem>,
+    carried: Carried,
+    begins_turn: bool,
+}
+
+impl Words {
+    fn new(budget: usize) -> Self {
+        let (is_full, has_turn, is_cut) = (false, false, false);
+        Self { budget, cost: 0, said: Vec::new(), newest: Vec::new(), is_full, has_turn, is_cut }
+    }
+
+    /// Takes the next older item, or has enough.
+    fn take(&mut self, item: Item) -> ControlFlow<()> {
+        let begins_turn = begins_turn(&item);
+        if self.is_cut && !begins_turn {
+            return ControlFlow::Continue(());
+        }
+        let input = items::said(&item, Vec::new(), self.newest.is_empty());
+        let cost: usize = input.iter().map(tokens).sum();
+        let is_over = !self.said.is_empty() && self.cost.saturating_add(cost) > self.budget;
+        if is_over && self.has_turn {
+            self.is_full = true;
+            return ControlFlow::Break(());
+        }
+        if is_over && !begins_turn {
+            self.is_cut = true;
+            return ControlFlow::Continue(());
+        }
+        if is_over {
+            self.make_room(cost);
+        }
+        self.cost = self.cost.saturating_add(cost);
+        let carried = Carried::by(&item);
+        self.said.push(Said { input, carried, begins_turn });
+        self.has_turn |= begins_turn;
+        if self.newest.len() < NEWEST {
+            self.newest.push(item);
+        }
+        if self.is_cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Leaves out what stands right behind the beginning of the newest turn, as far as that costs so much. The newest item stays.
+    fn make_room(&mut self, cost: usize) {
+        while self.said.len() > 1 && self.cost.saturating_add(cost) > self.budget {
+            let oldest = self.said.pop().map(|said| said.input).unwrap_or_default();
+            self.cost -= oldest.iter().map(tokens).sum::<usize>();
+        }
+        self.is_cut = true;
+    }
+}
+
 fn begins_turn(item: &Item) -> bool {
     matches!(item.kind, ItemKind::UserMessage(_))
 }
 
-/// The newest turns that fit into a budget. It is filled from the end of the thread.
+/// The newest turns that fit into a budget with their files. It is filled from the end of the thread.
 struct Window {
     budget: usize,
     cost: usize,
@@ -166,6 +231,11 @@ impl Window {
         true
     }
 
+    /// Leaves a turn out whose beginning does not come.
+    fn leave_out_open(&mut self) {
+        self.open.clear();
+    }
+
     fn finish(mut self) -> Vec<InputItem> {
         self.kept.append(&mut self.open);
         self.kept.reverse();
@@ -180,7 +250,7 @@ fn tokens(item: &InputItem) -> usize {
         InputPart::Text(words) => text(words.len()),
         InputPart::Image { .. } => TOKENS_AN_IMAGE,
         InputPart::File { data_url, .. } => {
-            (data_url.len() / FILE_BYTES_A_TOKEN).clamp(*TOKENS_A_FILE.start(), *TOKENS_A_FILE.end())
+            usize::try_from(tokens_of_pdf(data_url.len() as u64)).unwrap_or(usize::MAX)
         }
     };
     TOKENS_A_MESSAGE
@@ -189,4 +259,9 @@ fn tokens(item: &InputItem) -> usize {
             InputItem::FunctionCall { name, arguments, .. } => text(name.len() + arguments.len()),
             InputItem::FunctionCallOutput { output, .. } => text(output.len()),
         }
+}
+
+/// About what a PDF costs that has so many bytes in base64.
+fn tokens_of_pdf(encoded: u64) -> u64 {
+    (encoded / FILE_BYTES_A_TOKEN).clamp(*TOKENS_A_FILE.start(), *TOKENS_A_FILE.end())
 }

@@ -198,6 +198,10 @@ impl Agent for ModelAgent {
         async { timeout(TITLE_DEADLINE, self.propose_title(message)).await.ok().flatten() }.boxed()
     }
 
+    fn max_input_tokens(&self) -> Option<u32> {
+        Some(self.config.max_input_tokens)
+    }
+
     fn wants_titles(&self) -> bool {
         self.config.titles
     }

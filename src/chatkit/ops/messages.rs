@@ -1,5 +1,6 @@
 //! What does a person bring to a thread? Messages, what tools returned, answers to questions, and the wish for another answer.
 
+use super::sizes::{bytes_of, bytes_of_answers, bytes_of_message, require_affordable, require_short};
 use super::writable_thread;
 use crate::agent::turn::new_item;
 use crate::chatkit::turn::{Plan, answered, is_pending_call};
@@ -37,6 +38,7 @@ pub(super) async fn add_tool_output(
     params: AddClientToolOutput,
 ) -> Result<Plan, Error> {
     let thread = writable_thread(chat, asker, &params.thread_id).await?;
+    require_short(chat, "params.result", bytes_of(&params.result))?;
     let newest = chat.newest_items(&asker.owner, &thread.id, NEWEST).await?;
     if let Some(call) = newest.first().filter(|item| is_pending_call(item)) {
         return Ok(Plan::ToolOutput { thread, call_id: call.id.clone(), result: params.result });
@@ -63,6 +65,7 @@ pub(super) async fn add_answers(
 ) -> Result<Plan, Error> {
     let AddStructuredInput { thread_id, item_id, input } = params;
     let thread = writable_thread(chat, asker, &thread_id).await?;
+    require_short(chat, "params.input.answers", bytes_of_answers(&input))?;
     let item = chat.store.item(&asker.owner, &thread.id, &item_id).await?;
     let item = item.filter(|item| !item.is_hidden()).ok_or_else(not_found)?;
     match &item.kind {
@@ -81,13 +84,16 @@ pub(super) async fn retry(chat: &Chat, asker: &Asker, params: &ItemOfThread) -> 
     let thread = writable_thread(chat, asker, &params.thread_id).await?;
     let item = chat.store.item(&asker.owner, &thread.id, &params.item_id).await?;
     let message = item.filter(|item| !item.is_hidden()).ok_or_else(not_found)?;
-    if !matches!(message.kind, ItemKind::UserMessage(_)) {
+    let ItemKind::UserMessage(said) = &message.kind else {
         return Err(Error::invalid("`params.item_id` must be the id of a user's message."));
-    }
+    };
+    // The agent may have had another budget when it was sent.
+    require_affordable(chat, asker, said).await?;
     Ok(Plan::Retry { thread, message })
 }
 
 async fn message(chat: &Chat, asker: &Asker, thread_id: &Id, input: UserMessageInput) -> Result<Item, Error> {
+    require_short(chat, "params.input", bytes_of_message(&input))?;
     let UserMessageInput { content, attachments: ids, quoted_text, inference_options } = input;
     let mut attachments = check_attachments(&chat.uploads, &asker.owner, &ids).await?;
     refuse_sent(&attachments)?;
@@ -95,5 +101,6 @@ async fn message(chat: &Chat, asker: &Asker, thread_id: &Id, input: UserMessageI
         attachment.thread_id = Some(thread_id.clone());
     }
     let message = UserMessage { content, attachments, quoted_text, inference_options };
+    require_affordable(chat, asker, &message).await?;
     Ok(new_item(thread_id, chat.now(), ItemKind::UserMessage(message)))
 }

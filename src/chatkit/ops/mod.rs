@@ -4,6 +4,7 @@
 mod feedback;
 mod messages;
 mod read;
+mod sizes;
 mod threads;
 mod widgets;
 
@@ -24,9 +25,9 @@ use crate::upstream::{Call, Deadline};
 /// What is not there, or is not allowed; and failures of what is below.
 pub async fn answer(chat: &Chat, asker: &Asker, request: Plain) -> Result<Response, Error> {
     match request {
-        Plain::ThreadsGetById(params) => json(read::get_thread(chat, asker, &params).await),
-        Plain::ThreadsList(params) => json(read::list_threads(chat, asker, params).await),
-        Plain::ItemsList(params) => json(read::list_items(chat, asker, params).await),
+        Plain::ThreadsGetById(params) => read::get_thread(chat, asker, &params).await,
+        Plain::ThreadsList(params) => read::list_threads(chat, asker, params).await,
+        Plain::ItemsList(params) => read::list_items(chat, asker, params).await,
         Plain::ThreadsUpdate(params) => json(threads::rename_thread(chat, asker, params).await),
         Plain::ThreadsDelete(params) => json(threads::delete_thread(chat, asker, &params).await),
         Plain::ThreadsSyncCustomAction(params) => json(widgets::act_now(chat, asker, params).await),

@@ -1,6 +1,8 @@
 //! What if another replica answers this request, or answered it and nobody heard the end? Then its answer is told from the
 //! store once it is there; what was not finished is taken up again.
 
+use std::ops::ControlFlow;
+
 use tokio::time::Instant;
 
 use super::begin::is_pending_call;
@@ -15,6 +17,9 @@ use crate::store::{Audience, Claimed, Owner, PageQuery, StoreError, TurnAbout, T
 
 /// No answer has more items.
 const MOST_ITEMS: u32 = 200;
+/// A longer answer is not told again: it would be in memory whole.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+const TOO_LONG: &str = "The answer is too long to be told again. Load the conversation again.";
 
 /// What a request brought, and what came of it.
 struct Exchange {
@@ -141,10 +146,20 @@ impl Turn {
         };
         let Some(anchor) = anchor else { return Ok(None) };
         let page = PageQuery { limit: MOST_ITEMS, order: Order::Asc, after: Some(anchor.id.clone()) };
-        let rest = store.items(owner, &thread.id, &page, Audience::Model).await?;
-        let mut answer = rest.unwrap_or_default().data;
-        let next = answer.iter().position(is_brought);
-        answer.truncate(next.unwrap_or(answer.len()));
+        let (mut answer, mut bytes, mut is_last) = (Vec::new(), 0_usize, true);
+        let mut take = |item: Item, size| {
+            is_last = !is_brought(&item);
+            bytes = bytes.saturating_add(size);
+            if !is_last || bytes > MOST_BYTES {
+                return ControlFlow::Break(());
+            }
+            answer.push(item);
+            ControlFlow::Continue(())
+        };
+        store.each_item(owner, &thread.id, &page, Audience::Model, &mut take).await?;
+        if is_last && bytes > MOST_BYTES {
+            return Err(TurnError::Changed(TOO_LONG));
+        }
         let preamble = match about {
             TurnAbout::Message { .. } => {
                 let created = is_created.then(|| created(thread));
@@ -154,7 +169,7 @@ impl Turn {
             TurnAbout::Answers { .. } => vec![Event::ItemReplaced { item }],
             TurnAbout::Output { .. } | TurnAbout::Retry { .. } | TurnAbout::Act => Vec::new(),
         };
-        Ok(Some(Exchange { preamble, anchor, answer, is_last: next.is_none() }))
+        Ok(Some(Exchange { preamble, anchor, answer, is_last }))
     }
 }
 
@@ -193,8 +208,16 @@ impl Chat {
         if place.is_retry {
             return Ok(false);
         }
-        let newest = self.newest_items(owner, &place.thread_id, MOST_ITEMS).await?;
-        let last = newest.iter().find(|item| item.id == place.anchor_id || is_brought(item));
-        Ok(last.is_none_or(|item| item.id != place.anchor_id))
+        let page = PageQuery { limit: MOST_ITEMS, order: Order::Desc, after: None };
+        let mut last = None;
+        let mut look = |item: Item, _| {
+            if item.id != place.anchor_id && !is_brought(&item) {
+                return ControlFlow::Continue(());
+            }
+            last = Some(item.id);
+            ControlFlow::Break(())
+        };
+        self.store.each_item(owner, &place.thread_id, &page, Audience::Model, &mut look).await?;
+        Ok(last.as_ref() != Some(&place.anchor_id))
     }
 }

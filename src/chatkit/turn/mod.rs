@@ -24,6 +24,7 @@ use super::queues::Front;
 use super::repeats::Running;
 use super::{Asker, Chat};
 use crate::agent::{Agent, AgentError};
+use crate::limits::turns::TurnPlace;
 use crate::protocol::{Event, Id};
 use crate::store::{StoreError, TurnClaim};
 use crate::telemetry::request::Failure;
@@ -57,6 +58,8 @@ pub struct Turn {
     pub is_again: bool,
     /// What is said, and to whom.
     pub running: Arc<Running>,
+    /// Its place among the answers under way, until it has ended.
+    pub place: Option<TurnPlace>,
 }
 
 /// Why a turn ended without success.
@@ -139,6 +142,7 @@ impl Turn {
         if let Plan::Say { event, .. } = &*plan {
             self.running.feed.say(event);
             self.running.feed.end();
+            self.place = None;
             return self.forget_in_time().await;
         }
         let mut thread_id = plan.thread_id().clone();
@@ -165,6 +169,7 @@ impl Turn {
             tracing::warn!(error = text, "a claim could not be given back");
         }
         drop(front);
+        self.place = None;
         self.forget_in_time().await;
     }
 

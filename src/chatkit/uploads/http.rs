@@ -233,7 +233,8 @@ impl UploadDesk {
                 let enabled = self.uploads.require_enabled();
                 enabled.map_err(|error| self.door.strangers_answer(parts, context, error))?;
                 let holder = self.door.known_holder(parts, context).await?;
-                let owner = self.counted(holder, context).await?;
+                self.door.count_read(&holder, context).await?;
+                let owner = Owner { workflow: holder.workflow.into(), user: holder.user };
                 (self.uploads.store.attachment(&owner, id).await?, None)
             }
         };

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::error::Trouble;
 use super::event::Usage;
-use crate::protocol::{DEEPEST, are_too_deep};
+use crate::protocol::{DEEPEST, are_too_deep, objects};
 
 /// A text, borrowed where it can be. Null and every other type count as the empty text.
 #[derive(Debug, Default)]
@@ -83,7 +83,7 @@ pub(in crate::upstream) fn is_truthy(value: &Value) -> bool {
 
 /// A frame of a stream.
 pub(in crate::upstream) fn parse<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, Trouble> {
-    serde_json::from_str(data).map_err(|error| Trouble::Unreadable(error.to_string()))
+    objects::from_str(data).map_err(|error| Trouble::Unreadable(error.to_string()))
 }
 
 /// The arguments of a call: a JSON object, or nothing for a function without any. They become part of an item, so they may nest no

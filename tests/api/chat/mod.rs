@@ -6,6 +6,8 @@ mod model;
 mod setting;
 
 mod agents;
+mod arrays;
+mod bounds;
 mod client_tools;
 mod crashes;
 mod cuts;
@@ -15,6 +17,7 @@ mod failures;
 mod full_disk;
 mod history;
 mod interrupted;
+mod long;
 mod metrics;
 mod outages;
 mod refusals;

@@ -57,6 +57,8 @@ pub(crate) fn with_model<'a>(base: &'a str, vars: &[(&'a str, &'a str)]) -> Vec<
         ("CHATKIT_THREAD_TITLES", "off"),
         ("RATE_LIMIT_IP_PER_MINUTE", "0"),
         ("RATE_LIMIT_USER_PER_MINUTE", "0"),
+        ("RATE_LIMIT_READS_PER_MINUTE", "0"),
+        ("CHATKIT_MAX_TURNS_PER_USER", "0"),
     ];
     over(&least, vars)
 }

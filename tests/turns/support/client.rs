@@ -66,10 +66,17 @@ impl Client {
 
     /// The items of a thread, hidden ones aside, the oldest first.
     pub(crate) async fn items(&self, thread_id: &str) -> Vec<Value> {
-        let (status, page) =
-            self.ask("items.list", json!({"thread_id": thread_id, "order": "asc", "limit": 100})).await;
-        assert_eq!(status, 200, "{page}");
-        page["data"].as_array().expect("a page has data").clone()
+        let mut params = json!({"thread_id": thread_id, "order": "asc", "limit": 100});
+        let mut items = Vec::new();
+        loop {
+            let (status, page) = self.ask("items.list", params.clone()).await;
+            assert_eq!(status, 200, "{page}");
+            items.extend(page["data"].as_array().expect("a page has data").clone());
+            if page["has_more"] != true {
+                return items;
+            }
+            params["after"] = page["after"].clone();
+        }
     }
 }
 

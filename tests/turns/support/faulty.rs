@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chatkit_server::protocol::{Feedback, FeedbackKind, Id, Item, Page, Thread, Timestamp};
+use chatkit_server::protocol::{Feedback, FeedbackKind, Id, Item, Thread, Timestamp};
 use chatkit_server::store::{
-    Added, Answer, Audience, Claimed, Owner, PageQuery, Store, StoreError, StoredAttachment, ThreadChange,
-    TurnClaim, Unsent,
+    Added, Answer, Audience, Claimed, Each, Owner, PageQuery, Store, StoreError, StoredAttachment,
+    ThreadChange, TurnClaim, Unsent,
 };
 use chatkit_server::user::UserId;
 use futures_util::FutureExt;
@@ -79,12 +79,11 @@ passed! {
     fn keep_turn(&self, owner: &'a Owner, thread_id: &'a str, claim: &'a TurnClaim) -> bool;
     fn end_turn(&self, owner: &'a Owner, thread_id: &'a str, claim: &'a TurnClaim, got_through: bool) -> ();
     fn thread(&self, owner: &'a Owner, thread_id: &'a str) -> Option<Thread>;
-    fn threads(&self, owner: &'a Owner, page: &'a PageQuery) -> Option<Page<Thread>>;
-    fn recent_threads(&self, owner: &'a Owner, page: &'a PageQuery, most: u32) -> Option<Page<Thread>>;
+    fn each_thread(&self, owner: &'a Owner, page: &'a PageQuery, most: Option<u32>, each: Each<'a, Thread>) -> Option<bool>;
     fn change_thread(&self, owner: &'a Owner, thread_id: &'a str, change: &'a ThreadChange) -> Option<Thread>;
     fn delete_thread(&self, owner: &'a Owner, thread_id: &'a str) -> Option<Vec<Id>>;
     fn item(&self, owner: &'a Owner, thread_id: &'a str, item_id: &'a str) -> Option<Item>;
-    fn items(&self, owner: &'a Owner, thread_id: &'a str, page: &'a PageQuery, audience: Audience) -> Option<Page<Item>>;
+    fn each_item(&self, owner: &'a Owner, thread_id: &'a str, page: &'a PageQuery, audience: Audience, each: Each<'a, Item>) -> Option<bool>;
     fn save_item(&self, owner: &'a Owner, item: &'a Item) -> bool;
     fn add_message(&self, owner: &'a Owner, message: &'a Item) -> Added;
     fn remove_items(&self, owner: &'a Owner, thread_id: &'a str, item_ids: &'a [Id]) -> ();

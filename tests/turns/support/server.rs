@@ -42,6 +42,8 @@ impl Server {
             ("CHATKIT_UPLOADS_DIR", "/nonexistent/uploads"),
             ("RATE_LIMIT_IP_PER_MINUTE", "0"),
             ("RATE_LIMIT_USER_PER_MINUTE", "0"),
+            ("RATE_LIMIT_READS_PER_MINUTE", "0"),
+            ("CHATKIT_MAX_TURNS_PER_USER", "0"),
             ("HOST", "127.0.0.1"),
             ("PORT", "0"),
         ];

@@ -90,9 +90,16 @@ async fn files_reach_the_model_by_what_they_are() {
             text("The user attached the file latin (application/octet-stream). Its content can't be shown."),
         ]
     );
-    let cut =
-        text("The user attached the file a.txt (text/plain).\n<File>\nhel\n[The rest is left out.]\n</File>");
-    assert_eq!(shown(2).await[3], cut, "a text takes half of the budget at most");
+    let cut = text(
+        "The user attached the file a.html (application/octet-stream).\n<File>\n<p>\n[The rest is left out.]\n</File>",
+    );
+    assert_eq!(shown(2).await[6], cut, "all text files of a message share one budget: five and three bytes");
+    let none = "The user attached the file a.html (application/octet-stream). \
+                It is not shown, because the files of this conversation are too large together.";
+    let cut = text(
+        "The user attached the file a.txt (text/plain).\n<File>\nhell\n[The rest is left out.]\n</File>",
+    );
+    assert_eq!([&shown(1).await[3], &shown(1).await[6]], [&cut, &text(none)]);
 }
 
 fn images(ids: &[&str]) -> Value {

@@ -269,6 +269,24 @@ impl Drop for Kept {
     }
 }
 
+#[tokio::test]
+async fn a_newest_turn_that_is_more_than_the_budget_loses_what_stands_behind_its_message() {
+    // 24 tokens each, and 16.
+    let steps = (0..1000).map(|step| assistant(&format!("{step:048}")));
+    let kinds: Vec<Value> =
+        [user("an earlier turn"), user(&"q".repeat(24))].into_iter().chain(steps).collect();
+    let kept = Kept::with("long-turn", kinds).await;
+    let past = Past::read(&kept.turn, 100).await.unwrap();
+    let texts: Vec<&str> = past.input.iter().map(first_text).collect();
+    let newest: Vec<String> = (997..1000).map(|step| format!("{step:048}")).collect();
+    assert_eq!(texts[0], "q".repeat(24), "the message is there");
+    assert_eq!(texts[1..], newest, "and the newest steps that fit");
+    assert_eq!(past.earlier, 0, "nothing earlier is there while a part of this turn is not");
+    let past = Past::read(&kept.turn, 1).await.unwrap();
+    let texts: Vec<&str> = past.input.iter().map(first_text).collect();
+    assert_eq!(texts, [&*"q".repeat(24), &*format!("{:048}", 999)], "the newest step is there in any case");
+}
+
 fn first_text(item: &InputItem) -> &str {
     match item {
         InputItem::Message { parts, .. } => match &parts[0] {
