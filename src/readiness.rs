@@ -47,7 +47,7 @@ impl Readiness {
         let Some(store) = &self.store else { return Ok(()) };
         let ping = async {
             let answer = store.ping().await;
-            let missing = "The database does not answer, or can't be written to.";
+            let missing = "The database does not answer, can't be written to, or its file is gone.";
             answer.map_err(|error| Error::new(Kind::NotReady, missing).because(error))
         };
         self.recent.or(ping).await

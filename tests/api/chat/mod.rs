@@ -11,6 +11,7 @@ mod bounds;
 mod client_tools;
 mod crashes;
 mod cuts;
+mod database_file;
 mod dictation;
 mod endless;
 mod failures;
