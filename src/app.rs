@@ -70,7 +70,7 @@ impl App {
     pub fn observe_gauges(&self) {
         self.desk.door.authenticator.observe();
         self.desk.limits.sweep();
-        self.metrics.set_registry_sessions(self.desk.sessions.registry.live());
+        self.metrics.set_registry_sessions(self.desk.sessions.mint.remembered());
         self.metrics.set_in_flight(self.shed.lifecycle.requests().len());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::http::request::Parts;
 
-use crate::auth::{self, Asking, Authenticator, Caller, ClientSecrets, Revoked, client_secret_of};
+use crate::auth::{self, Asking, Authenticator, Caller, ClientSecrets, client_secret_of};
 use crate::config::agents::Agents;
 use crate::config::limits::LimitsConfig;
 use crate::config::origins::OriginList;
@@ -13,6 +13,9 @@ use crate::error::{Error, Kind};
 use crate::limits::Limits;
 use crate::limits::address::ServiceCall;
 use crate::limits::client_ip::Client;
+use crate::protocol::Timestamp;
+use crate::store::StoreError;
+use crate::store::revoked::Revoked;
 use crate::telemetry::request::RequestContext;
 use crate::user::UserId;
 
@@ -95,7 +98,7 @@ impl ChatDoor {
     ///
     /// # Errors
     /// 401 for a credential that is missing, bad, ended or revoked; 403 for a service token, and for a cookie from a foreign
-    /// page; 503 while the keys that could tell are not there.
+    /// page; 503 while the keys, or the database, that could tell are not there.
     pub async fn holder(&self, parts: &Parts, context: &RequestContext) -> Result<Holder, Error> {
         let holder = match client_secret_of(&parts.headers) {
             Some(secret) => self.holder_of_secret(secret).await?,
@@ -118,16 +121,23 @@ impl ChatDoor {
         self.limits.count_user(&holder.user, context).await
     }
 
-    async fn holder_of_secret(&self, secret: &str) -> Result<Holder, auth::Error> {
+    async fn holder_of_secret(&self, secret: &str) -> Result<Holder, Error> {
         let held = self.secrets.verify(secret)?;
         if !self.agents.by_name.contains_key(&held.workflow) {
-            return Err(auth::Error::BadSecret(auth::Flaw::Workflow));
+            return Err(auth::Error::BadSecret(auth::Flaw::Workflow).into());
         }
-        if self.revoked.has(&held.id, held.ends_at).await {
-            return Err(auth::Error::RevokedSecret);
+        let is_revoked = self.revoked.has(&held.user, &held.id, Timestamp(held.after)).await;
+        if is_revoked.map_err(nobody_can_tell)? {
+            return Err(auth::Error::RevokedSecret.into());
         }
         Ok(Holder { user: held.user, workflow: held.workflow })
     }
+}
+
+/// Whether a secret was revoked is in the database, and so is all that its holder could ask for.
+fn nobody_can_tell(error: StoreError) -> Error {
+    let message = "The database can't be reached right now. Try again in a moment.";
+    Error::new(Kind::NotReady, message).because(error)
 }
 
 fn not_for_services() -> Error {

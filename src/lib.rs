@@ -11,8 +11,9 @@
 //! 2. **Who.** [`auth`] turns a header or a cookie into a caller, or into an error. Then the limit by user ([`limits`]).
 //! 3. **What.** [`extract`] reads a body whole; [`sessions`] makes sense of a small one, [`protocol`] of one of the chat.
 //! 4. **Do.** [`sessions`] asks a [`Mint`](sessions::mint::Mint), which calls OpenAI through [`upstream`] in hosted mode
-//!    and signs the client secret itself in self-hosted mode, and a [`Registry`](sessions::registry::Registry), which
-//!    knows whose secret is whose: in this process, or in Redis through [`redis_link`].
+//!    and signs the client secret itself in self-hosted mode. In hosted mode a [`Registry`](sessions::registry::Registry)
+//!    knows whose secret is whose: in this process, or in Redis through [`redis_link`]. In self-hosted mode the secret says
+//!    so itself, and [`Revoked`](store::revoked::Revoked) knows from the database which are no good any more.
 //! 5. **Answer.** JSON, or [`error`]: one kind of failure, one status, one shape.
 //!
 //! # The way of a message

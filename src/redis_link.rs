@@ -153,7 +153,7 @@ impl RedisLink {
         let before = self.state.send_replace(State::Up(connection, number));
         self.metrics.set_redis_up(true);
         if matches!(before, State::Away) {
-            tracing::info!("Redis is back: limits and sessions are shared again");
+            tracing::info!("Redis is back: what replicas share is shared again");
         }
     }
 
@@ -173,7 +173,7 @@ impl RedisLink {
         });
         if lost {
             self.metrics.set_redis_up(false);
-            tracing::warn!(error = %why, "Redis is away: limits and sessions are this process's own until it is back");
+            tracing::warn!(error = %why, "Redis is away: what replicas share is this process's own until it is back");
         }
     }
 }

@@ -56,6 +56,8 @@ pub struct Held {
     pub id: String,
     /// Its `exp`, in seconds since the Unix epoch.
     pub ends_at: u64,
+    /// The last revocation of all the user's secrets that this one comes after, as it was told to [`ClientSecrets::sign`].
+    pub after: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,6 +69,14 @@ struct Claims<'a> {
     exp: u64,
     jti: String,
     workflow: String,
+    /// Left out where there was no revocation.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    after: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl ClientSecrets {
@@ -77,11 +87,12 @@ impl ClientSecrets {
         Self { keys: keys.iter().map(key).collect(), clock }
     }
 
-    /// Makes a client secret for this user and this workflow.
+    /// Makes a client secret for this user and this workflow. It comes after that revocation of all the user's secrets; 0 where there
+    /// was none.
     ///
     /// # Errors
     /// When there is no key, or the system has no random bytes.
-    pub fn sign(&self, user: &UserId, workflow: &str, ttl_seconds: u64) -> Result<Signed, Error> {
+    pub fn sign(&self, user: &UserId, workflow: &str, ttl_seconds: u64, after: u64) -> Result<Signed, Error> {
         let key = self.keys.first().ok_or(Error::Crypto)?;
         let id = random_hex::<16>();
         let now = self.clock.unix_seconds();
@@ -94,6 +105,7 @@ impl ClientSecrets {
             exp: ends_at,
             jti: id.clone(),
             workflow: workflow.to_owned(),
+            after,
         });
         let header = json!({"alg": "HS256", "typ": CLIENT_SECRET});
         let part = |json: &serde_json::Value| BASE64URL_NOPAD.encode(json.to_string().as_bytes());
@@ -131,7 +143,7 @@ impl ClientSecrets {
             return Err(Flaw::Audience);
         }
         let user = UserId::parse(&claims.sub).ok_or(Flaw::User)?;
-        Ok(Held { user, workflow: claims.workflow, id: claims.jti, ends_at: claims.exp })
+        Ok(Held { user, workflow: claims.workflow, id: claims.jti, ends_at: claims.exp, after: claims.after })
     }
 }
 
@@ -164,9 +176,14 @@ mod tests {
     #[test]
     fn a_secret_says_whose_it_is_until_its_last_second() {
         let (secrets, clock) = secrets(&["a"]);
-        let signed = secrets.sign(&user(), "support", 600).unwrap();
-        let held =
-            Held { user: user(), workflow: "support".into(), id: signed.id.clone(), ends_at: NOW + 600 };
+        let signed = secrets.sign(&user(), "support", 600, 7).unwrap();
+        let held = Held {
+            user: user(),
+            workflow: "support".into(),
+            id: signed.id.clone(),
+            ends_at: NOW + 600,
+            after: 7,
+        };
         assert_eq!(secrets.verify(&signed.token), Ok(held.clone()));
         clock.advance(Duration::from_secs(599));
         assert_eq!(secrets.verify(&signed.token), Ok(held));
@@ -180,17 +197,17 @@ mod tests {
     #[test]
     fn no_two_secrets_are_the_same() {
         let (secrets, _) = secrets(&["a"]);
-        let ids = [(); 2].map(|()| secrets.sign(&user(), "support", 600).unwrap().id);
+        let ids = [(); 2].map(|()| secrets.sign(&user(), "support", 600, 0).unwrap().id);
         assert_eq!(ids[0].len(), 32, "128 bits in hex");
         assert_ne!(ids[0], ids[1]);
     }
 
     #[test]
     fn the_first_key_signs_and_all_verify() {
-        let old = secrets(&["a"]).0.sign(&user(), "support", 600).unwrap();
+        let old = secrets(&["a"]).0.sign(&user(), "support", 600, 0).unwrap();
         let (both, _) = secrets(&["b", "a"]);
         assert!(both.verify(&old.token).is_ok(), "signed before the change");
-        let new = both.sign(&user(), "support", 600).unwrap();
+        let new = both.sign(&user(), "support", 600, 0).unwrap();
         assert!(secrets(&["b"]).0.verify(&new.token).is_ok());
         assert_eq!(secrets(&["a"]).0.verify(&new.token), Err(Error::BadSecret(Flaw::Signature)));
     }

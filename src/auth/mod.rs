@@ -12,7 +12,6 @@ mod issue;
 mod jwks;
 mod keys;
 mod origin;
-mod revoked;
 mod service;
 mod source;
 mod token;
@@ -30,7 +29,6 @@ pub use claims::Claims;
 pub use client_secret::{ClientSecrets, Held, Signed, client_secret_of};
 pub use error::{Error, Flaw, Rejection};
 pub use issue::user_token;
-pub use revoked::Revoked;
 pub use service::new_service_token;
 pub use source::Timing;
 

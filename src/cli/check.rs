@@ -18,6 +18,7 @@ use crate::error::{self, Kind};
 use crate::redis_link::RedisLink;
 use crate::sessions::hosted::HostedMint;
 use crate::sessions::mint::{self, Mint, MintRequest};
+use crate::sessions::registry::LocalRegistry;
 use crate::sessions::workflows::Workflows;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::sessions::SessionsApi;
@@ -83,7 +84,8 @@ async fn openai(config: &Config, hosted: &HostedConfig, metrics: &Metrics) -> Re
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let client = Client::new(&config.upstream, Arc::clone(&clock), metrics.clone());
     let client = client.map_err(|error| Fault::new(error, CLIENT_STEP))?;
-    let mint = HostedMint::new(SessionsApi::new(client), hosted, config.session_ttl_seconds, clock);
+    let registry = Arc::new(LocalRegistry::new(1, Arc::clone(&clock), metrics));
+    let mint = HostedMint::new(SessionsApi::new(client), hosted, config.session_ttl_seconds, registry, clock);
     let workflows = Workflows::new(hosted);
     let workflow = workflows.choose(None, None);
     let workflow = workflow.map_err(|error| Fault::new(error.log_text(), "check CHATKIT_WORKFLOW_ID"))?;
@@ -94,11 +96,11 @@ async fn openai(config: &Config, hosted: &HostedConfig, metrics: &Metrics) -> Re
         mint::Error::Upstream(error) => {
             Fault::new(error::Error::from(&error).log_text(), openai_step(&error))
         }
-        error @ mint::Error::Unsigned(_) => Fault::new(error, "report it as a bug"),
+        error @ (mint::Error::Unsigned(_) | mint::Error::Store(_)) => Fault::new(error, "report it as a bug"),
     };
     let request = MintRequest { user: &user, claims: None, workflow };
-    let minted = mint.mint(request, call()).await.map_err(fault)?;
-    mint.cancel(&minted.id, call()).await.map_err(fault)?;
+    mint.mint(request, call()).await.map_err(fault)?;
+    mint.cancel_all(&user, call()).await.map_err(fault)?;
     Ok(format!("a session of {} was minted and cancelled", workflow.id))
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Own, StartError};
+use super::StartError;
 use crate::agent::Agent;
 use crate::agent::model::ModelAgent;
 use crate::chatkit::http::ChatDesk;
@@ -25,23 +25,39 @@ use crate::telemetry::metrics::Metrics;
 use crate::upstream::BuildError;
 use crate::upstream::model::{ModelApi, ModelClient, ModelEndpoint, ModelSettings};
 
-/// The chat, and what it keeps running in the background.
-pub(super) async fn chat_desk(
+/// What every part of the service goes by.
+pub(super) struct Shared<'a> {
+    pub(super) lifecycle: &'a Lifecycle,
+    pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) metrics: &'a Metrics,
+}
+
+/// Where threads and revocations are: in a store of the program's own, or in the configured database.
+pub(super) async fn store(
     config: &SelfHostedConfig,
-    upstream: &UpstreamConfig,
-    own: Own,
-    door: Arc<ChatDoor>,
-    lifecycle: &Lifecycle,
+    own: Option<Arc<dyn Store>>,
     clock: &Arc<dyn Clock>,
     metrics: &Metrics,
-) -> Result<ChatDesk, StartError> {
-    let store = match own.store {
+) -> Result<Arc<dyn Store>, StartError> {
+    let store = match own {
         Some(store) => store,
         None => store::connect(config.database_url.expose(), Arc::clone(clock)).await?,
     };
-    let store: Arc<dyn Store> = Arc::new(Counted::new(store, metrics.clone()));
+    Ok(Arc::new(Counted::new(store, metrics.clone())))
+}
+
+/// The chat, and what it keeps running in the background.
+pub(super) fn chat_desk(
+    config: &SelfHostedConfig,
+    upstream: &UpstreamConfig,
+    own_agents: HashMap<String, Arc<dyn Agent>>,
+    store: Arc<dyn Store>,
+    door: Arc<ChatDoor>,
+    shared: &Shared<'_>,
+) -> Result<ChatDesk, StartError> {
+    let Shared { lifecycle, clock, metrics } = *shared;
     let models = Arc::new(models(upstream, clock, metrics)?);
-    let agents = agents(config, &models, upstream, own.agents)?;
+    let agents = agents(config, &models, upstream, own_agents)?;
     let links = Links::new(&config.signing_keys, Arc::clone(clock)).ok_or(StartError::NoKey)?;
     let uploads = Uploads {
         store: Arc::clone(&store),

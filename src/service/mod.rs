@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 
 use crate::agent::Agent;
 use crate::app::{App, Front};
-use crate::auth::{self, Authenticator, ClientSecrets, Revoked};
+use crate::auth::{self, Authenticator, ClientSecrets};
 use crate::clock::{Clock, SystemClock};
 use crate::config::service::{Assets, PageSource};
 use crate::config::{Config, Mode};
@@ -39,6 +39,7 @@ use crate::sessions::registry::{CAPACITY, LocalRegistry, Registry as SessionRegi
 use crate::sessions::registry_redis::RedisRegistry;
 use crate::sessions::signed::SignedMint;
 use crate::sessions::workflows::Workflows;
+use crate::store::revoked::Revoked;
 use crate::store::{Store, StoreError};
 use crate::telemetry::metrics::{self, Metrics};
 use crate::upstream::sessions::SessionsApi;
@@ -197,36 +198,38 @@ async fn assemble(
     let upstream = Client::new(&upstream_config, Arc::clone(&clock), metrics.clone())?;
     let cdn = (service.page.assets == Assets::Proxy)
         .then(|| CdnProxy::new(upstream.connections().clone(), service.page.cdn_base.clone()));
-    let local = LocalRegistry::new(CAPACITY, Arc::clone(&clock), &metrics);
-    let registry: Arc<dyn SessionRegistry> = match &redis {
-        Some(link) => Arc::new(RedisRegistry::new(Arc::clone(link), local, Arc::clone(&clock))),
-        None => Arc::new(local),
-    };
-    keep_swept(&registry, &tasks, stopping.clone());
     let shared_limits = Arc::new(Limits::new(&limits, redis.as_ref(), &metrics));
-    shared_limits.keep_swept(&tasks, stopping);
+    shared_limits.keep_swept(&tasks, stopping.clone());
     let door = Arc::new(Door { authenticator, proxies: limits, origins: Arc::new(service.origins) });
 
     let dev = own.dev.take();
     let (mint, workflows, chat): (Arc<dyn Mint>, _, _) = match &mode {
         Mode::Hosted(hosted) => {
-            let mint = HostedMint::new(SessionsApi::new(upstream), hosted, session_ttl_seconds, clock);
+            let local = LocalRegistry::new(CAPACITY, Arc::clone(&clock), &metrics);
+            let registry: Arc<dyn SessionRegistry> = match redis {
+                Some(link) => Arc::new(RedisRegistry::new(link, local, Arc::clone(&clock))),
+                None => Arc::new(local),
+            };
+            keep_swept(&registry, &tasks, stopping);
+            let api = SessionsApi::new(upstream);
+            let mint = HostedMint::new(api, hosted, session_ttl_seconds, registry, clock);
             (Arc::new(mint), Workflows::new(hosted), None)
         }
         Mode::SelfHosted(config) => {
             let secrets = Arc::new(ClientSecrets::new(&config.signing_keys, Arc::clone(&clock)));
-            let revoked = Arc::new(Revoked::new(redis, Arc::clone(&clock)));
+            let store = chat::store(config, own.store, &clock, &metrics).await?;
+            let revoked = Arc::new(Revoked::new(Arc::clone(&store)));
+            revoked.keep_swept(&tasks, stopping);
             let mint = SignedMint::new(Arc::clone(&secrets), Arc::clone(&revoked), session_ttl_seconds);
             let agents = Arc::clone(&config.agents);
             let (door, limits) = (Arc::clone(&door), Arc::clone(&shared_limits));
             let chat_door = Arc::new(ChatDoor { door, limits, secrets, revoked, agents });
-            let chat =
-                chat::chat_desk(config, &upstream_config, own, chat_door, &lifecycle, &clock, &metrics)
-                    .await?;
+            let shared = chat::Shared { lifecycle: &lifecycle, clock: &clock, metrics: &metrics };
+            let chat = chat::chat_desk(config, &upstream_config, own.agents, store, chat_door, &shared)?;
             (Arc::new(mint), Workflows::of_agents(&config.agents), Some(Arc::new(chat)))
         }
     };
-    let sessions = Sessions { mint, registry, workflows, tasks, metrics: metrics.clone(), timeout };
+    let sessions = Sessions { mint, workflows, tasks, metrics: metrics.clone(), timeout };
     Ok(App {
         credentials: auth.cookies_authenticate(),
         shed: Shed { lifecycle, max_requests: door.proxies.max_concurrent_requests },

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use data_encoding::HEXLOWER;
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream;
 use serde_json::{Map, Value};
 
-use super::mint::{ClientSecret, Error, Mint, MintRequest, Minted};
-use super::registry::Session;
+use super::mint::{ClientSecret, Error, Found, Mint, MintRequest};
+use super::registry::{Registry, Session};
 use crate::clock::Clock;
 use crate::config::hosted::{HostedConfig, StateClaim};
 use crate::upstream::Call;
@@ -17,11 +19,17 @@ use crate::upstream::sessions::{
     ChatkitConfiguration, CreateSession, ExpiresAfter, FileUploadParam, HistoryParam, RateLimits,
     SessionsApi, Switch, WorkflowParam,
 };
+use crate::user::{Fingerprint, UserId};
 
-/// Makes sessions at OpenAI.
+/// So many sessions of one user are cancelled at a time.
+const CANCELS_AT_A_TIME: usize = 8;
+
+/// Makes sessions at OpenAI, and remembers them.
 #[expect(missing_debug_implementations, reason = "it holds the API key and the key of user ids")]
 pub struct HostedMint {
     api: SessionsApi,
+    /// Knows whose secret is whose.
+    registry: Arc<dyn Registry>,
     clock: Arc<dyn Clock>,
     user_id_key: Option<hmac::Key>,
     state_claims: Vec<StateClaim>,
@@ -33,10 +41,17 @@ pub struct HostedMint {
 impl HostedMint {
     /// A mint with the settings of a configuration, whose sessions live for `ttl_seconds`.
     #[must_use]
-    pub fn new(api: SessionsApi, config: &HostedConfig, ttl_seconds: u64, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        api: SessionsApi,
+        config: &HostedConfig,
+        ttl_seconds: u64,
+        registry: Arc<dyn Registry>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let key = config.user_id_key.as_ref();
         Self {
             api,
+            registry,
             clock,
             user_id_key: key.map(|key| hmac::Key::new(hmac::HMAC_SHA256, key.expose().as_bytes())),
             state_claims: config.state_claims.clone(),
@@ -48,7 +63,7 @@ impl HostedMint {
         }
     }
 
-    async fn create(&self, request: MintRequest<'_>, call: Call<'_>) -> Result<Minted, Error> {
+    async fn create(&self, request: MintRequest<'_>, call: Call<'_>) -> Result<ClientSecret, Error> {
         let user = request.user.as_str();
         let pseudonym =
             self.user_id_key.as_ref().map(|key| HEXLOWER.encode(hmac::sign(key, user.as_bytes()).as_ref()));
@@ -64,36 +79,75 @@ impl HostedMint {
             chatkit_configuration: self.chatkit_configuration,
         };
         let created = self.api.create(&session, call).await?;
-        Ok(Minted {
-            client_secret: ClientSecret::new(created.client_secret.expose()),
-            id: created.id.unwrap_or_default(),
-            // OpenAI counts from before its answer, so by our clock the session has ended by then whatever its clock says.
-            ends_at: self.clock.unix_seconds().saturating_add(self.ttl_seconds),
-        })
+        let secret = ClientSecret::new(created.client_secret.expose());
+        // OpenAI counts from before its answer, so by our clock the session has ended by then whatever its clock says.
+        let ends_at = self.clock.unix_seconds().saturating_add(self.ttl_seconds);
+        let id = created.id.unwrap_or_default();
+        let session = Session { user: request.user.fingerprint(), id, ends_at };
+        self.registry.remember(Fingerprint::of(secret.expose().as_bytes()), session).await;
+        Ok(secret)
+    }
+
+    async fn end(&self, secret: Fingerprint, id: &str, call: Call<'_>) -> Result<(), Error> {
+        // A session without an id can't be cancelled: it ends by itself.
+        if !id.is_empty() {
+            self.api.cancel(id, call).await?;
+        }
+        self.registry.forget(secret).await;
+        Ok(())
+    }
+
+    /// Those that OpenAI confirms are forgotten; the others stay registered, so that it can be tried again.
+    async fn end_all(&self, user: &UserId, call: Call<'_>) -> Result<(), Error> {
+        let live = self.registry.of_user(user.fingerprint()).await;
+        let ends = live.into_iter().map(|(secret, id)| async move { self.end(secret, &id, call).await });
+        let mut ends = stream::iter(ends).buffer_unordered(CANCELS_AT_A_TIME);
+        let mut failure = None;
+        while let Some(end) = ends.next().await {
+            if let Err(error) = end {
+                failure.get_or_insert(error);
+            }
+        }
+        failure.map_or(Ok(()), Err)
     }
 }
 
 impl Mint for HostedMint {
-    fn mint<'a>(&'a self, request: MintRequest<'a>, call: Call<'a>) -> BoxFuture<'a, Result<Minted, Error>> {
+    fn mint<'a>(
+        &'a self,
+        request: MintRequest<'a>,
+        call: Call<'a>,
+    ) -> BoxFuture<'a, Result<ClientSecret, Error>> {
         Box::pin(self.create(request, call))
     }
 
-    fn cancel<'a>(&'a self, id: &'a str, call: Call<'a>) -> BoxFuture<'a, Result<(), Error>> {
+    fn find<'a>(&'a self, secret: &'a str) -> BoxFuture<'a, Option<Found>> {
         Box::pin(async move {
-            // A session without an id can't be cancelled: it ends by itself.
-            if !id.is_empty() {
-                self.api.cancel(id, call).await?;
-            }
-            Ok(())
+            let secret = Fingerprint::of(secret.as_bytes());
+            let Session { user, id, .. } = self.registry.find(secret).await?;
+            Some(Found { secret, user, id })
         })
     }
 
-    fn session_of(&self, _: &str) -> Option<Session> {
-        None
+    fn cancel<'a>(
+        &'a self,
+        _: &'a UserId,
+        session: &'a Found,
+        call: Call<'a>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.end(session.secret, &session.id, call))
+    }
+
+    fn cancel_all<'a>(&'a self, user: &'a UserId, call: Call<'a>) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.end_all(user, call))
     }
 
     fn cancels_at_once(&self) -> bool {
         false
+    }
+
+    fn remembered(&self) -> usize {
+        self.registry.live()
     }
 }
 

@@ -4,26 +4,53 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::registry::Session;
 use super::workflows::Workflow;
 use crate::clock::rfc3339;
+use crate::error::Kind;
+use crate::store::StoreError;
 use crate::upstream::Call;
-use crate::user::UserId;
+use crate::user::{Fingerprint, UserId};
 use crate::{auth, error, upstream};
 
-/// Something that makes sessions and ends them.
+/// Something that makes sessions, knows whose they are, and ends them.
 pub trait Mint: Send + Sync {
     /// Makes a session by the call's deadline.
-    fn mint<'a>(&'a self, request: MintRequest<'a>, call: Call<'a>) -> BoxFuture<'a, Result<Minted, Error>>;
+    fn mint<'a>(
+        &'a self,
+        request: MintRequest<'a>,
+        call: Call<'a>,
+    ) -> BoxFuture<'a, Result<ClientSecret, Error>>;
 
-    /// Ends a session by the call's deadline. One that is not there counts as ended.
-    fn cancel<'a>(&'a self, id: &'a str, call: Call<'a>) -> BoxFuture<'a, Result<(), Error>>;
+    /// The live session of a secret, if it is known whose it is.
+    fn find<'a>(&'a self, secret: &'a str) -> BoxFuture<'a, Option<Found>>;
 
-    /// The live session of a secret that says itself whose it is. Of other secrets only the registry knows.
-    fn session_of(&self, secret: &str) -> Option<Session>;
+    /// Ends a session of this user by the call's deadline. One that is not there counts as ended.
+    fn cancel<'a>(
+        &'a self,
+        user: &'a UserId,
+        session: &'a Found,
+        call: Call<'a>,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Ends every live session of a user. The first failure, once all have been tried or the time is over.
+    fn cancel_all<'a>(&'a self, user: &'a UserId, call: Call<'a>) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Whether an end is so quick that an answer may wait for it.
     fn cancels_at_once(&self) -> bool;
+
+    /// How many live sessions this process remembers itself.
+    fn remembered(&self) -> usize;
+}
+
+/// A session that was found by its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The fingerprint of the secret.
+    pub secret: Fingerprint,
+    /// The fingerprint of the user's id.
+    pub user: Fingerprint,
+    /// By which the session is cancelled; empty when there is nothing to cancel it by.
+    pub id: Box<str>,
 }
 
 /// Why a session was not made, or not ended.
@@ -35,6 +62,9 @@ pub enum Error {
     /// No client secret could be signed.
     #[error(transparent)]
     Unsigned(#[from] auth::Error),
+    /// The database does not say what was revoked, or does not take a revocation.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl From<Error> for error::Error {
@@ -42,6 +72,11 @@ impl From<Error> for error::Error {
         match error {
             Error::Upstream(error) => error.into(),
             Error::Unsigned(error) => error.into(),
+            Error::Store(StoreError::Away(cause)) => {
+                let message = "The database can't be reached right now. Try again in a moment.";
+                Self::new(Kind::NotReady, message).because(cause)
+            }
+            Error::Store(error @ StoreError::Failed(_)) => Self::internal(error),
         }
     }
 }
@@ -63,17 +98,6 @@ impl std::fmt::Debug for MintRequest<'_> {
         let Self { user, workflow, .. } = self;
         f.debug_struct("MintRequest").field("user", user).field("workflow", workflow).finish_non_exhaustive()
     }
-}
-
-/// A session that was made.
-#[derive(Debug)]
-pub struct Minted {
-    /// What the browser opens the chat with.
-    pub client_secret: ClientSecret,
-    /// By which the session is cancelled; empty when there is nothing to cancel it by.
-    pub id: Box<str>,
-    /// When it has ended at the latest, in seconds since the Unix epoch by our clock.
-    pub ends_at: u64,
 }
 
 /// The answer to a session request: the client secret, and when it ends if it was signed here.

@@ -14,8 +14,6 @@ pub mod workflows;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream;
 use serde_json::{Map, Value};
 use tokio_util::task::TaskTracker;
 
@@ -26,21 +24,15 @@ use crate::error::{Error, Kind};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::request::RequestContext;
 use crate::upstream::{Call, Deadline};
-use crate::user::{Fingerprint, UserId};
-use mint::{Mint, MintRequest};
-use registry::{Registry, Session};
+use crate::user::UserId;
+use mint::{Found, Mint, MintRequest};
 use workflows::{Workflow, Workflows};
-
-/// So many sessions of one user are cancelled at a time.
-const CANCELS_AT_A_TIME: usize = 8;
 
 /// Everything that session requests need.
 #[expect(missing_debug_implementations, reason = "the mint holds the API key")]
 pub struct Sessions {
-    /// Makes and ends sessions.
+    /// Makes sessions, knows whose they are, and ends them.
     pub mint: Arc<dyn Mint>,
-    /// Knows whose secret is whose.
-    pub registry: Arc<dyn Registry>,
     /// What may be asked for.
     pub workflows: Workflows,
     /// Where work goes on that outlives its request.
@@ -94,47 +86,33 @@ pub async fn refresh_session(
 ) -> Result<ClientSecret, Error> {
     let workflow = body.workflow(&sessions.workflows)?;
     let old = match body.current_secret()? {
-        Some(secret) => sessions.find(secret).await,
+        Some(secret) => sessions.mint.find(secret).await,
         None => None,
     };
-    if old.as_ref().is_some_and(|(_, session)| session.user != caller.user.fingerprint()) {
+    if old.as_ref().is_some_and(|session| session.user != caller.user.fingerprint()) {
         return Err(Error::new(
             Kind::SessionMismatch,
             "`currentClientSecret` belongs to another user. Start a new session.",
         ));
     }
     let fresh = sessions.open(caller, workflow, request).await?;
-    if let Some((secret, session)) = old {
-        sessions.close(secret, session.id).await;
+    if let Some(session) = old {
+        sessions.close(caller.user.clone(), session).await;
     }
     Ok(fresh)
 }
 
-/// `DELETE /api/chatkit/session`: ends every live session of the caller. Those that OpenAI confirms are forgotten; the
-/// others stay registered, so that it can be tried again.
+/// `DELETE /api/chatkit/session`: ends every live session of the caller.
 ///
 /// # Errors
-/// The first failure, once all have been tried or the time is over.
+/// The first failure, once all have been tried or the time is over. Then it can be tried again.
 pub async fn revoke_sessions(
     sessions: &Sessions,
     caller: &Subject,
     request: &RequestContext,
 ) -> Result<(), Error> {
     let call = Call { deadline: Deadline::after(sessions.timeout), request: Some(request) };
-    let live = sessions.registry.of_user(caller.user.fingerprint()).await;
-    let ends = live.into_iter().map(|(secret, id)| async move {
-        sessions.mint.cancel(&id, call).await?;
-        sessions.registry.forget(secret).await;
-        Ok::<_, mint::Error>(())
-    });
-    let mut ends = stream::iter(ends).buffer_unordered(CANCELS_AT_A_TIME);
-    let mut failure = None;
-    while let Some(end) = ends.next().await {
-        if let Err(error) = end {
-            failure.get_or_insert(error);
-        }
-    }
-    failure.map_or(Ok(()), |error| Err(error.into()))
+    Ok(sessions.mint.cancel_all(&caller.user, call).await?)
 }
 
 impl Sessions {
@@ -149,32 +127,17 @@ impl Sessions {
         let minted = self.mint.mint(wanted, call).await.map_err(Error::from);
         let outcome = minted.as_ref().map_or_else(|error| error.kind().parts().2, |_| "ok");
         self.metrics.mint(&workflow.name, outcome);
-        let minted = minted?;
-        let secret = Fingerprint::of(minted.client_secret.expose().as_bytes());
-        let session = Session { user: caller.user.fingerprint(), id: minted.id, ends_at: minted.ends_at };
-        self.registry.remember(secret, session).await;
-        Ok(minted.client_secret)
+        minted
     }
 
-    /// The live session of a secret, if the secret itself or the registry says whose it is.
-    async fn find(&self, secret: &str) -> Option<(Fingerprint, Session)> {
-        let print = Fingerprint::of(secret.as_bytes());
-        let session = match self.mint.session_of(secret) {
-            Some(session) => Some(session),
-            None => self.registry.find(print).await,
-        };
-        session.map(|session| (print, session))
-    }
-
-    /// Ends a session that another one has replaced.
-    async fn close(&self, secret: Fingerprint, id: Box<str>) {
-        let (mint, registry, timeout) = (self.mint.clone(), self.registry.clone(), self.timeout);
+    /// Ends a session of this user that another one has replaced.
+    async fn close(&self, user: UserId, session: Found) {
+        let (mint, timeout) = (self.mint.clone(), self.timeout);
         let is_quick = mint.cancels_at_once();
         let end = async move {
             let call = Call { deadline: Deadline::after(timeout), request: None };
-            match mint.cancel(&id, call).await {
-                Ok(()) => registry.forget(secret).await,
-                Err(error) => tracing::warn!(%error, "an old session was not cancelled"),
+            if let Err(error) = mint.cancel(&user, &session, call).await {
+                tracing::warn!(%error, "an old session was not cancelled");
             }
         };
         if is_quick {

@@ -1,17 +1,18 @@
-//! How is a session made in self-hosted mode? As a client secret signed here; it ends by being revoked here.
+//! How is a session made in self-hosted mode? As a client secret signed here; it ends by being revoked in the database.
 
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 
-use super::mint::{ClientSecret, Error, Mint, MintRequest, Minted};
-use super::registry::Session;
-use crate::auth::{ClientSecrets, Revoked};
+use super::mint::{ClientSecret, Error, Found, Mint, MintRequest};
+use crate::auth::ClientSecrets;
+use crate::store::revoked::Revoked;
 use crate::upstream::Call;
+use crate::user::{Fingerprint, UserId};
 
-/// Signs client secrets. A session's id is the secret's `jti`, a dot, and the end of its life.
-#[derive(Debug)]
+/// Signs client secrets. A session's id is the secret's `jti`.
+#[expect(missing_debug_implementations, reason = "what was revoked has none")]
 pub struct SignedMint {
     secrets: Arc<ClientSecrets>,
     revoked: Arc<Revoked>,
@@ -25,47 +26,50 @@ impl SignedMint {
         Self { secrets, revoked, ttl_seconds }
     }
 
-    fn sign(&self, request: MintRequest<'_>) -> Result<Minted, Error> {
-        let signed = self.secrets.sign(request.user, &request.workflow.name, self.ttl_seconds)?;
-        Ok(Minted {
-            client_secret: ClientSecret::with_end(signed.token, signed.ends_at),
-            id: session_id(&signed.id, signed.ends_at),
-            ends_at: signed.ends_at,
-        })
+    async fn sign(&self, request: MintRequest<'_>) -> Result<ClientSecret, Error> {
+        let after = self.revoked.last(request.user).await?.0;
+        let signed = self.secrets.sign(request.user, &request.workflow.name, self.ttl_seconds, after)?;
+        Ok(ClientSecret::with_end(signed.token, signed.ends_at))
+    }
+
+    fn read(&self, secret: &str) -> Option<Found> {
+        let held = self.secrets.verify(secret).ok()?;
+        let print = Fingerprint::of(secret.as_bytes());
+        Some(Found { secret: print, user: held.user.fingerprint(), id: held.id.into() })
     }
 }
 
 impl Mint for SignedMint {
-    fn mint<'a>(&'a self, request: MintRequest<'a>, _: Call<'a>) -> BoxFuture<'a, Result<Minted, Error>> {
-        std::future::ready(self.sign(request)).boxed()
+    fn mint<'a>(
+        &'a self,
+        request: MintRequest<'a>,
+        _: Call<'a>,
+    ) -> BoxFuture<'a, Result<ClientSecret, Error>> {
+        self.sign(request).boxed()
     }
 
-    fn cancel<'a>(&'a self, id: &'a str, _: Call<'a>) -> BoxFuture<'a, Result<(), Error>> {
-        async move {
-            if let Some((id, ends_at)) = parse_session_id(id) {
-                self.revoked.add(id, ends_at).await;
-            }
-            Ok(())
-        }
-        .boxed()
+    fn find<'a>(&'a self, secret: &'a str) -> BoxFuture<'a, Option<Found>> {
+        ready(self.read(secret)).boxed()
     }
 
-    fn session_of(&self, secret: &str) -> Option<Session> {
-        let held = self.secrets.verify(secret).ok()?;
-        let id = session_id(&held.id, held.ends_at);
-        Some(Session { user: held.user.fingerprint(), id, ends_at: held.ends_at })
+    fn cancel<'a>(
+        &'a self,
+        user: &'a UserId,
+        session: &'a Found,
+        _: Call<'a>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        async move { Ok(self.revoked.revoke(user, &session.id).await?) }.boxed()
+    }
+
+    fn cancel_all<'a>(&'a self, user: &'a UserId, _: Call<'a>) -> BoxFuture<'a, Result<(), Error>> {
+        async move { Ok(self.revoked.revoke_all(user).await?) }.boxed()
     }
 
     fn cancels_at_once(&self) -> bool {
         true
     }
-}
 
-fn session_id(jti: &str, ends_at: u64) -> Box<str> {
-    format!("{jti}.{ends_at}").into()
-}
-
-fn parse_session_id(id: &str) -> Option<(&str, u64)> {
-    let (jti, ends_at) = id.rsplit_once('.')?;
-    Some((jti, ends_at.parse().ok()?))
+    fn remembered(&self) -> usize {
+        0
+    }
 }

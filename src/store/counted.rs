@@ -8,6 +8,7 @@ use super::{
 };
 use crate::protocol::{Feedback, FeedbackKind, Id, Item, Page, Thread, Timestamp};
 use crate::telemetry::metrics::Metrics;
+use crate::user::UserId;
 
 /// A store whose failures are counted.
 #[expect(missing_debug_implementations, reason = "a store need not have one")]
@@ -66,5 +67,9 @@ passed! {
     fn delete_attachment(&self, owner: &'a Owner, attachment_id: &'a str) -> bool;
     fn sweep_attachments(&self, before: Timestamp, limit: u32) -> Vec<Id>;
     fn sweep_threads(&self, before: Timestamp, limit: u32) -> (u64, Vec<Id>);
+    fn revoke(&self, user: &'a UserId, secret: Option<&'a str>) -> ();
+    fn last_revocation(&self, user: &'a UserId) -> Timestamp;
+    fn is_revoked(&self, user: &'a UserId, secret: &'a str, after: Timestamp) -> bool;
+    fn sweep_revocations(&self) -> ();
     fn ping(&self) -> ();
 }

@@ -11,6 +11,8 @@ mod database;
 pub mod files;
 mod items;
 mod pulse;
+mod revocations;
+pub mod revoked;
 pub mod room;
 mod sql_store;
 mod threads;
@@ -317,6 +319,19 @@ pub trait Store: Send + Sync + 'static {
 
     /// Deletes threads that were last written to before a time, at most `limit`. Returns how many, and the ids of their files.
     fn sweep_threads(&self, before: Timestamp, limit: u32) -> Answer<'_, (u64, Vec<Id>)>;
+
+    /// Revokes a user's client secret by its id, which is not empty; without an id all that the user has got until now. It may be
+    /// forgotten two hours later: no secret lives that long.
+    fn revoke<'a>(&'a self, user: &'a UserId, secret: Option<&'a str>) -> Answer<'a, ()>;
+
+    /// When all client secrets of a user were revoked the last time, by a time that only grows from one to the next. Zero is never.
+    fn last_revocation<'a>(&'a self, user: &'a UserId) -> Answer<'a, Timestamp>;
+
+    /// Whether a user's client secret was revoked by its id, or all of them later than `after`.
+    fn is_revoked<'a>(&'a self, user: &'a UserId, secret: &'a str, after: Timestamp) -> Answer<'a, bool>;
+
+    /// Forgets revocations of over two hours ago.
+    fn sweep_revocations(&self) -> Answer<'_, ()>;
 
     /// Whether the database answers and can be written to.
     fn ping(&self) -> Answer<'_, ()>;

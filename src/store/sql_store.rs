@@ -14,6 +14,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::protocol::{Feedback, FeedbackKind, Id, Item, Page, Thread, Timestamp};
+use crate::user::UserId;
 
 /// How long a call may take.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -288,6 +289,22 @@ impl Store for SqlStore {
 
     fn sweep_threads(&self, before: Timestamp, limit: u32) -> Answer<'_, (u64, Vec<Id>)> {
         soon(self.erase_old_threads(before, limit))
+    }
+
+    fn revoke<'a>(&'a self, user: &'a UserId, secret: Option<&'a str>) -> Answer<'a, ()> {
+        soon(self.add_revocation(user, secret.unwrap_or_default()))
+    }
+
+    fn last_revocation<'a>(&'a self, user: &'a UserId) -> Answer<'a, Timestamp> {
+        soon(self.find_last_revocation(user))
+    }
+
+    fn is_revoked<'a>(&'a self, user: &'a UserId, secret: &'a str, after: Timestamp) -> Answer<'a, bool> {
+        soon(self.find_revocation(user, secret, after))
+    }
+
+    fn sweep_revocations(&self) -> Answer<'_, ()> {
+        soon(self.erase_old_revocations())
     }
 
     fn ping(&self) -> Answer<'_, ()> {

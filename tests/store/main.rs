@@ -15,6 +15,7 @@ mod owners;
 mod place;
 #[path = "../support/postgres.rs"]
 mod postgres;
+mod revocations;
 mod setup;
 mod texts;
 mod threads;
@@ -72,6 +73,8 @@ story! {
     turns::the_same_request_makes_one_thread,
     turns::a_request_that_got_through_or_is_too_old_makes_another_thread,
     turns::a_later_turn_does_not_hide_the_request_that_made_the_thread,
+    revocations::a_revocation_is_of_one_secret_or_of_all_until_then,
+    revocations::old_revocations_are_swept_and_a_later_one_still_counts,
     setup::eight_instances_may_start_at_once,
     flat::pages_of_long_lists_read_no_more_than_they_show,
 }

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
-use chatkit_server::auth::{Authenticator, ClientSecrets, Revoked};
+use chatkit_server::auth::{Authenticator, ClientSecrets};
 use chatkit_server::chatkit::links::{Base, Links};
 use chatkit_server::chatkit::uploads::Uploads;
 use chatkit_server::chatkit::uploads::http::{UploadDesk, router};
@@ -25,6 +25,7 @@ use chatkit_server::limits::client_ip::Client;
 use chatkit_server::protocol::{Id, Item, ItemKind, Thread, Timestamp, UserMessage};
 use chatkit_server::server::Server;
 use chatkit_server::store::files::Files;
+use chatkit_server::store::revoked::Revoked;
 use chatkit_server::store::{Claimed, Owner, TurnClaim, connect};
 use chatkit_server::telemetry::metrics::Metrics;
 use chatkit_server::user::UserId;
@@ -70,8 +71,10 @@ impl Room {
         };
         let lifecycle = Lifecycle::default();
         let (metrics, _) = Metrics::new(false);
-        let desk =
-            UploadDesk { door: Arc::new(chat_door(config, &metrics, &lifecycle)), uploads: uploads.clone() };
+        let desk = UploadDesk {
+            door: Arc::new(chat_door(config, &uploads, &metrics, &lifecycle)),
+            uploads: uploads.clone(),
+        };
         let addr = serve(desk, metrics, &lifecycle).await;
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
         Self { uploads, clock, addr, folder, client, lifecycle }
@@ -191,7 +194,7 @@ pub(crate) async fn plain(answer: Response) -> (u16, Value) {
     (status, body)
 }
 
-fn chat_door(config: Config, metrics: &Metrics, lifecycle: &Lifecycle) -> ChatDoor {
+fn chat_door(config: Config, uploads: &Uploads, metrics: &Metrics, lifecycle: &Lifecycle) -> ChatDoor {
     let Mode::SelfHosted(own) = config.mode else { panic!("the mode is self-hosted") };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (tasks, stop) = (lifecycle.tasks(), lifecycle.stopping().clone());
@@ -205,8 +208,8 @@ fn chat_door(config: Config, metrics: &Metrics, lifecycle: &Lifecycle) -> ChatDo
     ChatDoor {
         door: Arc::new(door),
         limits,
-        secrets: Arc::new(ClientSecrets::new(&own.signing_keys, Arc::clone(&clock))),
-        revoked: Arc::new(Revoked::new(None, clock)),
+        secrets: Arc::new(ClientSecrets::new(&own.signing_keys, clock)),
+        revoked: Arc::new(Revoked::new(Arc::clone(&uploads.store))),
         agents: own.agents,
     }
 }

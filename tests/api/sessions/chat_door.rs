@@ -8,17 +8,17 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::IntoResponse;
-use chatkit_server::auth::{Authenticator, ClientSecrets, Revoked};
+use chatkit_server::auth::{Authenticator, ClientSecrets};
 use chatkit_server::clock::{Clock, SystemClock};
 use chatkit_server::config::{Config, Mode};
 use chatkit_server::door::{ChatDoor, Door, Holder};
 use chatkit_server::error::Error;
 use chatkit_server::limits::Limits;
-use chatkit_server::redis_link::RedisLink;
 use chatkit_server::sessions::Sessions;
-use chatkit_server::sessions::registry::LocalRegistry;
 use chatkit_server::sessions::signed::SignedMint;
 use chatkit_server::sessions::workflows::Workflows;
+use chatkit_server::store::connect;
+use chatkit_server::store::revoked::Revoked;
 use chatkit_server::telemetry::metrics::Metrics;
 use chatkit_server::telemetry::request::RequestContext;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -34,23 +34,19 @@ pub(crate) struct Replica {
 
 impl Replica {
     /// A door by the machine's clock, with [`SELF_HOSTED`] and these variables.
-    pub(crate) fn new(vars: &[(&str, &str)]) -> Self {
-        Self::at(vars, Arc::new(SystemClock))
+    pub(crate) async fn new(vars: &[(&str, &str)]) -> Self {
+        Self::at(vars, Arc::new(SystemClock)).await
     }
 
     /// A door by this clock.
-    pub(crate) fn at(vars: &[(&str, &str)], clock: Arc<dyn Clock>) -> Self {
+    pub(crate) async fn at(vars: &[(&str, &str)], clock: Arc<dyn Clock>) -> Self {
         let vars: HashMap<&str, &str> = SELF_HOSTED.iter().chain(vars).copied().collect();
         let config = Config::from_vars(&|name| vars.get(name).map(|value| (*value).to_owned()));
         let config = config.unwrap_or_else(|problems| panic!("{problems:?}"));
         let Mode::SelfHosted(own) = &config.mode else { panic!("the mode is self-hosted") };
         let (metrics, _) = Metrics::new(true);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let redis = config.limits.redis_url.as_ref().map(|url| {
-            let link = Arc::new(RedisLink::new(url, &metrics).expect("a good address"));
-            link.keep(&tasks, stop.clone());
-            link
-        });
+        let store = connect(own.database_url.expose(), Arc::clone(&clock)).await.expect("a database");
         let limits = Arc::new(Limits::new(&config.limits, None, &metrics));
         let authenticator =
             Authenticator::new(&config.auth, Arc::clone(&clock), metrics, &tasks, stop.clone());
@@ -62,20 +58,19 @@ impl Replica {
         let door = ChatDoor {
             door: Arc::new(door),
             limits,
-            secrets: Arc::new(ClientSecrets::new(&own.signing_keys, Arc::clone(&clock))),
-            revoked: Arc::new(Revoked::new(redis, clock)),
+            secrets: Arc::new(ClientSecrets::new(&own.signing_keys, clock)),
+            revoked: Arc::new(Revoked::new(store)),
             agents: Arc::clone(&own.agents),
         };
         Self { door, _stop: stop.drop_guard() }
     }
 
-    /// The sessions of this replica, in its own memory alone.
+    /// The sessions of this replica.
     pub(crate) fn sessions(&self) -> Sessions {
         let (metrics, _) = Metrics::new(false);
         let (secrets, revoked) = (Arc::clone(&self.door.secrets), Arc::clone(&self.door.revoked));
         Sessions {
             mint: Arc::new(SignedMint::new(secrets, revoked, 600)),
-            registry: Arc::new(LocalRegistry::new(100, Arc::new(SystemClock), &metrics)),
             workflows: Workflows::of_agents(&self.door.agents),
             tasks: TaskTracker::new(),
             metrics,

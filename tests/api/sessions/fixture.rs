@@ -9,7 +9,7 @@ use chatkit_server::clock::TestClock;
 use chatkit_server::config::{Config, Mode};
 use chatkit_server::error::{Error, render};
 use chatkit_server::sessions::hosted::HostedMint;
-use chatkit_server::sessions::registry::LocalRegistry;
+use chatkit_server::sessions::registry::{LocalRegistry, Registry};
 use chatkit_server::sessions::workflows::Workflows;
 use chatkit_server::sessions::{
     ClientSecret, SessionBody, Sessions, Subject, create_session, refresh_session, revoke_sessions,
@@ -32,6 +32,7 @@ pub(crate) const KEY: &str = "sk-canary-of-the-api-key";
 /// Sessions, and the upstream that they meet.
 pub(crate) struct House {
     pub(crate) sessions: Sessions,
+    pub(crate) registry: Arc<LocalRegistry>,
     pub(crate) upstream: ScriptedUpstream,
     metrics: prometheus_client::registry::Registry,
 }
@@ -73,12 +74,13 @@ impl House {
         let (metrics, metrics_registry) = Metrics::new(false);
         let client = Client::new(&config.upstream, clock.clone(), metrics.clone());
         let client = client.expect("the client can be made");
+        let registry = Arc::new(LocalRegistry::new(1000, clock.clone(), &metrics));
         let sessions = Sessions {
-            registry: Arc::new(LocalRegistry::new(1000, clock.clone(), &metrics)),
             mint: Arc::new(HostedMint::new(
                 SessionsApi::new(client),
                 hosted,
                 config.session_ttl_seconds,
+                registry.clone(),
                 clock,
             )),
             workflows: Workflows::new(hosted),
@@ -86,7 +88,7 @@ impl House {
             metrics,
             timeout: config.upstream.timeout,
         };
-        Self { sessions, upstream, metrics: metrics_registry }
+        Self { sessions, registry, upstream, metrics: metrics_registry }
     }
 
     /// A mint for `ada`.
@@ -110,7 +112,7 @@ impl House {
     pub(crate) async fn ids(&self) -> Vec<String> {
         let mut ids = Vec::new();
         for name in ["ada", "eve"] {
-            let own = self.sessions.registry.of_user(user(name).user.fingerprint()).await;
+            let own = self.registry.of_user(user(name).user.fingerprint()).await;
             ids.extend(own.into_iter().map(|(_, id)| id.to_string()));
         }
         ids.sort();

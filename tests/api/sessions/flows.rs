@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chatkit_server::sessions::registry::Registry;
 use chatkit_server::user::Fingerprint;
 
 use super::fixture::{House, seen, user};
@@ -178,5 +179,5 @@ async fn a_session_without_an_id_works_and_leaves_nothing_to_cancel() {
     assert_eq!(seen.code, "session_mismatch", "whose it is is known all the same");
     house.revoke(&user("ada")).await.unwrap();
     assert_eq!(house.upstream.lines(), [MINT]);
-    assert!(house.sessions.registry.find(Fingerprint::of(b"ek_1")).await.is_none());
+    assert!(house.registry.find(Fingerprint::of(b"ek_1")).await.is_none());
 }

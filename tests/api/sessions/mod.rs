@@ -8,5 +8,6 @@ mod flows;
 mod holders;
 mod requests;
 mod retries;
+mod revocations;
 mod secrets;
 mod signed;

@@ -1,6 +1,7 @@
 //! What goes out to OpenAI, compared whole.
 
 use chatkit_server::sessions::create_session;
+use chatkit_server::sessions::registry::Registry;
 use chatkit_server::telemetry::request::RequestContext;
 use chatkit_server::user::Fingerprint;
 use serde_json::json;
@@ -179,7 +180,7 @@ async fn a_cancel_has_no_body_and_its_id_stays_one_part_of_the_path() {
 async fn a_session_is_remembered_under_the_hash_of_its_secret_until_its_end_by_our_clock() {
     let house = House::with(one_session(), &[("CHATKIT_SESSION_TTL_SECONDS", "90")]).await;
     house.mint().await.unwrap();
-    let session = house.sessions.registry.find(Fingerprint::of(b"ek_1")).await.expect("it is remembered");
+    let session = house.registry.find(Fingerprint::of(b"ek_1")).await.expect("it is remembered");
     assert_eq!(&*session.id, "cksess_1");
     assert_eq!(session.user, user("ada").user.fingerprint());
     assert_eq!(session.ends_at, NOW + 90, "whatever OpenAI's clock says");

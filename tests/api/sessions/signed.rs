@@ -1,48 +1,40 @@
-//! Sessions of self-hosted mode: the real binary signs them, refreshes them and revokes them, alone and with Redis.
+//! Sessions of self-hosted mode: the real binary signs them, and refreshes them.
 
 use data_encoding::BASE64URL_NOPAD;
-use redis::Commands;
-use reqwest::{RequestBuilder, Response};
+use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 use super::chat_door::Replica;
 use crate::process::TempFolder;
-use crate::support::redis::RedisServer;
 use crate::support::server::{SIGNING_KEY, TestServer};
 use crate::support::tokens;
 
-const SESSION: &str = "/api/chatkit/session";
-const REFRESH: &str = "/api/chatkit/refresh";
+pub(super) const SESSION: &str = "/api/chatkit/session";
+pub(super) const REFRESH: &str = "/api/chatkit/refresh";
 
 /// A request of this user with this body.
-fn asked(server: &TestServer, path: &str, user: &str, body: &Value) -> RequestBuilder {
+pub(super) fn asked(server: &TestServer, path: &str, user: &str, body: &Value) -> RequestBuilder {
     server.post(path).bearer_auth(tokens::hs256(user)).json(body)
 }
 
-async fn answered(request: RequestBuilder) -> (u16, Value) {
+pub(super) async fn answered(request: RequestBuilder) -> (u16, Value) {
     let answer = request.send().await.expect("an answer");
     let status = answer.status().as_u16();
     (status, answer.json().await.expect("JSON"))
 }
 
 /// The client secret that this request is answered with.
-async fn secret(request: RequestBuilder) -> String {
+pub(super) async fn secret(request: RequestBuilder) -> String {
     let (status, body) = answered(request).await;
     assert_eq!(status, 200, "{body}");
     body["client_secret"].as_str().expect("a secret").to_owned()
 }
 
 /// Refreshes, and tells the status and the code of the error.
-async fn refreshed(server: &TestServer, user: &str, current: &str) -> (u16, Value) {
+pub(super) async fn refreshed(server: &TestServer, user: &str, current: &str) -> (u16, Value) {
     let (status, body) =
         answered(asked(server, REFRESH, user, &json!({"currentClientSecret": current}))).await;
     (status, body["error"]["code"].clone())
-}
-
-async fn revoked(server: &TestServer, user: &str) {
-    let answer: Response =
-        server.delete(SESSION).bearer_auth(tokens::hs256(user)).send().await.expect("an answer");
-    assert_eq!(answer.status(), 204);
 }
 
 fn part(secret: &str, number: usize) -> Value {
@@ -50,7 +42,7 @@ fn part(secret: &str, number: usize) -> Value {
     serde_json::from_slice(&BASE64URL_NOPAD.decode(part.as_bytes()).expect("base64url")).expect("JSON")
 }
 
-fn let_in(user: &str) -> Result<(String, String), &'static str> {
+pub(super) fn let_in(user: &str) -> Result<(String, String), &'static str> {
     Ok((user.to_owned(), "default".to_owned()))
 }
 
@@ -182,81 +174,8 @@ async fn while_the_key_is_changed_secrets_of_the_old_and_of_the_new_one_are_good
         (&old, let_in("ada"), let_in("ada"), Err("invalid_token")),
         (&fresh, Err("invalid_token"), let_in("ada"), let_in("ada")),
     ] {
-        assert_eq!(Replica::new(&[]).bearer(secret).await, before);
-        assert_eq!(Replica::new(&overlap).bearer(secret).await, during);
-        assert_eq!(Replica::new(&gone).bearer(secret).await, after);
+        assert_eq!(Replica::new(&[]).await.bearer(secret).await, before);
+        assert_eq!(Replica::new(&overlap).await.bearer(secret).await, during);
+        assert_eq!(Replica::new(&gone).await.bearer(secret).await, after);
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refresh_ends_the_old_secret_and_a_sign_out_ends_every_one_of_the_user_on_every_replica() {
-    let redis = RedisServer::start();
-    let url = redis.url();
-    let vars = [("REDIS_URL", url.as_str())];
-    let (a, b) = (TestServer::self_hosted(&vars), TestServer::self_hosted(&vars));
-    let chat = Replica::new(&vars);
-    let first = secret(a.mint_as("ada")).await;
-    let of_bob = secret(a.mint_as("bob")).await;
-    assert_eq!(chat.bearer(&first).await, let_in("ada"));
-    let second = secret(asked(&b, REFRESH, "ada", &json!({"currentClientSecret": first}))).await;
-    let (status, code, log, _) = chat.refusal(&first).await;
-    assert_eq!((status, code), (401, "invalid_token"));
-    assert!(log.contains("revoked"), "{log}");
-    assert_eq!(chat.bearer(&second).await, let_in("ada"));
-
-    let third = secret(a.mint_as("ada")).await;
-    revoked(&b, "ada").await;
-    for secret in [&first, &second, &third] {
-        assert_eq!(chat.bearer(secret).await, Err("invalid_token"));
-    }
-    assert_eq!(chat.bearer(&of_bob).await, let_in("bob"), "another user's");
-    let fourth = secret(b.mint_as("ada")).await;
-    assert_eq!(chat.bearer(&fourth).await, let_in("ada"), "and the next one is good");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refresh_that_is_refused_leaves_the_old_secret_alone() {
-    let redis = RedisServer::start();
-    let url = redis.url();
-    let vars = [("REDIS_URL", url.as_str())];
-    let (server, chat) = (TestServer::self_hosted(&vars), Replica::new(&vars));
-    let held = secret(server.mint_as("ada")).await;
-    assert_eq!(refreshed(&server, "eve", &held).await, (403, json!("session_mismatch")));
-    let body = json!({"currentClientSecret": held, "workflow": "other"});
-    assert_eq!(answered(asked(&server, REFRESH, "ada", &body)).await.0, 403);
-    assert_eq!(chat.bearer(&held).await, let_in("ada"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn redis_knows_what_was_revoked_by_its_hash_until_a_minute_after_its_end() {
-    let redis = RedisServer::start();
-    let server = TestServer::self_hosted(&[("REDIS_URL", &redis.url())]);
-    let held = secret(server.mint_as("ada")).await;
-    revoked(&server, "ada").await;
-    let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
-    let keys: Vec<String> = connection.keys("chatkit:revoked:*").unwrap();
-    assert_eq!(keys.len(), 1);
-    let jti = part(&held, 1)["jti"].as_str().unwrap().to_owned();
-    assert!(!keys[0].contains(&jti), "{keys:?}");
-    let left: i64 = connection.pttl(&keys[0]).unwrap();
-    assert!((600_000..=660_000).contains(&left), "{left} ms");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_redis_the_service_goes_on_and_a_replica_still_knows_what_it_has_met() {
-    let mut redis = RedisServer::start();
-    let url = redis.url();
-    let vars = [("REDIS_URL", url.as_str())];
-    let (server, chat) = (TestServer::self_hosted(&vars), Replica::new(&vars));
-    let (met, unmet) = (secret(server.mint_as("ada")).await, secret(server.mint_as("ada")).await);
-    revoked(&server, "ada").await;
-    assert_eq!(chat.bearer(&met).await, Err("invalid_token"));
-
-    redis.kill();
-    assert_eq!(chat.bearer(&met).await, Err("invalid_token"), "this replica has met it");
-    assert_eq!(chat.bearer(&unmet).await, let_in("ada"), "only Redis could have told");
-    let held = secret(server.mint_as("ada")).await;
-    assert_eq!(refreshed(&server, "eve", &held).await, (403, json!("session_mismatch")));
-    assert_eq!(refreshed(&server, "ada", &held).await, (200, Value::Null));
-    revoked(&server, "ada").await;
 }

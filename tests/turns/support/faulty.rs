@@ -8,6 +8,7 @@ use chatkit_server::store::{
     Added, Answer, Audience, Claimed, Owner, PageQuery, Store, StoreError, StoredAttachment, ThreadChange,
     TurnClaim, Unsent,
 };
+use chatkit_server::user::UserId;
 use futures_util::FutureExt;
 
 /// A store whose call number `failing` fails; calls count from 0. Sweeps come at times of their own and don't count.
@@ -96,5 +97,9 @@ passed! {
     fn unsent_attachments(&self, owner: &'a Owner) -> Unsent;
     fn known_attachments(&self, ids: &'a [Id]) -> Vec<Id>;
     fn delete_attachment(&self, owner: &'a Owner, attachment_id: &'a str) -> bool;
+    fn revoke(&self, user: &'a UserId, secret: Option<&'a str>) -> ();
+    fn last_revocation(&self, user: &'a UserId) -> Timestamp;
+    fn is_revoked(&self, user: &'a UserId, secret: &'a str, after: Timestamp) -> bool;
+    fn sweep_revocations(&self) -> ();
     fn ping(&self) -> ();
 }
