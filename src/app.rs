@@ -286,8 +286,11 @@ async fn readyz(State(app): State<Arc<App>>) -> Result<Json<Health>, Error> {
     if let Some(desk) = &app.chat
         && let Err(error) = desk.chat.store.ping().await
     {
-        return Err(Error::new(Kind::NotReady, "The database does not answer, or can't be written to.")
-            .because(error));
+        return Err(Error::new(
+            Kind::NotReady,
+            "The database does not answer, can't be written to, or its file is gone.",
+        )
+        .because(error));
     }
     Ok(Json(Health { status: "ready" }))
 }

@@ -41,7 +41,7 @@ pub(super) async fn store(
 ) -> Result<Arc<dyn Store>, StartError> {
     let store = match own {
         Some(store) => store,
-        None => store::connect(config.database_url.expose(), Arc::clone(clock)).await?,
+        None => store::connect_alone(config.database_url.expose(), Arc::clone(clock)).await?,
     };
     Ok(Arc::new(Counted::new(store, metrics.clone())))
 }

@@ -9,6 +9,7 @@ use sqlx::{
 };
 
 use super::StoreError;
+use super::sqlite_file::SqliteFile;
 use crate::protocol::{Order, Timestamp};
 use crate::user::UserId;
 
@@ -24,6 +25,8 @@ pub(super) enum Database {
         writer: SqlitePool,
         /// The others; the same one for a database in memory.
         readers: SqlitePool,
+        /// None for a database in memory.
+        file: Option<SqliteFile>,
         /// A database in memory lives as long as a connection to it. A call that is given up may cost the one that it had, so
         /// there is another, which nobody uses.
         _keeper: Option<SqlitePool>,
@@ -52,7 +55,10 @@ impl Database {
         values: &[Value<'_>],
     ) -> Result<Vec<Row>, StoreError> {
         match self {
-            Self::Sqlite { writer, .. } => rows!(Sqlite, sql, values, writer),
+            Self::Sqlite { writer, file, .. } => {
+                file.as_ref().map_or(Ok(()), SqliteFile::check)?;
+                rows!(Sqlite, sql, values, writer)
+            }
             Self::Postgres(pool) => rows!(Postgres, sql, values, pool),
         }
     }
@@ -69,8 +75,11 @@ impl Database {
     /// Begins a transaction that will write. It is rolled back unless it is committed.
     pub(super) async fn begin(&self) -> Result<Tx, StoreError> {
         Ok(match self {
-            // Another process may write to the same file: the lock is taken at once, where it can be waited for.
-            Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("begin immediate").await?),
+            Self::Sqlite { writer, file, .. } => {
+                file.as_ref().map_or(Ok(()), SqliteFile::check)?;
+                // Another process may write to the same file: the lock is taken at once, where it can be waited for.
+                Tx::Sqlite(writer.begin_with("begin immediate").await?)
+            }
             Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
         })
     }

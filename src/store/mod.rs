@@ -15,11 +15,12 @@ mod revocations;
 pub mod revoked;
 pub mod room;
 mod sql_store;
+mod sqlite_file;
 mod threads;
 mod turns;
 
 pub use about::TurnAbout;
-pub use connect::connect;
+pub use connect::{connect, connect_alone};
 
 use std::time::Duration;
 

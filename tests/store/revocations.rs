@@ -1,6 +1,9 @@
 //! Revocations: of one secret, of all of a user, and how long they are kept.
 
+use std::time::{Duration, Instant};
+
 use chatkit_server::protocol::Timestamp;
+use chatkit_server::store::revoked::Revoked;
 use chatkit_server::user::UserId;
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
@@ -61,4 +64,32 @@ pub(crate) async fn old_revocations_are_swept_and_a_later_one_still_counts(place
     assert_eq!(store.last_revocation(&ada).await.unwrap(), Timestamp(0));
     store.revoke(&ada, None).await.unwrap();
     assert!(store.is_revoked(&ada, "late", after).await.unwrap(), "though the last one is forgotten");
+}
+
+#[tokio::test]
+async fn a_good_secret_is_asked_for_again_in_time_and_at_once_after_a_revocation_here() {
+    let place = Place::sqlite();
+    let (here, elsewhere) = (Revoked::new(place.open().await), place.open().await);
+    let ada = UserId::parse("ada").unwrap();
+    let never = Timestamp(0);
+    let began = Instant::now();
+    assert!(!here.has(&ada, "one", never).await.unwrap());
+    elsewhere.revoke(&ada, None).await.unwrap();
+    let revoked_at = Instant::now();
+    let is_known = here.has(&ada, "one", never).await.unwrap();
+    assert!(!is_known || began.elapsed() > Duration::from_secs(2), "the database is not asked each time");
+    while !here.has(&ada, "one", never).await.unwrap() {
+        assert!(revoked_at.elapsed() < Duration::from_secs(5), "every replica knows by then");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    let after = here.last(&ada).await.unwrap();
+    for id in ["two", "three"] {
+        assert!(!here.has(&ada, id, after).await.unwrap());
+    }
+    here.revoke(&ada, "two").await.unwrap();
+    assert!(here.has(&ada, "two", after).await.unwrap() && !here.has(&ada, "three", after).await.unwrap());
+    here.revoke_all(&ada).await.unwrap();
+    assert!(here.has(&ada, "three", after).await.unwrap());
+    assert!(!here.has(&ada, "four", here.last(&ada).await.unwrap()).await.unwrap());
 }

@@ -8,6 +8,7 @@ mod setting;
 mod client_tools;
 mod crashes;
 mod cuts;
+mod database_file;
 mod failures;
 mod full_disk;
 mod history;
