@@ -21,6 +21,7 @@ mod oidc;
 mod openapi;
 mod page;
 mod process;
+mod readme;
 mod redis;
 mod replicas;
 mod sandbox;
