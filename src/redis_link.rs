@@ -39,8 +39,12 @@ pub struct BadUrl;
 
 /// Why Redis can't be used, in words without a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unusable(String);
+#[error("{words}")]
+pub struct Unusable {
+    words: String,
+    /// Whether nothing answered.
+    pub is_away: bool,
+}
 
 /// The way to Redis.
 pub struct RedisLink {
@@ -200,21 +204,24 @@ async fn prove(connection: &mut MultiplexedConnection) -> Result<(), Unusable> {
 }
 
 fn too_slow(deadline: Duration) -> Unusable {
-    Unusable(format!("no answer within {} ms", deadline.as_millis()))
+    Unusable { words: format!("no answer within {} ms", deadline.as_millis()), is_away: true }
 }
 
 /// Words of ours: the library's may quote what was sent.
 fn unusable(error: &RedisError) -> Unusable {
     let code = error.code().unwrap_or_default();
-    Unusable(if error.is_connection_refusal() {
+    let is_refused =
+        error.kind() == ErrorKind::AuthenticationFailed || ["WRONGPASS", "NOAUTH"].contains(&code);
+    let words = if error.is_connection_refusal() {
         "nothing listens at its address".to_owned()
     } else if error.is_timeout() {
         "it took too long to answer".to_owned()
-    } else if error.kind() == ErrorKind::AuthenticationFailed || ["WRONGPASS", "NOAUTH"].contains(&code) {
+    } else if is_refused {
         "it refused the user name or password".to_owned()
     } else if !code.is_empty() {
         format!("it answered {code}")
     } else {
         error.category().to_owned()
-    })
+    };
+    Unusable { words, is_away: code.is_empty() && !is_refused }
 }

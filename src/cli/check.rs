@@ -15,7 +15,7 @@ use crate::config::env::{Environment, Secret};
 use crate::config::hosted::HostedConfig;
 use crate::config::{Config, Mode};
 use crate::error::{self, Kind};
-use crate::redis_link::RedisLink;
+use crate::redis_link::{RedisLink, Unusable};
 use crate::sessions::hosted::HostedMint;
 use crate::sessions::mint::{self, Mint, MintRequest};
 use crate::sessions::registry::LocalRegistry;
@@ -40,41 +40,71 @@ pub(super) async fn check(vars: &Environment) -> Result<(), Failure> {
     super::print_warnings(&super::warnings(vars, &config));
     say("ok      configuration: every variable can be used")?;
     let (metrics, _) = Metrics::new(config.limits.redis_url.is_some());
-    let mut failed = false;
+    let mut tally = Tally::default();
     match &config.mode {
-        Mode::Hosted(hosted) => failed |= report("OpenAI", openai(&config, hosted, &metrics).await)?,
+        Mode::Hosted(hosted) => tally.report("OpenAI", openai(&config, hosted, &metrics).await)?,
         Mode::SelfHosted(own) => {
-            failed |= report("database", check_chat::database(own).await)?;
+            tally.report("database", check_chat::database(own).await)?;
             for (what, outcome) in check_chat::models(&config, own, &metrics).await {
-                failed |= report(&what, outcome)?;
+                tally.report(&what, outcome)?;
             }
+            tally.report("uploads", check_chat::uploads(own).await)?;
         }
     }
-    failed |= report("keys", keys(&config, &metrics).await)?;
+    tally.report("keys", keys(&config, &metrics).await)?;
     if let Some(url) = &config.limits.redis_url {
-        failed |= report("Redis", redis(url, &metrics).await)?;
+        tally.report("Redis", redis(url, &metrics).await)?;
     }
-    if failed { Err(Failure::Work(anyhow!("not everything can be reached"))) } else { Ok(()) }
+    match tally {
+        Tally { is_unreached: true, .. } => Err(Failure::Work(anyhow!("not everything can be reached"))),
+        Tally { has_failed: true, .. } => {
+            Err(Failure::Work(anyhow!("not everything that is configured can be used")))
+        }
+        Tally { .. } => Ok(()),
+    }
 }
 
 /// Why something can't be used, and which variables to change how.
 pub(super) struct Fault {
     cause: String,
     step: &'static str,
+    /// Whether nothing answered.
+    is_unreached: bool,
 }
 
 impl Fault {
     pub(super) fn new(cause: impl Display, step: &'static str) -> Self {
-        Self { cause: cause.to_string(), step }
+        Self { cause: cause.to_string(), step, is_unreached: false }
+    }
+
+    /// The same, naming whose it is.
+    pub(super) fn of(self, whose: &str) -> Self {
+        Self { cause: format!("{} ({whose})", self.cause), ..self }
+    }
+
+    /// The same where nothing answered.
+    pub(super) fn unreached(cause: impl Display, step: &'static str) -> Self {
+        Self { is_unreached: true, ..Self::new(cause, step) }
     }
 }
 
-/// Says how one thing went; returns whether it failed.
-fn report(what: &str, outcome: Result<String, Fault>) -> Result<bool, Failure> {
-    match outcome {
-        Ok(text) => say(format_args!("ok      {what}: {text}")).map(|()| false),
-        Err(Fault { cause, step }) => {
-            say(format_args!("FAILED  {what}: {cause}; what to do: {step}")).map(|()| true)
+/// What was found so far.
+#[derive(Default)]
+struct Tally {
+    has_failed: bool,
+    is_unreached: bool,
+}
+
+impl Tally {
+    /// Says how one thing went.
+    fn report(&mut self, what: &str, outcome: Result<String, Fault>) -> Result<(), Failure> {
+        match outcome {
+            Ok(text) => say(format_args!("ok      {what}: {text}")),
+            Err(Fault { cause, step, is_unreached }) => {
+                self.has_failed = true;
+                self.is_unreached |= is_unreached;
+                say(format_args!("FAILED  {what}: {cause}; what to do: {step}"))
+            }
         }
     }
 }
@@ -94,7 +124,9 @@ async fn openai(config: &Config, hosted: &HostedConfig, metrics: &Metrics) -> Re
     let call = || Call { deadline: Deadline::after(config.upstream.timeout), request: None };
     let fault = |error| match error {
         mint::Error::Upstream(error) => {
-            Fault::new(error::Error::from(&error).log_text(), openai_step(&error))
+            let is_unreached = matches!(error, upstream::Error::Timeout | upstream::Error::Unreachable(_));
+            let fault = Fault::new(error::Error::from(&error).log_text(), openai_step(&error));
+            Fault { is_unreached, ..fault }
         }
         error @ (mint::Error::Unsigned(_) | mint::Error::Store(_)) => Fault::new(error, "report it as a bug"),
     };
@@ -145,29 +177,41 @@ async fn keys(config: &Config, metrics: &Metrics) -> Result<String, Fault> {
     let authenticator =
         Authenticator::new(&config.auth, Arc::new(SystemClock), metrics.clone(), &tasks, stop.clone());
     let authenticator = authenticator.map_err(|error| Fault::new(error, CLIENT_STEP))?;
-    let (mut found, mut failed) = (vec!["what is configured here can be used".to_owned()], Vec::new());
+    let auth = &config.auth;
+    let here = [(auth.jwt_secret.is_some(), "JWT_SECRET"), (auth.public_key.is_some(), "JWT_PUBLIC_KEY")];
+    let here = here.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name.to_owned());
+    let mut is_unreached = false;
+    let (mut found, mut failed) = (here.collect::<Vec<_>>(), Vec::new());
     for (source, keys) in authenticator.first_keys(KEYS_DEADLINE).await {
         match keys {
-            Ok(keys) => found.push(format!("{keys} from {source}")),
-            Err(error) => failed.push(format!("{source}: {error}")),
+            Ok(1) => found.push(format!("1 key from {source}")),
+            Ok(keys) => found.push(format!("{keys} keys from {source}")),
+            Err(error) => {
+                is_unreached |= error.is_unreached;
+                failed.push(format!("{source}: {}", error.cause));
+            }
         }
     }
     stop.cancel();
+    if failed.is_empty() && found.is_empty() {
+        return Ok("no token of a user is taken: visitors or service tokens alone come in".to_owned());
+    }
     if failed.is_empty() {
-        return Ok(found.join(", "));
+        return Ok(format!("tokens of users are checked with {}", found.join(", ")));
     }
     let step = if config.auth.jwks_url.is_some() {
         "set JWKS_URL to the address of a set of RSA, EC or Ed25519 public keys that this machine reaches"
     } else {
         "set JWT_ISSUER to issuers whose OpenID configuration and keys this machine reaches, or JWKS_URL to their keys"
     };
-    Err(Fault::new(failed.join(", "), step))
+    Err(Fault { is_unreached, ..Fault::new(failed.join(", "), step) })
 }
 
 async fn redis(url: &Secret, metrics: &Metrics) -> Result<String, Fault> {
     let step =
         "set REDIS_URL to the address of a Redis that this machine reaches, with its user name and password";
     let link = RedisLink::new(url, metrics).map_err(|error| Fault::new(error, step))?;
-    link.ping().await.map_err(|error| Fault::new(error, step))?;
+    let fault = |error: Unusable| Fault { is_unreached: error.is_away, ..Fault::new(error, step) };
+    link.ping().await.map_err(fault)?;
     Ok("it answers".to_owned())
 }

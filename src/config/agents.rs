@@ -153,6 +153,31 @@ impl AgentConfig {
         }
     }
 
+    /// A warning for each setting that OpenAI does not know: servers of other makers may.
+    pub(super) fn setting_warnings(&self) -> Vec<String> {
+        let known: [(&str, &[&str]); 2] = [
+            ("effort", &["none", "minimal", "low", "medium", "high", "xhigh", "max"]),
+            ("summary", &["auto", "concise", "detailed"]),
+        ];
+        let name = &self.name;
+        let mut warnings = Vec::new();
+        for (key, words) in known {
+            let word = self.reasoning.as_ref().and_then(|reasoning| reasoning[key].as_str());
+            if word.is_some_and(|word| !words.contains(&word)) {
+                let words = words.join(", ");
+                warnings.push(format!(
+                    "the agent {name}: reasoning.{key} is not one of the values that OpenAI takes: {words}"
+                ));
+            }
+        }
+        if name.chars().any(char::is_whitespace) {
+            warnings.push(format!(
+                "the agent {name:?} has a blank in its name, and whoever asks for it must write it so"
+            ));
+        }
+        warnings
+    }
+
     /// A warning for each MCP server whose calls wait for an approval, which nobody is asked for. OpenAI takes an unset
     /// `require_approval` for `always`.
     pub(super) fn approval_warnings(&self) -> impl Iterator<Item = String> {

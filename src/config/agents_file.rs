@@ -104,9 +104,13 @@ impl AgentReader<'_> {
         let key = match fields.text("api_key_env", "the name of a variable") {
             Some(name) => {
                 let key = api_key(self.vars, &name);
-                // The name is not shown: it may be the key itself, put in the wrong place.
                 if key.is_none() && !self.vars.is_blamed(&name) {
-                    fields.problem("api_key_env", "must be the name of a variable that is set");
+                    let problem = if is_variable_name(&name) {
+                        format!("names the variable {name}, which is not set")
+                    } else {
+                        "must be the name of a variable that is set".to_owned()
+                    };
+                    fields.problem("api_key_env", &problem);
                 }
                 key
             }
@@ -140,10 +144,22 @@ fn read_tool(mut fields: Fields<'_>, agent: &mut AgentConfig) {
                 fields
                     .problem("type", "must be `client`, because the chat completions API has no other tools");
             }
+            if kind == "file_search" && !fields.is_list("vector_store_ids") {
+                fields.problem(
+                    "vector_store_ids",
+                    "must be there: the ids of the vector stores that are searched",
+                );
+            }
             if let Some(Json::Object(mut tool)) = fields.into_json() {
                 tool.insert("type".to_owned(), Json::String(kind));
                 agent.hosted_tools.push(Json::Object(tool));
             }
+        }
+        Some(kind) if kind == "function" => {
+            let message = format!(
+                "is `function`, which is no kind here; a function of the page is `client`. The kinds: {expected}"
+            );
+            fields.problem("type", &message);
         }
         Some(_) => fields.problem("type", &format!("must be {expected}")),
         None => fields.problem("type", &format!("must be there: {expected}")),
@@ -160,11 +176,23 @@ fn read_client_tool(mut fields: Fields<'_>, agent: &mut AgentConfig) {
     }
     let description = fields.text("description", "a text");
     let parameters = fields.table("parameters").and_then(Fields::into_json);
+    if parameters.as_ref().is_some_and(|schema| schema["type"] != "object") {
+        fields.problem(
+            "parameters",
+            "must be the schema of an object: `{ type = \"object\", properties = { … } }`",
+        );
+    }
     let parameters = parameters.unwrap_or_else(
         || json!({"type": "object", "properties": {}, "required": [], "additionalProperties": false}),
     );
     fields.finish();
     agent.client_tools.push(ClientTool { name, description, parameters });
+}
+
+/// Whether this is surely the name of a variable: what else stands there may be the key itself, which must not be shown.
+fn is_variable_name(text: &str) -> bool {
+    text.contains('_')
+        && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 fn is_agent_name(name: &str) -> bool {
@@ -223,6 +251,23 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_that_openai_does_not_know_is_warned_of() {
+        let warnings = |agent: &str| {
+            let (agents, problems) = read(agent);
+            assert_eq!(problems, [""; 0]);
+            agents.by_name.values().flat_map(|agent| agent.setting_warnings()).collect::<Vec<_>>()
+        };
+        let good = "[agents.a]\nmodel = \"m\"\nreasoning = { effort = \"minimal\", summary = \"auto\" }";
+        assert_eq!(warnings(good), [""; 0]);
+        let odd = warnings(
+            "[agents.\"a b\"]\nmodel = \"m\"\nreasoning = { effort = \"extreme\", summary = \"all\" }",
+        );
+        assert_eq!(odd.len(), 3, "{odd:?}");
+        assert!(odd[0].starts_with("the agent a b: reasoning.effort is not one of "), "{odd:?}");
+        assert!(odd[2].contains("has a blank in its name"), "{odd:?}");
+    }
+
+    #[test]
     fn each_mistake_in_a_file_is_named_with_its_place_and_without_its_value() {
         let agent = "[agents.a]\nmodel = \"m\"\n";
         let tool = "[agents.a]\nmodel = \"m\"\n[[agents.a.tools]]\n";
@@ -254,6 +299,12 @@ mod tests {
                 "api_key_env = \"sk-canary\"",
                 "`agents.a.api_key_env` must be the name of a variable that is set",
             ),
+            (
+                agent,
+                "api_key_env = \"OLLAMA_KEY\"",
+                "`agents.a.api_key_env` names the variable OLLAMA_KEY, which is not set",
+            ),
+            (agent, "handoffs = [\"b\"]", "`agents.a.handoffs` is not a key that is known here"),
             (agent, "reasoning = { efort = \"canary\" }", "did you mean `effort`?"),
             (agent, "temperature = 2.1", "`agents.a.temperature` must be a number from 0 to 2"),
             (agent, "top_p = \"canary\"", "`agents.a.top_p` must be a number from 0 to 1"),
@@ -270,6 +321,22 @@ mod tests {
             (agent, "titles = \"canary\"", "`agents.a.titles` must be `true` or `false`"),
             (agent, "tools = \"canary\"", "`agents.a.tools` must be tables"),
             (tool, "type = \"canary\"", "`agents.a.tools[1].type` must be `web_search`"),
+            (
+                tool,
+                "type = \"function\"",
+                "`agents.a.tools[1].type` is `function`, which is no kind here; a function of the page is `client`",
+            ),
+            (tool, "type = \"file_search\"", "`agents.a.tools[1].vector_store_ids` must be there"),
+            (
+                tool,
+                "type = \"file_search\"\nvector_store_ids = []",
+                "`agents.a.tools[1].vector_store_ids` must be there",
+            ),
+            (
+                tool,
+                "type = \"client\"\nname = \"x\"\nparameters = { type = \"string\" }",
+                "`agents.a.tools[1].parameters` must be the schema of an object",
+            ),
             (tool, "name = \"canary\"", "`agents.a.tools[1].type` must be there"),
             (tool, "type = \"mcp\"\nratio = nan", "`agents.a.tools[1]` holds a number that JSON has not"),
             (tool, "type = \"client\"", "`agents.a.tools[1].name` must be 1 to 64"),
@@ -292,6 +359,7 @@ mod tests {
             assert_eq!(found.len(), 1, "{mistake}: {found:?}");
             assert!(found[0].contains(expected), "{mistake}: {found:?}");
             assert!(!found[0].contains("canary"), "{mistake}: {found:?}");
+            assert!(!mistake.contains("handoffs") || !found[0].contains("did you mean"), "{found:?}");
         }
         assert_eq!(
             problems(&format!("{agent}instructions_file = \"there.md\"")),

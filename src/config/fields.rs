@@ -43,6 +43,11 @@ impl<'a> Fields<'a> {
         self.table.contains_key(key)
     }
 
+    /// Whether the key holds a list with something in it.
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        self.table.get(key).and_then(Value::as_array).is_some_and(|items| !items.is_empty())
+    }
+
     /// A key that may be left out. A value that `read` refuses is a problem, and counts as left out.
     pub(super) fn optional<T>(
         &mut self,
@@ -134,7 +139,8 @@ impl<'a> Fields<'a> {
     /// Notes a problem with each key that nobody asked for.
     pub(super) fn finish(self) {
         for key in self.table.keys() {
-            let nearest = self.asked.iter().min_by_key(|known| strsim::damerau_levenshtein(key, known));
+            let known = self.asked.iter().filter(|known| is_near(key, known));
+            let nearest = known.min_by_key(|known| strsim::damerau_levenshtein(key, known));
             let hint = nearest.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
             self.problem(key, &format!("is not a key that is known here{hint}"));
         }
@@ -153,6 +159,12 @@ impl<'a> Fields<'a> {
     fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
+}
+
+/// Whether one may have meant the other: a slip of the hand, or a part of the word.
+fn is_near(key: &str, known: &str) -> bool {
+    let slips = strsim::damerau_levenshtein(key, known);
+    slips <= 1 + key.chars().count() / 3 || known.starts_with(key) || key.starts_with(known)
 }
 
 fn into_table(value: Value) -> Option<Table> {

@@ -93,6 +93,7 @@ impl Config {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.upstream.warnings.clone();
         if let Mode::SelfHosted(own) = &self.mode {
+            warnings.extend(own.agents.by_name.values().flat_map(|agent| agent.setting_warnings()));
             warnings.extend(own.agents.by_name.values().flat_map(|agent| agent.approval_warnings()));
             for agent in
                 own.agents.by_name.values().filter(|agent| agent.endpoint.base_url != self.upstream.base)

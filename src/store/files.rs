@@ -105,6 +105,16 @@ impl Files {
         Ok(Incoming { file, path })
     }
 
+    /// Writes a file that is not kept, to see whether files can be written.
+    ///
+    /// # Errors
+    /// When the folder can't be made or written to.
+    pub async fn probe(&self) -> io::Result<()> {
+        let mut file = self.begin().await?;
+        file.write(b"?").await?;
+        file.file.flush().await
+    }
+
     /// Removes what began to come in, was last written to before a time (since the Unix epoch), and never came to its end:
     /// a process that is killed leaves it. Returns how many.
     ///

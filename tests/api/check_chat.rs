@@ -14,7 +14,11 @@ async fn check(vars: &[(&'static str, &str)]) -> (i32, Vec<String>) {
     let vars: Vec<(&str, String)> = vars.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     let run = move || {
         let mut command = command(&["check"], SELF_HOSTED);
-        command.envs(vars).env("UPSTREAM_RETRIES", "0").stdin(Stdio::null());
+        command
+            .env("CHATKIT_UPLOADS_DIR", uploads())
+            .envs(vars)
+            .env("UPSTREAM_RETRIES", "0")
+            .stdin(Stdio::null());
         command.output().expect("the binary runs")
     };
     let output = tokio::task::spawn_blocking(run).await.expect("no panic");
@@ -27,6 +31,32 @@ async fn check(vars: &[(&'static str, &str)]) -> (i32, Vec<String>) {
     assert_eq!(lines.remove(0), "ok      configuration: every variable can be used");
     assert!(lines.pop().is_some_and(|line| line.starts_with("ok      keys: ")), "{out}");
     (output.status.code().expect("it exits"), lines)
+}
+
+/// A folder of these tests' own.
+fn uploads() -> String {
+    let folder = std::env::temp_dir().join(format!("chatkit-check-uploads-{}", std::process::id()));
+    folder.to_string_lossy().into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_of_uploads_that_can_not_be_written_to_fails() {
+    let sandbox = TestServer::start(&["sandbox", "--port", "0"], &[]);
+    let base = sandbox.url("/v1");
+    let folder = TempFolder::new("check-uploads");
+    let below_a_file = format!("{}/uploads", folder.write("file", ""));
+    let fresh = folder.0.join("new/uploads").to_string_lossy().into_owned();
+    for (dir, code, start) in [
+        (&*fresh, 0, "ok      uploads: files can be written to "),
+        (&*below_a_file, 1, "FAILED  uploads: no file can be written to "),
+        ("/proc/uploads", 1, "FAILED  uploads: no file can be written to "),
+    ] {
+        let found = check(&[("OPENAI_BASE_URL", &base), ("CHATKIT_UPLOADS_DIR", dir)]).await;
+        assert_eq!((found.0, found.1.len()), (code, 3), "{found:?}");
+        assert!(found.1[2].starts_with(&format!("{start}{dir}")), "{found:?}");
+        assert_eq!(found.1[2].contains("; what to do: set CHATKIT_UPLOADS_DIR to "), code == 1, "{found:?}");
+    }
+    assert_eq!(std::fs::read_dir(&fresh).expect("it is made").count(), 0, "nothing is left there");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +72,8 @@ async fn a_database_and_a_model_that_answer_get_a_line_each() {
                 [("DATABASE_URL", url.as_str()), ("OPENAI_BASE_URL", &base), ("CHATKIT_MODEL_API", api)];
             let expected = vec![
                 format!("ok      database: {kind} answers, and its schema is up to date"),
-                "ok      model gpt-5.1: it answers at 127.0.0.1".to_owned(),
+                "ok      model gpt-5.1: it answers at 127.0.0.1 (agent default)".to_owned(),
+                format!("ok      uploads: files can be written to {}", uploads()),
             ];
             assert_eq!(check(&vars).await, (0, expected), "{api}");
         }
@@ -59,13 +90,14 @@ async fn each_model_is_asked_once_however_many_agents_it_has() {
     let base = sandbox.url("/v1");
     let vars = [("CHATKIT_AGENTS", path.as_str()), ("CHATKIT_MODEL", ""), ("OPENAI_BASE_URL", &base)];
     let (code, lines) = check(&vars).await;
-    assert_eq!((code, lines.len()), (1, 3), "{lines:?}");
+    assert_eq!((code, lines.len()), (1, 4), "{lines:?}");
     assert!(
         lines[1].starts_with("FAILED  model gpt-missing: ") && lines[1].contains("model_not_found"),
         "{lines:?}"
     );
     assert!(lines[1].contains("; what to do: set CHATKIT_MODEL"), "{lines:?}");
-    assert_eq!(lines[2], "ok      model m: it answers at 127.0.0.1");
+    assert!(lines[1].contains("(agent c); what to do: "), "{lines:?}");
+    assert_eq!(lines[2], "ok      model m: it answers at 127.0.0.1 (agents a, b)");
     let stats: serde_json::Value =
         sandbox.get("/sandbox/stats").send().await.expect("an answer").json().await.expect("JSON");
     assert_eq!((&stats["responses"], &stats["open"]), (&json!(2), &json!(0)));
@@ -87,7 +119,7 @@ async fn a_model_that_fails_is_named_with_what_to_do() {
     ] {
         let upstream = ScriptedUpstream::start([reply]).await;
         let (code, lines) = check(&[("OPENAI_BASE_URL", &format!("{}/v1", upstream.base()))]).await;
-        assert_eq!((code, lines.len()), (1, 2), "{lines:?}");
+        assert_eq!((code, lines.len()), (1, 3), "{lines:?}");
         assert!(lines[0].starts_with("ok      database: SQLite"), "{lines:?}");
         assert!(lines[1].starts_with("FAILED  model gpt-5.1: "), "{lines:?}");
         let step = lines[1].split_once("; what to do: ").expect("it says what to do").1;

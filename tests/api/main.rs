@@ -22,6 +22,7 @@ mod oidc;
 mod openapi;
 mod page;
 mod process;
+mod readme;
 mod redis;
 mod replicas;
 mod sandbox;
