@@ -33,7 +33,7 @@ use crate::layers::shed::Shed;
 use crate::layers::{headers, panic};
 use crate::limits::address::AddressService;
 use crate::limits::client_ip::Client;
-use crate::openapi::{self, Document};
+use crate::openapi::{self, Document, FileLimits};
 use crate::page::PublicConfig;
 use crate::page::assets::{self, CdnProxy};
 use crate::page::folder::{Folder, not_found};
@@ -185,7 +185,11 @@ fn routes(app: &Arc<App>) -> Router {
         .split_for_parts();
     // OpenAPI has no parameter of several segments: axum routes the files, the document describes them.
     document.merge(AssetPaths::openapi());
-    let document = Bytes::from(openapi::to_json(&document));
+    let files = app.chat.as_ref().map(|desk| {
+        let uploads = &desk.chat.uploads;
+        FileLimits { bytes: uploads.config.max_bytes, count: uploads.files_of_a_message() }
+    });
+    let document = Bytes::from(openapi::to_json(&document, files));
     let assets = Router::new().route("/api/chatkit/assets/{*path}", get(asset)).with_state(Arc::clone(app));
     api.merge(assets)
         .route("/openapi.json", get(openapi_json).layer(Extension(OpenApiJson(document))))
