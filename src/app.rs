@@ -35,7 +35,7 @@ use crate::layers::shed::Shed;
 use crate::layers::{headers, panic};
 use crate::limits::address::AddressService;
 use crate::limits::client_ip::Client;
-use crate::openapi::{self, Document};
+use crate::openapi::{self, Document, FileLimits};
 use crate::page::PublicConfig;
 use crate::page::assets::{self, CdnProxy};
 use crate::page::folder::{Folder, not_found};
@@ -219,7 +219,11 @@ fn routes(app: &Arc<App>) -> Router {
         .split_for_parts();
     // OpenAPI has no parameter of several segments: axum routes the files, the document describes them.
     document.merge(AssetPaths::openapi());
-    let document = Bytes::from(openapi::to_json(&document));
+    let files = app.chat.as_ref().map(|desk| {
+        let uploads = &desk.chat.uploads;
+        FileLimits { bytes: uploads.config.max_bytes, count: uploads.files_of_a_message() }
+    });
+    let document = Bytes::from(openapi::to_json(&document, files));
     let mut assets = Router::new().route("/api/chatkit/assets/{*path}", get(asset));
     if app.cdn.is_some() {
         assets = assets.route("/assets/ck1/{*path}", get(root_asset));

@@ -96,11 +96,23 @@ impl Modify for Credentials {
     }
 }
 
-/// The whole document as JSON.
+/// What the configuration allows of files.
+#[derive(Debug, Clone, Copy)]
+pub struct FileLimits {
+    /// The bytes of one file.
+    pub bytes: u64,
+    /// The files of one message.
+    pub count: u32,
+}
+
+/// The whole document as JSON; `files` where the chat takes files.
 #[must_use]
-pub fn to_json(document: &utoipa::openapi::OpenApi) -> String {
+pub fn to_json(document: &utoipa::openapi::OpenApi, files: Option<FileLimits>) -> String {
     let mut document = serde_json::to_value(document).unwrap_or_default();
     shape::name_choices(&mut document);
+    if let Some(files) = files {
+        shape::limit_files(&mut document, files);
+    }
     answers::complete(&mut document);
     document.to_string()
 }

@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::FileLimits;
+
 /// Types that carry `type` by an attribute of serde's that the derivation does not read.
 const TAGGED: [(&str, &str); 2] = [("OutputText", "output_text"), ("Annotation", "annotation")];
 
@@ -16,6 +18,7 @@ pub(super) fn name_choices(document: &mut Value) {
         let element = page.0.trim_start_matches("Page_");
         page.1["properties"]["data"]["items"] = json!({ "$ref": format!("{SCHEMAS}{element}") });
     }
+    spread_choices(schemas);
     let mut named = Map::new();
     for (name, schema) in schemas.iter_mut() {
         name_choices_of(name, schema, &mut named);
@@ -27,6 +30,17 @@ pub(super) fn name_choices(document: &mut Value) {
         && let Some(choices) = answer.remove("oneOf")
     {
         answer.insert("anyOf".to_owned(), choices);
+    }
+}
+
+/// Says how large a file may be, and how many a message may carry.
+pub(super) fn limit_files(document: &mut Value, files: FileLimits) {
+    if let Some(size) = document.pointer_mut("/components/schemas/CreateAttachment/properties/size") {
+        size["maximum"] = json!(files.bytes);
+    }
+    if let Some(ids) = document.pointer_mut("/components/schemas/UserMessageInput/properties/attachments") {
+        ids["maxItems"] = json!(files.count);
+        ids["uniqueItems"] = json!(true);
     }
 }
 
@@ -54,6 +68,47 @@ fn complete_types(schemas: &mut Map<String, Value>) {
     // The headers of a form's part hold no other names.
     if let Some(form) = schemas.get_mut("UploadForm") {
         form["propertyNames"] = json!({ "pattern": "^[ !#-~]+$" });
+    }
+}
+
+/// Makes a type that is a choice with members besides a choice whose every object has these members: what a program generates from
+/// the other form can't be told apart by its tag.
+fn spread_choices(schemas: &mut Map<String, Value>) {
+    let choices_of = |schema: &Value| {
+        let kind = schema["allOf"][0]["$ref"].as_str()?.strip_prefix(SCHEMAS)?;
+        let choices = schemas.get(kind)?.get("oneOf")?.as_array()?;
+        choices.iter().all(|choice| tag_of(choice).is_some()).then(|| (kind.to_owned(), choices.clone()))
+    };
+    let spread = schemas.iter().filter_map(|(name, schema)| Some((name.clone(), choices_of(schema)?)));
+    for (name, (kind, mut choices)) in spread.collect::<Vec<_>>() {
+        schemas.remove(&kind);
+        let Some(Value::Object(schema)) = schemas.get_mut(&name) else { continue };
+        let members = schema.remove("allOf").map(|mut parts| parts[1].take()).unwrap_or_default();
+        for choice in &mut choices {
+            let object = match choice
+                .get_mut("allOf")
+                .and_then(Value::as_array_mut)
+                .and_then(|parts| parts.last_mut())
+            {
+                Some(object) => object,
+                None => choice,
+            };
+            add_members(object, &members);
+        }
+        schema.insert("oneOf".to_owned(), Value::Array(choices));
+    }
+}
+
+fn add_members(object: &mut Value, members: &Value) {
+    if let (Some(Value::Object(ours)), Some(theirs)) =
+        (object.get_mut("properties"), members["properties"].as_object())
+    {
+        ours.extend(theirs.clone());
+    }
+    if let (Some(Value::Array(ours)), Some(theirs)) =
+        (object.get_mut("required"), members["required"].as_array())
+    {
+        ours.extend(theirs.iter().cloned());
     }
 }
 

@@ -129,9 +129,9 @@ async fn the_answers_of_the_chat_are_typed_and_so_is_each_event_of_its_streams()
     let mapping = event["discriminator"]["mapping"].as_object().expect("a mapping");
     let done = led_to(&document, &json!({ "$ref": mapping["thread.item.done"] }));
     let item = led_to(&document, &done["properties"]["item"]);
-    let kind = led_to(&document, &item["allOf"][0]);
     let message =
-        led_to(&document, &json!({ "$ref": kind["discriminator"]["mapping"]["assistant_message"] }));
+        led_to(&document, &json!({ "$ref": item["discriminator"]["mapping"]["assistant_message"] }));
+    assert_eq!(message["required"], json!(["content", "type", "id", "thread_id", "created_at"]));
     let part = led_to(&document, &message["properties"]["content"]["items"]);
     assert_eq!(part["properties"]["type"]["enum"], json!(["output_text"]));
     assert_eq!(part["required"], json!(["annotations", "text", "type"]));
@@ -174,6 +174,16 @@ async fn every_operation_says_who_may_ask_and_every_answer_what_headers_it_has()
     }
     let too_large = &document["paths"]["/api/chatkit"]["post"]["responses"]["413"]["description"];
     assert!(too_large.as_str().is_some_and(|text| text.contains("`quota_exceeded`")), "{too_large}");
+}
+
+#[tokio::test]
+async fn the_document_says_how_large_a_file_may_be_and_how_many_a_message_may_carry() {
+    let vars = [("CHATKIT_FILE_UPLOAD", "on,max_file_size_mb=2,max_files=3")];
+    let document = document(&TestServer::self_hosted(&vars)).await;
+    let schemas = &document["components"]["schemas"];
+    assert_eq!(schemas["CreateAttachment"]["properties"]["size"]["maximum"], 2_097_152);
+    let ids = &schemas["UserMessageInput"]["properties"]["attachments"];
+    assert_eq!((&ids["maxItems"], &ids["uniqueItems"]), (&json!(3), &json!(true)));
 }
 
 #[tokio::test]

@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn the_document_asks_for_a_form_with_a_file_and_lets_a_link_do_without_a_credential() {
-        let document = crate::openapi::to_json(&Endpoints::openapi());
+        let document = crate::openapi::to_json(&Endpoints::openapi(), None);
         let document: Value = serde_json::from_str(&document).unwrap();
         let upload = &document["paths"]["/api/chatkit/upload"]["post"];
         assert_eq!(upload["requestBody"]["required"], true, "{upload}");

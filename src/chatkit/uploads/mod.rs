@@ -206,7 +206,7 @@ impl Uploads {
         Err(Error::new(Kind::Conflict, message))
     }
 
-    fn files_of_a_message(&self) -> u32 {
+    pub(crate) fn files_of_a_message(&self) -> u32 {
         self.config.max_files.unwrap_or(MAX_FILES)
     }
 
