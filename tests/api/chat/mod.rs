@@ -10,6 +10,7 @@ mod crashes;
 mod cuts;
 mod dictation;
 mod failures;
+mod fairness;
 mod history;
 mod metrics;
 mod refusals;
