@@ -37,6 +37,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("CHATKIT_MODEL_API"),
     plain("CHATKIT_UPLOADS_DIR"),
     plain("CHATKIT_UPLOAD_MAX_BYTES"),
+    plain("CHATKIT_UPLOAD_QUOTA_BYTES"),
     plain("CHATKIT_DICTATION"),
     plain("CHATKIT_TRANSCRIPTION_MODEL"),
     plain("CHATKIT_RETENTION_DAYS"),

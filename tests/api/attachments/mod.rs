@@ -4,5 +4,6 @@ mod downloads;
 mod forms;
 mod images;
 mod lives;
+mod quota;
 mod room;
 mod uploads;
