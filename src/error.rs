@@ -35,6 +35,7 @@ pub enum Kind {
     Conflict,
     PreconditionFailed,
     BodyTooLarge,
+    QuotaExceeded,
     UnsupportedMediaType,
     RangeNotSatisfiable,
     IdempotencyKeyReused,
@@ -80,6 +81,7 @@ impl Kind {
             Self::Conflict => (S::CONFLICT, REQUEST, "conflict"),
             Self::PreconditionFailed => (S::PRECONDITION_FAILED, REQUEST, "precondition_failed"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, REQUEST, "body_too_large"),
+            Self::QuotaExceeded => (S::PAYLOAD_TOO_LARGE, REQUEST, "quota_exceeded"),
             Self::UnsupportedMediaType => (S::UNSUPPORTED_MEDIA_TYPE, REQUEST, "unsupported_media_type"),
             Self::RangeNotSatisfiable => (S::RANGE_NOT_SATISFIABLE, REQUEST, "range_not_satisfiable"),
             Self::IdempotencyKeyReused => (S::UNPROCESSABLE_ENTITY, REQUEST, "idempotency_key_reused"),
@@ -168,7 +170,7 @@ impl IntoResponse for Error {
         if let Some(challenge) = challenge(self.kind) {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        if matches!(self.kind, Kind::BodyTooLarge | Kind::RequestTimeout) {
+        if matches!(self.kind, Kind::BodyTooLarge | Kind::QuotaExceeded | Kind::RequestTimeout) {
             // The rest of the body stays unread, so no other request can follow on this connection; a client that is
             // not told so tries.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -22,9 +22,9 @@ const LABEL: &[u8] = b"chatkit-server attachment links v1";
 /// What a link is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// To send the bytes, for 10 minutes.
+    /// To send the bytes, for 9 to 10 minutes.
     Upload,
-    /// To see them, for an hour.
+    /// To see them, for 55 minutes to an hour.
     View,
 }
 
@@ -36,7 +36,7 @@ impl Purpose {
         }
     }
 
-    /// The least life, and how far its end is rounded up. A browser keeps what it loaded from a link, so the same link
+    /// The longest life, and how far its end is rounded down. A browser keeps what it loaded from a link, so the same link
     /// is made for a while.
     fn life(self) -> (Duration, Duration) {
         match self {
@@ -123,7 +123,7 @@ impl Links {
     fn sign(&self, purpose: Purpose, attachment_id: &str) -> String {
         let (life, step) = purpose.life();
         let step = step.as_secs();
-        let expires = (self.clock.now() + life).as_secs().div_ceil(step) * step;
+        let expires = (self.clock.now() + life).as_secs() / step * step;
         let signature = hmac::sign(&self.signs, signed_text(purpose, attachment_id, expires).as_bytes());
         format!("expires={expires}&signature={}", BASE64URL_NOPAD.encode(signature.as_ref()))
     }
@@ -193,10 +193,10 @@ mod tests {
         assert!(view.starts_with("https://chat.example/api/chatkit/attachments/atc_1?expires="), "{view}");
         assert!(upload.starts_with("https://chat.example/api/chatkit/upload?attachment=atc_1&expires="));
         let (view, upload) = (query(&view), query(&upload));
-        assert_eq!(links.time_left(Purpose::View, "atc_1", &view), Some(Duration::from_secs(65 * 60 - 1)));
+        assert_eq!(links.time_left(Purpose::View, "atc_1", &view), Some(Duration::from_secs(60 * 60 - 1)));
         assert_eq!(
             links.time_left(Purpose::Upload, "atc_1", &upload),
-            Some(Duration::from_secs(11 * 60 - 1))
+            Some(Duration::from_secs(10 * 60 - 1))
         );
         assert_eq!(links.time_left(Purpose::Upload, "atc_1", &view), None, "another purpose");
         assert_eq!(links.time_left(Purpose::View, "atc_2", &view), None, "another file");
@@ -206,19 +206,28 @@ mod tests {
             let other = LinkQuery { signature, ..view.clone() };
             assert_eq!(links.time_left(Purpose::View, "atc_1", &other), None, "{other:?}");
         }
-        clock.advance(65 * MINUTE - Duration::from_secs(2));
+        clock.advance(60 * MINUTE - Duration::from_secs(2));
         assert_eq!(links.time_left(Purpose::View, "atc_1", &view), Some(Duration::from_secs(1)));
         clock.advance(Duration::from_secs(1));
         assert_eq!(links.time_left(Purpose::View, "atc_1", &view), None, "it has expired");
     }
 
     #[test]
-    fn the_same_link_comes_back_for_five_minutes() {
-        let clock = Arc::new(TestClock::at(NOW + 1));
+    fn the_same_link_comes_back_for_five_minutes_and_none_lives_longer_than_it_says() {
+        let clock = Arc::new(TestClock::at(NOW));
         let links = links(&["one"], &clock);
         let first = links.view(&base(), "atc_1");
         clock.advance(Duration::from_secs(299));
         assert_eq!(links.view(&base(), "atc_1"), first);
+        for second in 0..600 {
+            let now = TestClock::at(NOW + second);
+            let links = self::links(&["one"], &Arc::new(now));
+            let left = |purpose, link: &str| links.time_left(purpose, "atc_1", &query(link)).unwrap();
+            let view = left(Purpose::View, &links.view(&base(), "atc_1"));
+            assert!((55 * MINUTE..=60 * MINUTE).contains(&view), "{view:?}");
+            let upload = left(Purpose::Upload, &links.upload(&base(), "atc_1"));
+            assert!((9 * MINUTE..=10 * MINUTE).contains(&upload), "{upload:?}");
+        }
         clock.advance(Duration::from_secs(1));
         assert_ne!(links.view(&base(), "atc_1"), first);
     }

@@ -57,6 +57,8 @@ pub struct UploadsConfig {
     /// The largest file in bytes: `CHATKIT_UPLOAD_MAX_BYTES` (20 MiB by default), or `max_file_size_mb` of
     /// `CHATKIT_FILE_UPLOAD` if that is less.
     pub max_bytes: u64,
+    /// What one user may keep, in bytes: `CHATKIT_UPLOAD_QUOTA_BYTES`, 1 GiB by default; `None` is no quota.
+    pub quota: Option<u64>,
     /// Files in one message, 1 or more: `max_files` of `CHATKIT_FILE_UPLOAD`.
     pub max_files: Option<u32>,
 }
@@ -151,12 +153,14 @@ fn signing_keys(vars: &Vars<'_>) -> Vec<Secret> {
 
 fn uploads(vars: &Vars<'_>) -> UploadsConfig {
     let max_bytes = vars.number("CHATKIT_UPLOAD_MAX_BYTES", 20 * MEBIBYTE, 1..=512 * MEBIBYTE);
+    let quota = vars.number("CHATKIT_UPLOAD_QUOTA_BYTES", 1024 * MEBIBYTE, 0..=1 << 50);
     let asked = file_upload(vars);
     let megabytes = asked.and_then(|upload| upload.max_file_size_mb);
     UploadsConfig {
         enabled: asked.is_none_or(|upload| upload.enabled),
         dir: vars.text("CHATKIT_UPLOADS_DIR").map_or_else(|| PathBuf::from("data/uploads"), PathBuf::from),
         max_bytes: megabytes.map_or(max_bytes, |megabytes| max_bytes.min(u64::from(megabytes) * MEBIBYTE)),
+        quota: (quota > 0).then_some(quota),
         max_files: asked.and_then(|upload| upload.max_files),
     }
 }
@@ -222,7 +226,8 @@ mod tests {
         assert_eq!(config.upstream.base.as_str(), "https://api.openai.com/v1");
         assert_eq!(own.database_url.expose(), "sqlite://data/chatkit.db");
         let dir = PathBuf::from("data/uploads");
-        let uploads = UploadsConfig { enabled: true, dir, max_bytes: 20_971_520, max_files: None };
+        let quota = Some(1_073_741_824);
+        let uploads = UploadsConfig { enabled: true, dir, max_bytes: 20_971_520, quota, max_files: None };
         assert_eq!(own.uploads, uploads);
         assert_eq!((own.max_message_bytes, own.max_turns_per_user), (262_144, NonZeroUsize::new(4)));
         assert_eq!(own.history, History { enabled: true, recent_threads: None });
@@ -245,6 +250,7 @@ mod tests {
             ("CHATKIT_SESSION_TTL_SECONDS", "3600"),
             ("CHATKIT_UPLOADS_DIR", "/srv/uploads"),
             ("CHATKIT_UPLOAD_MAX_BYTES", "5000000"),
+            ("CHATKIT_UPLOAD_QUOTA_BYTES", "0"),
             ("CHATKIT_FILE_UPLOAD", "on,max_file_size_mb=2,max_files=3"),
             ("CHATKIT_DICTATION", "off"),
             ("CHATKIT_TRANSCRIPTION_MODEL", "whisper-1"),
@@ -259,7 +265,8 @@ mod tests {
         assert_eq!((config.session_ttl_seconds, own.domain_key.as_str()), (3600, "domain_pk_1"));
         assert_eq!(own.database_url.expose(), "postgres://u:p@db/chat");
         let dir = PathBuf::from("/srv/uploads");
-        let uploads = UploadsConfig { enabled: true, dir, max_bytes: 2_097_152, max_files: Some(3) };
+        let uploads =
+            UploadsConfig { enabled: true, dir, max_bytes: 2_097_152, quota: None, max_files: Some(3) };
         assert_eq!(own.uploads, uploads, "the smaller of two sizes counts");
         assert_eq!(own.dictation, Dictation { enabled: false, model: "whisper-1".to_owned() });
         assert_eq!((own.max_message_bytes, own.max_turns_per_user), (1000, None));
@@ -295,6 +302,7 @@ mod tests {
             ("CHATKIT_MAX_MESSAGE_BYTES", "0"),
             ("CHATKIT_MAX_MESSAGE_BYTES", "1048577"),
             ("CHATKIT_MAX_TURNS_PER_USER", "-1"),
+            ("CHATKIT_UPLOAD_QUOTA_BYTES", "1GiB"),
             ("CHATKIT_FILE_UPLOAD", "canary"),
             ("CHATKIT_DICTATION", "canary"),
             ("CHATKIT_TRANSCRIPTION_MODEL", " "),

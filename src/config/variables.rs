@@ -75,6 +75,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("CHATKIT_MODEL_API").self_hosted(),
     plain("CHATKIT_UPLOADS_DIR").self_hosted(),
     plain("CHATKIT_UPLOAD_MAX_BYTES").self_hosted(),
+    plain("CHATKIT_UPLOAD_QUOTA_BYTES").self_hosted(),
     plain("CHATKIT_MAX_MESSAGE_BYTES").self_hosted(),
     plain("CHATKIT_MAX_TURNS_PER_USER").self_hosted(),
     plain("CHATKIT_DICTATION").self_hosted(),

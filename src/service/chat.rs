@@ -13,6 +13,7 @@ use crate::chatkit::queues::Queues;
 use crate::chatkit::recordings::Recordings;
 use crate::chatkit::repeats::Repeats;
 use crate::chatkit::transcribe::Speech;
+use crate::chatkit::uploads::under_way::UnderWay;
 use crate::chatkit::uploads::{Uploads, sweep};
 use crate::clock::Clock;
 use crate::config::self_hosted::SelfHostedConfig;
@@ -68,6 +69,8 @@ pub(super) fn chat_desk(
         links: Arc::new(links),
         clock: Arc::clone(clock),
         config: config.uploads.clone(),
+        under_way: UnderWay::new(config.uploads.max_bytes),
+        tasks: lifecycle.tasks().clone(),
     };
     let (tasks, stopping) = (lifecycle.tasks(), lifecycle.stopping().clone());
     sweep::keep_swept(uploads.clone(), config.retention, tasks, stopping);

@@ -1,9 +1,9 @@
 //! How are the descriptions of files kept? Which thread a file belongs to is known by the items that were stored, not by what a
 //! description says.
 
-use super::database::{Row, Sql, Value, number, values};
+use super::database::{Row, Sql, Tx, Value, number, values};
 use super::sql_store::{SqlStore, read_json};
-use super::{Owner, StoreError, StoredAttachment, Unsent};
+use super::{Kept, Owner, StoreError, StoredAttachment};
 use crate::protocol::{Attachment, Id, Timestamp};
 use crate::user::UserId;
 
@@ -13,15 +13,14 @@ impl SqlStore {
         owner: &Owner,
         stored: &StoredAttachment,
     ) -> Result<(), StoreError> {
-        let attachment = Attachment { thread_id: None, ..stored.attachment.clone() };
-        let data = serde_json::to_string(&attachment)?;
+        let data = written(stored)?;
         let sql = "insert into attachments (id, workflow, usr, data, size, is_uploaded, created_at) \
                    values ($1, $2, $3, $4, $5, $6, $7) \
                    on conflict (id) do update set data = excluded.data, size = excluded.size, \
                    is_uploaded = excluded.is_uploaded, created_at = excluded.created_at \
                    where attachments.workflow = excluded.workflow and attachments.usr = excluded.usr returning id";
         let values = values![
-            &*attachment.id,
+            &*stored.attachment.id,
             &*owner.workflow,
             &owner.user,
             &*data,
@@ -31,6 +30,54 @@ impl SqlStore {
         ];
         let rows = self.database.write(sql, values).await?;
         rows.first().map(drop).ok_or_else(|| StoreError::Failed("this id is another file's".to_owned()))
+    }
+
+    pub(super) async fn insert_attachment(
+        &self,
+        owner: &Owner,
+        stored: &StoredAttachment,
+        most: u64,
+    ) -> Result<bool, StoreError> {
+        let data = written(stored)?;
+        let mut tx = self.database.begin().await?;
+        if let Tx::Postgres(_) = tx {
+            // Of two that come at once, one sees the other. SQLite has one writer anyway.
+            let sql = "select pg_advisory_xact_lock(hashtextextended($1, 0))";
+            tx.run(sql, values![&owner.user]).await?;
+        }
+        let sql = "select cast(coalesce(sum(size), 0) as bigint) from attachments where usr = $1";
+        let rows = tx.run(sql, values![&owner.user]).await?;
+        let kept = rows.first().ok_or_else(no_count)?.unsigned(0)?;
+        if kept.saturating_add(stored.size) > most {
+            return Ok(false);
+        }
+        let sql = "insert into attachments (id, workflow, usr, data, size, is_uploaded, created_at) \
+                   values ($1, $2, $3, $4, $5, $6, $7)";
+        let values = values![
+            &*stored.attachment.id,
+            &*owner.workflow,
+            &owner.user,
+            &*data,
+            number(stored.size),
+            stored.is_uploaded,
+            stored.created_at,
+        ];
+        tx.run(sql, values).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    pub(super) async fn fill_attachment(
+        &self,
+        owner: &Owner,
+        stored: &StoredAttachment,
+    ) -> Result<bool, StoreError> {
+        let data = written(stored)?;
+        let sql = "update attachments set data = $4, size = $5, is_uploaded = true \
+                   where id = $1 and workflow = $2 and usr = $3 and not is_uploaded returning id";
+        let (id, size) = (&*stored.attachment.id, number(stored.size));
+        let rows = self.database.write(sql, values![id, &*owner.workflow, &owner.user, &*data, size]).await?;
+        Ok(!rows.is_empty())
     }
 
     pub(super) async fn find_attachment(
@@ -67,12 +114,12 @@ impl SqlStore {
         Ok(!rows.is_empty())
     }
 
-    pub(super) async fn count_unsent(&self, owner: &Owner) -> Result<Unsent, StoreError> {
-        let sql = "select count(*), cast(coalesce(sum(size), 0) as bigint) from attachments \
-                   where workflow = $1 and usr = $2 and thread_id is null";
-        let rows = self.database.read(sql, values![&*owner.workflow, &owner.user]).await?;
-        let row = rows.first().ok_or_else(|| StoreError::Failed("a count has a row".to_owned()))?;
-        Ok(Unsent { files: row.unsigned(0)?, bytes: row.unsigned(1)? })
+    pub(super) async fn count_kept(&self, owner: &Owner) -> Result<Kept, StoreError> {
+        let sql = "select count(*) filter (where thread_id is null), cast(coalesce(sum(size), 0) as bigint) \
+                   from attachments where usr = $1";
+        let rows = self.database.read(sql, values![&owner.user]).await?;
+        let row = rows.first().ok_or_else(no_count)?;
+        Ok(Kept { unsent: row.unsigned(0)?, bytes: row.unsigned(1)? })
     }
 
     pub(super) async fn pick_known_attachments(&self, ids: &[Id]) -> Result<Vec<Id>, StoreError> {
@@ -96,6 +143,16 @@ impl SqlStore {
         let rows = self.database.write(sql, values![before, i64::from(limit)]).await?;
         rows.iter().map(|row| Ok(row.text(0)?.into())).collect()
     }
+}
+
+/// A description as its column has it.
+fn written(stored: &StoredAttachment) -> Result<String, StoreError> {
+    let attachment = Attachment { thread_id: None, ..stored.attachment.clone() };
+    Ok(serde_json::to_string(&attachment)?)
+}
+
+fn no_count() -> StoreError {
+    StoreError::Failed("a count has a row".to_owned())
 }
 
 fn read(row: &Row) -> Result<StoredAttachment, StoreError> {

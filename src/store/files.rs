@@ -193,6 +193,14 @@ impl Incoming {
         self.file.write_all(bytes).await
     }
 
+    /// Waits until what was added is written.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write).
+    pub async fn flush(&mut self) -> io::Result<()> {
+        self.file.flush().await
+    }
+
     /// Gives the file the name of its attachment, whole and in one step. What has that name is replaced: a process that was
     /// killed may have left it, so whether an attachment has its bytes is for its description to say.
     ///

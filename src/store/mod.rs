@@ -168,12 +168,12 @@ pub struct StoredAttachment {
     pub created_at: Timestamp,
 }
 
-/// The files of an owner that no item carries, announced ones too.
+/// What a user keeps, with every agent: what is announced counts as if it were there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unsent {
-    /// How many.
-    pub files: u64,
-    /// How many bytes they have together.
+pub struct Kept {
+    /// How many files no item carries.
+    pub unsent: u64,
+    /// How many bytes all files have together, those of messages and made images too.
     pub bytes: u64,
 }
 
@@ -327,6 +327,22 @@ pub trait Store: Send + Sync + 'static {
     /// What a person thinks of the items of a thread.
     fn feedback<'a>(&'a self, owner: &'a Owner, thread_id: &'a str) -> Answer<'a, Vec<(Id, FeedbackKind)>>;
 
+    /// Stores the description of a new file, if its user keeps at most so many bytes with it. `false` when that is too much.
+    fn add_attachment<'a>(
+        &'a self,
+        owner: &'a Owner,
+        attachment: &'a StoredAttachment,
+        most: u64,
+    ) -> Answer<'a, bool>;
+
+    /// Notes that the bytes of an announced file have come, and what they are. `false` when some had come before, or there is no
+    /// such file: of several uploads, on several replicas too, one gets `true`.
+    fn complete_attachment<'a>(
+        &'a self,
+        owner: &'a Owner,
+        attachment: &'a StoredAttachment,
+    ) -> Answer<'a, bool>;
+
     /// Stores a file's description, over an earlier one of the same owner.
     fn save_attachment<'a>(&'a self, owner: &'a Owner, attachment: &'a StoredAttachment) -> Answer<'a, ()>;
 
@@ -343,8 +359,8 @@ pub trait Store: Send + Sync + 'static {
         attachment_id: &'a str,
     ) -> Answer<'a, Option<(Owner, StoredAttachment)>>;
 
-    /// What the owner has uploaded or announced, and not sent.
-    fn unsent_attachments<'a>(&'a self, owner: &'a Owner) -> Answer<'a, Unsent>;
+    /// What the owner's user keeps.
+    fn kept_attachments<'a>(&'a self, owner: &'a Owner) -> Answer<'a, Kept>;
 
     /// Those of these files, a hundred or so, that have a description, whoever's they are.
     fn known_attachments<'a>(&'a self, ids: &'a [Id]) -> Answer<'a, Vec<Id>>;

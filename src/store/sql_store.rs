@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use super::database::{Database, Row};
 use super::pulse::Pulse;
 use super::{
-    Added, Answer, Audience, Claimed, Each, Owner, PageQuery, Store, StoreError, StoredAttachment,
-    ThreadChange, TurnClaim, Unsent,
+    Added, Answer, Audience, Claimed, Each, Kept, Owner, PageQuery, Store, StoreError, StoredAttachment,
+    ThreadChange, TurnClaim,
 };
 use crate::clock::Clock;
 use crate::protocol::{Feedback, FeedbackKind, Id, Item, Thread, Timestamp};
@@ -237,6 +237,23 @@ impl Store for SqlStore {
         soon(self.list_feedback(owner, thread_id))
     }
 
+    fn add_attachment<'a>(
+        &'a self,
+        owner: &'a Owner,
+        attachment: &'a StoredAttachment,
+        most: u64,
+    ) -> Answer<'a, bool> {
+        soon(self.insert_attachment(owner, attachment, most))
+    }
+
+    fn complete_attachment<'a>(
+        &'a self,
+        owner: &'a Owner,
+        attachment: &'a StoredAttachment,
+    ) -> Answer<'a, bool> {
+        soon(self.fill_attachment(owner, attachment))
+    }
+
     fn save_attachment<'a>(&'a self, owner: &'a Owner, attachment: &'a StoredAttachment) -> Answer<'a, ()> {
         soon(self.put_attachment(owner, attachment))
     }
@@ -256,8 +273,8 @@ impl Store for SqlStore {
         soon(self.find_linked_attachment(attachment_id))
     }
 
-    fn unsent_attachments<'a>(&'a self, owner: &'a Owner) -> Answer<'a, Unsent> {
-        soon(self.count_unsent(owner))
+    fn kept_attachments<'a>(&'a self, owner: &'a Owner) -> Answer<'a, Kept> {
+        soon(self.count_kept(owner))
     }
 
     fn known_attachments<'a>(&'a self, ids: &'a [Id]) -> Answer<'a, Vec<Id>> {

@@ -2,7 +2,7 @@
 
 use chatkit_server::ids::new_id;
 use chatkit_server::protocol::{GeneratedImage, Id, ItemKind, Timestamp};
-use chatkit_server::store::{Added, Claimed, StoredAttachment, Unsent};
+use chatkit_server::store::{Added, Claimed, Kept, Owner, StoredAttachment};
 
 use crate::made::{asked, claim, everything, file, item, owner, stored, thread};
 use crate::place::Place;
@@ -127,25 +127,69 @@ pub(crate) async fn a_generated_image_belongs_to_the_thread_that_shows_it(place:
     assert_eq!(gone, expected);
 }
 
-pub(crate) async fn what_an_owner_has_not_sent_is_counted(place: &Place) {
+pub(crate) async fn what_a_user_keeps_is_counted_over_all_agents(place: &Place) {
     let (store, ada) = (place.open().await, owner("ada"));
-    let unsent = async || {
-        let Unsent { files, bytes } = store.unsent_attachments(&ada).await.unwrap();
-        (files, bytes)
+    let elsewhere = Owner { workflow: "sales".into(), user: ada.user.clone() };
+    let kept = async || {
+        let Kept { unsent, bytes } = store.kept_attachments(&ada).await.unwrap();
+        (unsent, bytes)
     };
-    assert_eq!(unsent().await, (0, 0));
+    assert_eq!(kept().await, (0, 0));
     let (sent, waiting) = (file(1), file(2));
     for one in [&sent, &waiting] {
         store.save_attachment(&ada, one).await.unwrap();
     }
     let uploaded = StoredAttachment { is_uploaded: true, size: 5_000_000_000, ..waiting.clone() };
     store.save_attachment(&ada, &uploaded).await.unwrap();
-    store.save_attachment(&owner("bob"), &file(3)).await.unwrap();
-    assert_eq!(unsent().await, (2, 5_000_000_011));
+    store.save_attachment(&elsewhere, &file(3)).await.unwrap();
+    store.save_attachment(&owner("bob"), &file(4)).await.unwrap();
+    assert_eq!(kept().await, (3, 5_000_000_022));
     let thread = stored(&*store, &ada, 1).await;
     let message = asked(&thread.id, "a", &[&sent]);
     assert_eq!(store.add_message(&ada, &message).await.unwrap(), Added::Yes);
-    assert_eq!(unsent().await, (1, 5_000_000_000));
+    assert_eq!(kept().await, (2, 5_000_000_022), "what was sent is kept");
+    store.delete_thread(&ada, &thread.id).await.unwrap();
+    store.delete_attachment(&ada, &waiting.attachment.id).await.unwrap();
+    assert_eq!(kept().await, (1, 11), "what is deleted is not");
+}
+
+pub(crate) async fn a_user_gets_no_file_that_is_more_than_they_may_keep(place: &Place) {
+    let (one, other, ada) = (place.open().await, place.open().await, owner("ada"));
+    let of = |size| StoredAttachment { size, ..file(1) };
+    assert!(one.add_attachment(&ada, &of(60), 100).await.unwrap());
+    assert!(!one.add_attachment(&ada, &of(41), 100).await.unwrap());
+    assert!(one.add_attachment(&owner("bob"), &of(100), 100).await.unwrap(), "another user");
+    assert!(one.add_attachment(&ada, &of(40), 100).await.unwrap());
+    assert!(one.add_attachment(&ada, &of(1000), u64::MAX).await.unwrap(), "there may be no quota");
+    for round in 0..20 {
+        let grace = owner(&format!("grace{round}"));
+        let files = (of(60), of(60));
+        let added = tokio::join!(
+            one.add_attachment(&grace, &files.0, 100),
+            other.add_attachment(&grace, &files.1, 100)
+        );
+        let added = [added.0.unwrap(), added.1.unwrap()];
+        assert!(added[0] != added[1], "of two at once one fits: {added:?}");
+    }
+}
+
+pub(crate) async fn of_several_uploads_of_a_file_one_is_kept(place: &Place) {
+    let (one, other, ada) = (place.open().await, place.open().await, owner("ada"));
+    for _ in 0..20 {
+        let announced = StoredAttachment { is_uploaded: false, ..file(1) };
+        one.save_attachment(&ada, &announced).await.unwrap();
+        let of = |size| StoredAttachment { size, is_uploaded: true, ..announced.clone() };
+        let (first, second) = (of(3), of(4));
+        let (is_first, is_second) =
+            tokio::join!(one.complete_attachment(&ada, &first), other.complete_attachment(&ada, &second));
+        let (is_first, is_second) = (is_first.unwrap(), is_second.unwrap());
+        assert!(is_first != is_second);
+        let found = one.attachment(&ada, &announced.attachment.id).await.unwrap();
+        assert_eq!(found, Some(if is_first { first } else { second }));
+        let foreign = one.complete_attachment(&owner("bob"), &of(5)).await.unwrap();
+        assert!(!foreign, "somebody else's is not there");
+    }
+    assert!(!one.complete_attachment(&ada, &file(2)).await.unwrap(), "nor is one that nobody announced");
 }
 
 pub(crate) async fn of_many_files_the_known_ones_are_told_apart(place: &Place) {

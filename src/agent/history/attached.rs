@@ -51,20 +51,21 @@ pub(super) struct Attached<'a> {
     room: usize,
     /// What the text files of one message may take together, in bytes.
     text_room: usize,
-    /// Takes the room in memory; nobody, as long as there is no file.
-    taker: Option<Taker>,
+    /// Takes the room in memory.
+    taker: Taker,
 }
 
 impl<'a> Attached<'a> {
     /// The text files of one message are cut where they are more than `text_room` bytes together.
     pub(super) fn new(turn: &'a Turn, text_room: usize) -> Self {
-        Self { turn, room: MOST_BYTES, text_room, taker: None }
+        let taker = turn.files.room().taker(&turn.owner.user);
+        Self { turn, room: MOST_BYTES, text_room, taker }
     }
 
     /// The parts that the files of an item become. It waits for room in memory.
     ///
     /// # Errors
-    /// When the store fails, or a file that is there can't be read.
+    /// When the store fails, a file that is there can't be read, or there is no room for too long.
     pub(super) async fn files(&mut self, carried: &Carried) -> Result<Vec<InputPart>, AgentError> {
         match carried {
             Carried::Attachments(attachments) => self.attachments(attachments).await,
@@ -75,7 +76,7 @@ impl<'a> Attached<'a> {
 
     /// The room in memory that the files take, to be held as long as they are.
     pub(super) fn held(self) -> Held {
-        self.taker.map(Taker::done).unwrap_or_default()
+        self.taker.done()
     }
 
     async fn attachments(&mut self, attachments: &[Attachment]) -> Result<Vec<InputPart>, AgentError> {
@@ -123,7 +124,7 @@ impl<'a> Attached<'a> {
         if !self.fits(size) {
             return Ok(Err(NO_ROOM));
         }
-        self.take(size).await;
+        self.taker.take(size).await.map_err(AgentError::failed)?;
         let Some(bytes) = self.turn.file(&attachment.id).await? else { return Ok(Err(GONE)) };
         data_url.reserve_exact(encoded);
         BASE64.encode_append(&bytes, &mut data_url);
@@ -162,15 +163,6 @@ impl<'a> Attached<'a> {
         let left = self.room.checked_sub(size);
         self.room = left.unwrap_or(0);
         left.is_some()
-    }
-
-    async fn take(&mut self, bytes: usize) {
-        if self.taker.is_none() {
-            self.taker = Some(self.turn.files.room().taker().await);
-        }
-        if let Some(taker) = &mut self.taker {
-            taker.take(bytes).await;
-        }
     }
 }
 

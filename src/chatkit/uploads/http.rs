@@ -12,16 +12,16 @@ use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::receive::{Received, receive};
+use super::receive::{Limit, Received, receive};
 use super::serve::serve;
-use super::{Uploads, kind, name};
+use super::under_way::Passage;
+use super::{Uploads, kind, name, not_written, quota_exceeded, too_large};
 use crate::chatkit::links::{Base, LinkQuery, Purpose};
 use crate::door::{ChatDoor, Holder};
 use crate::error::{Error, ErrorBody, Kind};
 use crate::extract::Json;
 use crate::limits::client_ip::Client;
 use crate::protocol::Attachment;
-use crate::store::files::Incoming;
 use crate::store::{Owner, StoredAttachment};
 use crate::telemetry::request::RequestContext;
 
@@ -88,9 +88,9 @@ enum Refusals {
     request_body(content = UploadForm, content_type = "multipart/form-data"),
     responses(
         (status = 200, description = "The file as messages name it", body = Attachment),
-        (status = 408, description = "Nothing came for 30 seconds", body = ErrorBody),
-        (status = 409, description = "`conflict`: the announced file has its bytes already, or too much waits to be sent", body = ErrorBody),
-        (status = 413, description = "`body_too_large` or `quota_exceeded`: the file is too large, or the user keeps too much", body = ErrorBody),
+        (status = 408, description = "Nothing came for 30 seconds, or it comes too slowly", body = ErrorBody),
+        (status = 409, description = "`conflict`: the announced file has its bytes already, or another upload of it is under way; or too many files wait to be sent", body = ErrorBody),
+        (status = 413, description = "`body_too_large` or `quota_exceeded`: the file is too large, or the user would keep too much", body = ErrorBody),
         (status = 415, description = "`unsupported_media_type`: no form, or an image that is none", body = ErrorBody),
         Refusals
     ),
@@ -147,6 +147,9 @@ struct Expected {
     owner: Owner,
     announced: Option<StoredAttachment>,
     base: Base,
+    limit: Limit,
+    /// Its place among what is under way.
+    passage: Passage,
 }
 
 impl UploadDesk {
@@ -156,62 +159,62 @@ impl UploadDesk {
         let client = parts.extensions.get::<Client>().copied();
         let client = client.ok_or_else(|| Error::internal("the client was not identified"))?;
         let base = Base::of(client, &parts.headers)?;
-        let Some(link) = LinkQuery::parse(parts.uri.query()) else {
-            let owner = self.owner(parts, context).await?;
-            // Its size is not known yet: this spares a client that has no room at all the way.
-            self.uploads.require_room(&owner, 0).await?;
-            return Ok(Expected { owner, announced: None, base });
+        let (owner, announced) = match LinkQuery::parse(parts.uri.query()) {
+            Some(link) => {
+                let (owner, announced) = self.announced(&link).await?;
+                context.note_user(&owner.user);
+                self.door.limits.count_user(&owner.user, context).await?;
+                if announced.is_uploaded {
+                    return Err(already_there());
+                }
+                (owner, Some(announced))
+            }
+            None => (self.owner(parts, context).await?, None),
         };
+        let limit = self.limit(&owner, announced.as_ref()).await?;
+        let id = announced.as_ref().map(|announced| &announced.attachment.id);
+        let bytes = limit.announced(parts)?.unwrap_or(limit.most);
+        let passage = self.uploads.under_way.begin(&owner.user, id, bytes)?;
+        Ok(Expected { owner, announced, base, limit, passage })
+    }
+
+    /// The file of a link.
+    async fn announced(&self, link: &LinkQuery) -> Result<(Owner, StoredAttachment), Error> {
         let id = link.attachment.as_deref().ok_or_else(missing)?;
-        self.uploads.links.time_left(Purpose::Upload, id, &link).ok_or_else(missing)?;
-        let found = self.uploads.store.linked_attachment(id).await?;
-        let (owner, announced) = found.ok_or_else(missing)?;
-        context.note_user(&owner.user);
-        if announced.is_uploaded {
-            return Err(already_there());
+        self.uploads.links.time_left(Purpose::Upload, id, link).ok_or_else(missing)?;
+        self.uploads.store.linked_attachment(id).await?.ok_or_else(missing)
+    }
+
+    /// How large a file may be: as it was announced, or what its user may still keep.
+    async fn limit(&self, owner: &Owner, announced: Option<&StoredAttachment>) -> Result<Limit, Error> {
+        let Uploads { config, under_way, .. } = &self.uploads;
+        if let Some(announced) = announced {
+            let most = announced.size.min(config.max_bytes);
+            return Ok(Limit { most, refusal: too_large(most) });
         }
-        Ok(Expected { owner, announced: Some(announced), base })
+        let kept = self.uploads.kept(owner).await?.saturating_add(under_way.unknown(&owner.user));
+        Ok(match config.quota {
+            Some(quota) if quota.saturating_sub(kept) < config.max_bytes => {
+                Limit { most: quota.saturating_sub(kept), refusal: quota_exceeded(quota) }
+            }
+            _ => Limit { most: config.max_bytes, refusal: too_large(config.max_bytes) },
+        })
     }
 
     async fn take(&self, expected: Expected, parts: Parts, body: Body) -> Result<Attachment, Error> {
-        let Expected { owner, announced, base } = expected;
-        let Uploads { store, files, config, .. } = &self.uploads;
-        let limit = announced.as_ref().map_or(config.max_bytes, |file| file.size.min(config.max_bytes));
-        let received = receive(files, parts, body, limit).await?;
-        let mut stored = match announced {
-            Some(announced) => {
-                // It may have been deleted, or have come in by another request, while it came in by this one.
-                let still = store.attachment(&owner, &announced.attachment.id).await?.ok_or_else(missing)?;
-                typed(still, &received)?
-            }
-            None => {
-                let said = kind::declared(received.declared.as_deref().unwrap_or_default())?;
-                let fresh = self.uploads.describe(name::clean(&received.name), said, received.size);
-                let fresh = typed(fresh, &received)?;
-                self.uploads.require_room(&owner, fresh.size).await?;
-                // Described before its bytes are in their place: bytes without a description are nobody's, and are swept.
-                store.save_attachment(&owner, &fresh).await?;
-                fresh
-            }
+        let Expected { owner, announced, base, limit, passage } = expected;
+        let received = receive(&self.uploads.files, parts, body, &limit).await?;
+        // A client that leaves does not stop it half-way.
+        let uploads = self.uploads.clone();
+        let keeping = async move {
+            let kept = keep(&uploads, &owner, announced, received).await;
+            drop(passage);
+            kept
         };
-        self.complete(&owner, &mut stored, received.file).await?;
-        self.uploads.present(&mut stored.attachment, &base);
-        Ok(stored.attachment)
-    }
-
-    /// Puts the bytes of a file in their place, and notes that they are there.
-    async fn complete(
-        &self,
-        owner: &Owner,
-        stored: &mut StoredAttachment,
-        file: Incoming,
-    ) -> Result<(), Error> {
-        let Uploads { store, files, .. } = &self.uploads;
-        file.rename(files, &stored.attachment.id).await.map_err(Error::internal)?;
-        stored.is_uploaded = true;
-        // The bytes stay if this fails: the store may have noted them. If it has not, they may be sent again, or they are swept
-        // with their description.
-        Ok(store.save_attachment(owner, stored).await?)
+        let kept = self.uploads.tasks.spawn(keeping).await.map_err(Error::internal)?;
+        let mut attachment = kept?.attachment;
+        self.uploads.present(&mut attachment, &base);
+        Ok(attachment)
     }
 
     /// The file that is asked for, and how long a browser may keep it.
@@ -253,11 +256,43 @@ impl UploadDesk {
     }
 }
 
-/// A file with the size and the type that its bytes have.
-fn typed(mut stored: StoredAttachment, received: &Received) -> Result<StoredAttachment, Error> {
-    if stored.is_uploaded {
-        return Err(already_there());
+/// Notes what has come in, and puts the bytes in their place. The note comes first: of several uploads of one announced file, on
+/// several replicas too, one alone gets it, so that size, type and bytes are of the same.
+async fn keep(
+    uploads: &Uploads,
+    owner: &Owner,
+    announced: Option<StoredAttachment>,
+    received: Received,
+) -> Result<StoredAttachment, Error> {
+    let stored = match announced {
+        Some(announced) => {
+            let stored = typed(announced, &received)?;
+            if !uploads.store.complete_attachment(owner, &stored).await? {
+                // It may have been deleted, too, while it came in.
+                let still = uploads.store.attachment(owner, &stored.attachment.id).await?;
+                return Err(still.map_or_else(missing, |_| already_there()));
+            }
+            stored
+        }
+        None => {
+            let said = kind::declared(received.declared.as_deref().unwrap_or_default())?;
+            let fresh = uploads.describe(name::clean(&received.name), said, received.size);
+            let stored = typed(fresh, &received)?;
+            uploads.kept(owner).await?;
+            uploads.add(owner, &stored).await?;
+            stored
+        }
+    };
+    if let Err(error) = received.file.rename(&uploads.files, &stored.attachment.id).await {
+        uploads.store.delete_attachment(owner, &stored.attachment.id).await?;
+        return Err(not_written(error));
     }
+    Ok(stored)
+}
+
+/// A file with the size and the type that its bytes have, which are there.
+fn typed(mut stored: StoredAttachment, received: &Received) -> Result<StoredAttachment, Error> {
+    stored.is_uploaded = true;
     stored.attachment.mime_type = kind::of_content(&received.head, &stored.attachment.mime_type)?;
     stored.attachment.kind = kind::announced(&stored.attachment.mime_type);
     stored.size = received.size;

@@ -34,8 +34,8 @@ pub(super) fn announced(media_type: &str) -> AttachmentKind {
     }
 }
 
-/// What somebody says of a file: in lower case, without parameters. Nothing is said by an empty text, and what a browser
-/// would run or take apart is passed over.
+/// What somebody says of a file: in lower case, without parameters. Nothing is said by an empty text, and what is on no list of
+/// ours is passed over: browsers run some of it, or take it apart.
 ///
 /// # Errors
 /// 400 when it is no media type.
@@ -54,11 +54,46 @@ pub(super) fn declared(text: &str) -> Result<String, Error> {
     Ok(if is_harmless(&essence) || essence == SVG { essence } else { UNKNOWN.to_owned() })
 }
 
+/// What no browser runs: sound, films, pictures, and these. A file of any other type is served as one of none.
 fn is_harmless(essence: &str) -> bool {
-    let (kind, name) = essence.split_once('/').unwrap_or_default();
-    let is_markup = name == "html" || name == "xml" || name.ends_with("+xml");
-    let is_script = name.contains("javascript") || name.contains("ecmascript");
-    !is_markup && !is_script && !matches!(kind, "multipart" | "message")
+    const OFFICE: [&str; 3] = [
+        "application/vnd.openxmlformats-officedocument.",
+        "application/vnd.oasis.opendocument.",
+        "application/vnd.ms-",
+    ];
+    match essence.split_once('/').unwrap_or_default() {
+        ("audio" | "video", _) => true,
+        ("image", name) => !name.ends_with("+xml"),
+        ("text", name) => matches!(
+            name,
+            "plain" | "csv" | "markdown" | "tab-separated-values" | "calendar" | "vcard" | "rtf"
+        ),
+        ("application", name) => {
+            let is_office = OFFICE.iter().any(|prefix| essence.starts_with(prefix)) && !name.ends_with("xml");
+            let is_listed = matches!(
+                name,
+                "pdf"
+                    | "json"
+                    | "x-ndjson"
+                    | "yaml"
+                    | "toml"
+                    | "sql"
+                    | "rtf"
+                    | "msword"
+                    | "epub+zip"
+                    | "zip"
+                    | "gzip"
+                    | "x-tar"
+                    | "x-bzip2"
+                    | "x-xz"
+                    | "zstd"
+                    | "x-7z-compressed"
+                    | "vnd.rar"
+            );
+            is_office || is_listed
+        }
+        _ => false,
+    }
 }
 
 /// The media type of a file that begins with these bytes, where `declared` is what was said of it.
@@ -140,6 +175,9 @@ mod tests {
             ["image/svg+xml", "text/html", "Text/HTML; charset=utf-8", "application/xhtml+xml", "text/xml"]
                 .into_iter()
                 .chain(["application/javascript", "text/javascript", "multipart/mixed", "message/rfc822"])
+                .chain(["text/jscript", "text/livescript", "text/xsl", "text/vbscript", "text/css"])
+                .chain(["application/hta", "application/wasm", "application/x-shockwave-flash", "x/y"])
+                .chain(["application/vnd.mozilla.xul+xml", "application/vnd.ms-sync.wbxml", "font/woff2"])
         {
             let said = declared(said).unwrap();
             assert_eq!(of_content(svg, &said).unwrap(), UNKNOWN, "{said}");
@@ -154,6 +192,12 @@ mod tests {
             (&b"a,b\n1,2\n"[..], "text/csv", "text/csv"),
             (b"hello", "Text/Plain; charset=UTF-8", "text/plain"),
             (b"PK\x03\x04rest", docx, docx),
+            (b"a", "application/vnd.ms-excel", "application/vnd.ms-excel"),
+            (b"a", "application/vnd.oasis.opendocument.text", "application/vnd.oasis.opendocument.text"),
+            (b"# a", "text/markdown", "text/markdown"),
+            (b"{}", "application/json", "application/json"),
+            (b"a", "audio/mpeg", "audio/mpeg"),
+            (b"a", "video/mp4", "video/mp4"),
             (b"PK\x03\x04rest", "", "application/zip"),
             (b"BM is a car", "text/plain", "text/plain"),
             (b"GIF is a format", "text/plain", "text/plain"),

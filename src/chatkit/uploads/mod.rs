@@ -7,9 +7,13 @@ mod name;
 mod receive;
 mod serve;
 pub mod sweep;
+pub mod under_way;
 
 use std::collections::{BTreeMap, HashSet};
+use std::io;
 use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::config::self_hosted::UploadsConfig;
@@ -23,14 +27,15 @@ use crate::store::files::Files;
 use crate::store::{Owner, Store, StoredAttachment};
 
 use super::links::{Base, Links};
+use under_way::UnderWay;
 
 /// How many files a message carries unless the configuration says otherwise; OpenAI's own number.
 const MAX_FILES: u32 = 10;
-/// How many files a user may have uploaded or announced, and not sent, and how many bytes these may have together. One message
-/// of the most and largest files fits in any case.
+/// How many files a user may have uploaded or announced, and not sent. One message of the most files fits in any case.
 const MOST_UNSENT: u64 = 100;
-const MOST_UNSENT_BYTES: u64 = 1024 * MEBIBYTE;
 const MEBIBYTE: u64 = 1024 * 1024;
+/// When a disk that was full is worth another try, in seconds.
+const DISK_LATER: u64 = 60;
 
 /// Everything that requests about files need.
 #[derive(Clone)]
@@ -46,13 +51,17 @@ pub struct Uploads {
     pub clock: Arc<dyn Clock>,
     /// What may be uploaded.
     pub config: UploadsConfig,
+    /// What is coming in.
+    pub under_way: UnderWay,
+    /// What a client that leaves does not stop.
+    pub tasks: TaskTracker,
 }
 
 /// `attachments.create`: announces a file, and says where its bytes are to be sent.
 ///
 /// # Errors
-/// 400 for a media type that is none, 413 for a file that is too large, 409 when too much waits to be sent, 404 where there are
-/// no uploads.
+/// 400 for a media type that is none, 413 for a file that is too large or more than the user may keep, 409 when too many wait to
+/// be sent, 404 where there are no uploads.
 pub async fn create_attachment(
     uploads: &Uploads,
     owner: &Owner,
@@ -64,9 +73,9 @@ pub async fn create_attachment(
         return Err(too_large(uploads.config.max_bytes));
     }
     let mime_type = kind::declared(&params.mime_type)?;
-    uploads.require_room(owner, params.size).await?;
+    uploads.kept(owner).await?;
     let stored = uploads.describe(name::clean(&params.name), mime_type, params.size);
-    uploads.store.save_attachment(owner, &stored).await?;
+    uploads.add(owner, &stored).await?;
     let mut attachment = stored.attachment;
     let url = uploads.links.upload(base, &attachment.id);
     let method = "POST".to_owned();
@@ -189,21 +198,27 @@ impl Uploads {
         Err(Error::new(Kind::NotFound, "This service takes no files."))
     }
 
-    /// Whether this owner may upload a further file. Nobody may fill the disk for a day with files that are never sent.
-    async fn require_room(&self, owner: &Owner, bytes: u64) -> Result<(), Error> {
-        let unsent = self.store.unsent_attachments(owner).await?;
-        let files_of_a_message = u64::from(self.files_of_a_message());
-        let most_files = MOST_UNSENT.max(files_of_a_message);
-        let most_bytes = MOST_UNSENT_BYTES.max(files_of_a_message.saturating_mul(self.config.max_bytes));
-        if unsent.files < most_files && unsent.bytes.saturating_add(bytes) <= most_bytes {
-            return Ok(());
+    /// How many bytes this owner's user keeps, if they may upload a further file at all.
+    async fn kept(&self, owner: &Owner) -> Result<u64, Error> {
+        let kept = self.store.kept_attachments(owner).await?;
+        let most = MOST_UNSENT.max(u64::from(self.files_of_a_message()));
+        if kept.unsent < most {
+            return Ok(kept.bytes);
         }
-        let mebibytes = most_bytes / MEBIBYTE;
         let message = format!(
-            "Too much waits to be sent: {most_files} files, and {mebibytes} MiB together, are the most. \
-             Send or delete some of your files, or wait a day."
+            "Too many files wait to be sent: {most} files are the most. Send or delete some of your files, or wait a day."
         );
         Err(Error::new(Kind::Conflict, message))
+    }
+
+    /// Stores the description of a new file, if its user may keep it.
+    async fn add(&self, owner: &Owner, stored: &StoredAttachment) -> Result<(), Error> {
+        let quota = self.config.quota.unwrap_or(u64::MAX);
+        if self.store.add_attachment(owner, stored, quota).await? {
+            Ok(())
+        } else {
+            Err(quota_exceeded(quota))
+        }
     }
 
     pub(crate) fn files_of_a_message(&self) -> u32 {
@@ -230,6 +245,31 @@ fn too_large(limit: u64) -> Error {
     Error::new(Kind::BodyTooLarge, format!("The file is too large: {limit} bytes are the most."))
 }
 
+fn quota_exceeded(quota: u64) -> Error {
+    let most = if quota.is_multiple_of(MEBIBYTE) {
+        format!("{} MiB", quota / MEBIBYTE)
+    } else {
+        format!("{quota} bytes")
+    };
+    let message = format!(
+        "Your files may have {most} together, those of your messages too. Delete files, or conversations with files, \
+         and try again."
+    );
+    Error::new(Kind::QuotaExceeded, message)
+}
+
+/// A file that could not be written. A full disk is no fault of the program's.
+fn not_written(error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            let message = "There is no room for files here right now. Try again later.";
+            let error = format_args!("the disk of CHATKIT_UPLOADS_DIR is full: {error}");
+            Error::new(Kind::NotReady, message).because(error).retry_after(DISK_LATER)
+        }
+        _ => Error::internal(error),
+    }
+}
+
 fn unknown(id: &str) -> Error {
     Error::new(Kind::NotFound, format!("There is no attachment `{}`. Upload the file again.", shown(id)))
 }
@@ -237,4 +277,21 @@ fn unknown(id: &str) -> Error {
 /// An id that a client sent, as far as it fits a message.
 fn shown(id: &str) -> String {
     id.chars().filter(|letter| !letter.is_control()).take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_named_in_the_log_and_is_no_fault_of_the_program() {
+        let mut full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let error = not_written(full.write_all(b"more").unwrap_err());
+        assert_eq!(error.kind(), Kind::NotReady);
+        assert!(error.log_text().contains("CHATKIT_UPLOADS_DIR is full"), "{}", error.log_text());
+        let other = not_written(io::ErrorKind::PermissionDenied.into());
+        assert_eq!(other.kind(), Kind::InternalError);
+    }
 }

@@ -39,7 +39,7 @@ async fn an_image_is_shown_by_its_link_and_nothing_in_it_runs() {
     }
     let cache = header(&answer, "cache-control").expect("it says how long");
     let seconds = cache.strip_prefix("private, max-age=").and_then(|seconds| seconds.parse().ok());
-    assert!(seconds.is_some_and(|seconds: u32| (3600..=3900).contains(&seconds)), "{cache}");
+    assert!(seconds.is_some_and(|seconds: u32| (3300..=3600).contains(&seconds)), "{cache}");
     assert_eq!(answer.bytes().await.expect("a body"), PNG);
 
     let head = room.request("HEAD", &preview(&image)).send().await.expect("an answer");
@@ -125,9 +125,9 @@ async fn what_is_missing_or_foreign_or_behind_a_bad_link_is_the_same_404() {
         assert_eq!(plain(get(&room, &bad).await).await, missing, "{bad}");
     }
     assert_eq!(get(&room, &path).await.status(), 401, "without link and credential");
-    room.clock.advance(Duration::from_secs(60 * 60));
-    assert_eq!(get(&room, &link).await.status(), 200, "an hour is what it is good for at least");
-    room.clock.advance(Duration::from_secs(5 * 60));
+    room.clock.advance(Duration::from_secs(54 * 60));
+    assert_eq!(get(&room, &link).await.status(), 200, "it is good for nearly an hour");
+    room.clock.advance(Duration::from_secs(6 * 60));
     assert_eq!(plain(get(&room, &link).await).await, missing, "expired");
     room.uploads.files.remove(&id).await.expect("it is removed");
     assert_eq!(as_user("ada", &path).await, missing, "the bytes are gone");

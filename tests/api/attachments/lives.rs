@@ -129,28 +129,6 @@ async fn a_user_has_so_many_files_unsent_and_no_more() {
 }
 
 #[tokio::test]
-async fn the_unsent_files_of_a_user_have_so_many_bytes_together_and_no_more() {
-    let largest = 512 * 1024 * 1024;
-    let (most, few) = (largest.to_string(), "on,max_files=3");
-    let room = Room::new(&[("CHATKIT_UPLOAD_MAX_BYTES", &most), ("CHATKIT_FILE_UPLOAD", few)]).await;
-    let ada = owner("ada");
-    let announce = async |size: u64| {
-        let params = CreateAttachment { name: "a".to_owned(), size, mime_type: String::new() };
-        create_attachment(&room.uploads, &ada, &params, &room.base()).await
-    };
-    for size in [largest, largest, largest - 1] {
-        announce(size).await.expect("a message of the largest files fits");
-    }
-    let (code, message) = refusal(announce(2).await).await;
-    assert_eq!(code, "conflict");
-    assert!(message.contains("1536 MiB"), "{message}");
-    let refused = room.upload("ada", form("a.txt", "text/plain", "ab")).await;
-    assert_eq!(refused.status(), 409);
-    assert_eq!(room.names(), [""; 0], "nothing is kept of it");
-    uploaded(&room, "ada", "a").await;
-}
-
-#[tokio::test]
 async fn files_that_nobody_sent_are_swept_after_a_day_with_what_never_came_to_its_end() {
     let room = Room::new(&[]).await;
     let ada = owner("ada");

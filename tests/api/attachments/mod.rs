@@ -4,6 +4,7 @@ mod downloads;
 mod forms;
 mod images;
 mod lives;
+mod quota;
 mod room;
 mod strangers;
 mod uploads;

@@ -14,6 +14,7 @@ use chatkit_server::auth::{Authenticator, ClientSecrets};
 use chatkit_server::chatkit::links::{Base, Links};
 use chatkit_server::chatkit::uploads::Uploads;
 use chatkit_server::chatkit::uploads::http::{UploadDesk, router};
+use chatkit_server::chatkit::uploads::under_way::UnderWay;
 use chatkit_server::clock::{Clock, SystemClock, TestClock};
 use chatkit_server::config::{Config, Mode};
 use chatkit_server::door::{ChatDoor, Door};
@@ -62,14 +63,16 @@ impl Room {
         let Mode::SelfHosted(own) = &config.mode else { panic!("the mode is self-hosted") };
         let clock = Arc::new(TestClock::at(u64::try_from(tokens::now()).expect("after 1970")));
         let links_clock: Arc<dyn Clock> = clock.clone();
+        let lifecycle = Lifecycle::default();
         let uploads = Uploads {
             store: connect("sqlite::memory:", clock.clone()).await.expect("a database"),
             files: Arc::new(Files::new(&own.uploads.dir)),
             links: Arc::new(Links::new(&own.signing_keys, links_clock).expect("there is a key")),
             clock: clock.clone(),
             config: own.uploads.clone(),
+            under_way: UnderWay::new(own.uploads.max_bytes),
+            tasks: lifecycle.tasks().clone(),
         };
-        let lifecycle = Lifecycle::default();
         let (metrics, _) = Metrics::new(false);
         let desk = UploadDesk {
             door: Arc::new(chat_door(config, &uploads, &metrics, &lifecycle)),

@@ -133,7 +133,7 @@ async fn a_link_for_an_upload_is_good_for_that_alone_and_not_for_long() {
         assert_eq!(complete(&room, &bad, b"hello").await.status(), 404, "{bad}");
     }
     assert_eq!(room.request("GET", &preview).send().await.expect("an answer").status(), 404, "{preview}");
-    room.clock.advance(std::time::Duration::from_secs(11 * 60));
+    room.clock.advance(std::time::Duration::from_secs(10 * 60));
     assert_eq!(complete(&room, &link, b"hello").await.status(), 404, "it has expired");
 }
 

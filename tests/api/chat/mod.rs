@@ -15,6 +15,7 @@ mod database_file;
 mod dictation;
 mod endless;
 mod failures;
+mod fairness;
 mod full_disk;
 mod history;
 mod interrupted;

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chatkit_server::protocol::{Feedback, FeedbackKind, Id, Item, Thread, Timestamp};
 use chatkit_server::store::{
-    Added, Answer, Audience, Claimed, Each, Owner, PageQuery, Store, StoreError, StoredAttachment,
-    ThreadChange, TurnClaim, Unsent,
+    Added, Answer, Audience, Claimed, Each, Kept, Owner, PageQuery, Store, StoreError, StoredAttachment,
+    ThreadChange, TurnClaim,
 };
 use chatkit_server::user::UserId;
 use futures_util::FutureExt;
@@ -90,10 +90,12 @@ passed! {
     fn replace_after(&self, owner: &'a Owner, thread_id: &'a str, item_id: &'a str, items: &'a [Item]) -> bool;
     fn save_feedback(&self, owner: &'a Owner, feedback: &'a Feedback, at: Timestamp) -> bool;
     fn feedback(&self, owner: &'a Owner, thread_id: &'a str) -> Vec<(Id, FeedbackKind)>;
+    fn add_attachment(&self, owner: &'a Owner, attachment: &'a StoredAttachment, most: u64) -> bool;
+    fn complete_attachment(&self, owner: &'a Owner, attachment: &'a StoredAttachment) -> bool;
     fn save_attachment(&self, owner: &'a Owner, attachment: &'a StoredAttachment) -> ();
     fn attachment(&self, owner: &'a Owner, attachment_id: &'a str) -> Option<StoredAttachment>;
     fn linked_attachment(&self, attachment_id: &'a str) -> Option<(Owner, StoredAttachment)>;
-    fn unsent_attachments(&self, owner: &'a Owner) -> Unsent;
+    fn kept_attachments(&self, owner: &'a Owner) -> Kept;
     fn known_attachments(&self, ids: &'a [Id]) -> Vec<Id>;
     fn delete_attachment(&self, owner: &'a Owner, attachment_id: &'a str) -> bool;
     fn revoke(&self, user: &'a UserId, secret: Option<&'a str>) -> ();

@@ -8,6 +8,7 @@ use super::{Kept, assistant, item, message, user};
 use crate::agent::history::Past;
 use crate::protocol::ItemKind;
 use crate::upstream::model::{ImageDetail, InputItem, InputPart, Role};
+use crate::user::UserId;
 
 #[tokio::test]
 async fn a_generated_image_is_read_as_its_bytes_or_where_it_is_elsewhere() {
@@ -141,18 +142,24 @@ async fn a_file_that_there_is_no_room_for_is_not_read_and_no_older_one_is_shown(
 #[tokio::test]
 async fn a_turn_waits_while_others_hold_the_room_in_memory_and_then_holds_its_own() {
     let kept = Kept::with("held", vec![assistant("Show me."), images(&["1"])]).await;
-    std::fs::write(kept.turn.files.path("atc_1").unwrap(), "PNG").unwrap();
-    let mut others = kept.turn.files.room().taker().await;
-    others.take(usize::MAX).await;
-    let others = others.done();
+    let path = kept.turn.files.path("atc_1").unwrap();
+    let everything = async || {
+        let mut others = kept.turn.files.room().taker(&UserId::parse("bob").unwrap());
+        let all = tokio::time::timeout(Duration::from_millis(50), others.take(usize::MAX)).await;
+        all.map(|taken| taken.map(|()| others.done()))
+    };
+    std::fs::write(&path, vec![0; 2_000_000]).unwrap();
+    let others = everything().await.unwrap().unwrap();
     let mut reading = Box::pin(Past::read(&kept.turn, 10_000));
     let early = tokio::time::timeout(Duration::from_millis(50), &mut reading).await;
     assert!(early.is_err(), "there is no room");
     drop(others);
     let past = reading.await.unwrap();
-    let mut others = kept.turn.files.room().taker().await;
-    let all = tokio::time::timeout(Duration::from_millis(50), others.take(usize::MAX)).await;
-    assert!(all.is_err(), "the turn holds some");
+    assert!(everything().await.is_err(), "the turn holds some");
     drop(past);
-    others.take(usize::MAX).await;
+
+    let others = everything().await.unwrap().unwrap();
+    std::fs::write(&path, "PNG").unwrap();
+    Past::read(&kept.turn, 10_000).await.expect("few bytes don't wait");
+    drop(others);
 }
