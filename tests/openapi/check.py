@@ -13,7 +13,9 @@ import urllib.request
 import jsonschema_rs
 from openapi_spec_validator import validate
 
+# A limit that a thousand requests of one user reach is nothing to find.
 UNLIMITED = {f"RATE_LIMIT_{whose}_PER_MINUTE": "0" for whose in ("IP", "USER", "READS")}
+UNLIMITED |= {"CHATKIT_UPLOAD_QUOTA_BYTES": "0", "CHATKIT_MAX_TURNS_PER_USER": "0"}
 SAID = ["hello", "think", "search", "cite", "tool", "image", "fail", "refuse", "incomplete", "error 500"]
 
 
