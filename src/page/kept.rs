@@ -162,12 +162,11 @@ impl File {
         if age > 0 || headers.contains_key(AGE) {
             headers.insert(AGE, HeaderValue::from(age));
         }
+        let range = asked.get(RANGE).filter(|_| is_own && self.may_be_cut(asked));
         let (status, body) = if self.is_known(asked) {
             headers.remove(CONTENT_LENGTH);
             (StatusCode::NOT_MODIFIED, None)
-        } else if let Some(range) =
-            Some(asked).filter(|asked| is_own && self.may_be_cut(asked)).and_then(|asked| asked.get(RANGE))
-        {
+        } else if let Some(range) = range {
             match part(range, body.len()) {
                 Part::Bytes(from, to) => {
                     let range = format!("bytes {from}-{to}/{}", body.len());

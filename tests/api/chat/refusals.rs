@@ -203,7 +203,7 @@ async fn visitors_who_never_bring_their_cookie_share_the_limit_of_their_address(
     }
     refused(visit(), 429, "rate_limited").await;
     let file = server.get("/api/chatkit/attachments/atc_0").header("origin", ORIGIN);
-    refused(file, 404, "not_found").await;
+    refused(file, 429, "rate_limited").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
