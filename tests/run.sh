@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that CI runs: installs what the tests need and this machine lacks, then checks the whole project.
 # Each step runs even when one before it failed. It ends non-zero if any did, after a table of what took how long.
-# The services that tests talk to (Redis, PostgreSQL, Chromium) are started and stopped by those tests.
+# The services that tests talk to (Redis, PostgreSQL, nginx, Caddy, Chromium) are started and stopped by those tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

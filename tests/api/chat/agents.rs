@@ -67,5 +67,7 @@ async fn a_stream_that_says_done_and_no_more_ends_the_answer() {
     let upstream =
         ScriptedUpstream::start([reply.header("content-type", "text/event-stream").chunked()]).await;
     let server = server(&format!("{}/v1", upstream.base()), &[]);
-    assert_eq!(answer_of(&user(&server, "ada").events(&create("hello")).await), "Hi.");
+    let events = user(&server, "ada").events(&create("hello")).await;
+    assert_eq!(answer_of(&events), "Hi.");
+    assert!(events.iter().all(|event| event["type"] != "error"), "{events:#?}");
 }

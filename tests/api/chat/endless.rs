@@ -51,6 +51,8 @@ async fn ten_answers_without_an_end_are_given_up_within_a_bound_of_memory() {
         let error = json!({"type": "error", "code": "stream.error", "allow_retry": true});
         assert_eq!(events.last(), Some(&error));
     }
+    let cause = "the model said more than 8388608 bytes in one answer";
+    server.log_line(|line| line["error"].as_str().is_some_and(|error| error.contains(cause)));
     let peak = peak(server.pid());
     assert!(peak < MOST, "{peak} bytes");
     let (status, _) = user(&server, "ada-1").ask("threads.list", json!({})).await;
