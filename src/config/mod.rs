@@ -4,6 +4,7 @@
 pub mod agents;
 mod agents_file;
 pub mod auth;
+pub mod bounds;
 pub mod env;
 pub mod features;
 mod fields;

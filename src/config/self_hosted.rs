@@ -1,6 +1,5 @@
 //! What does self-hosted mode need? Where threads and files are kept, what signs client secrets, and who answers.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::agents::{Agents, Defaults, Endpoint, ModelApi};
+use super::bounds::Bounds;
 use super::env::{Secret, Vars};
 use super::features::{Dictation, History, dictation, file_upload, history, thread_titles};
 use super::upstream::UpstreamConfig;
@@ -15,8 +15,6 @@ use super::upstream::UpstreamConfig;
 /// No key of ours is shorter.
 const LEAST_KEY_BYTES: usize = 32;
 const MEBIBYTE: u64 = 1024 * 1024;
-/// No request that brings a message is larger.
-const LARGEST_REQUEST: u64 = MEBIBYTE;
 
 /// What self-hosted mode needs.
 #[derive(Clone)]
@@ -32,11 +30,8 @@ pub struct SelfHostedConfig {
     pub uploads: UploadsConfig,
     /// Whether speech is turned into text.
     pub dictation: Dictation,
-    /// `CHATKIT_MAX_MESSAGE_BYTES`: what people write in one message, a client tool's output, and answers to questions may have,
-    /// in UTF-8; 256 KiB by default.
-    pub max_message_bytes: usize,
-    /// `CHATKIT_MAX_TURNS_PER_USER`: the answers under way for one user, 4 by default; `None` is no limit.
-    pub max_turns_per_user: Option<NonZeroUsize>,
+    /// What bounds one user.
+    pub bounds: Bounds,
     /// `CHATKIT_HISTORY`: on by default.
     pub history: History,
     /// `CHATKIT_RETENTION_DAYS`: threads untouched for longer are deleted; `None` keeps them.
@@ -78,16 +73,13 @@ impl SelfHostedConfig {
         let endpoint = Endpoint { base_url: upstream.base.clone(), api_key: upstream.api_key.clone(), api };
         let defaults = Defaults { endpoint, titles: thread_titles(vars).unwrap_or(true) };
         let days = vars.number("CHATKIT_RETENTION_DAYS", 0, 0..=36_500);
-        let max_message_bytes = vars.number("CHATKIT_MAX_MESSAGE_BYTES", 256 * 1024, 1..=LARGEST_REQUEST);
-        let max_turns = vars.number("CHATKIT_MAX_TURNS_PER_USER", 4, 0..=1_000_000);
         Self {
             database_url: database_url(vars),
             signing_keys: signing_keys(vars),
             agents: Arc::new(Agents::from_vars(vars, &defaults)),
             uploads: uploads(vars),
             dictation: dictation(vars),
-            max_message_bytes: usize::try_from(max_message_bytes).unwrap_or(usize::MAX),
-            max_turns_per_user: usize::try_from(max_turns).ok().and_then(NonZeroUsize::new),
+            bounds: Bounds::from_vars(vars),
             history: history(vars).unwrap_or(History { enabled: true, recent_threads: None }),
             retention: (days > 0).then(|| Duration::from_secs(days * 24 * 60 * 60)),
             on_disconnect: vars.or(
@@ -229,7 +221,6 @@ mod tests {
         let quota = Some(1_073_741_824);
         let uploads = UploadsConfig { enabled: true, dir, max_bytes: 20_971_520, quota, max_files: None };
         assert_eq!(own.uploads, uploads);
-        assert_eq!((own.max_message_bytes, own.max_turns_per_user), (262_144, NonZeroUsize::new(4)));
         assert_eq!(own.history, History { enabled: true, recent_threads: None });
         assert_eq!(own.dictation, Dictation { enabled: true, model: "gpt-4o-transcribe".to_owned() });
         assert_eq!((own.retention, own.on_disconnect), (None, OnDisconnect::Cancel));
@@ -254,8 +245,6 @@ mod tests {
             ("CHATKIT_FILE_UPLOAD", "on,max_file_size_mb=2,max_files=3"),
             ("CHATKIT_DICTATION", "off"),
             ("CHATKIT_TRANSCRIPTION_MODEL", "whisper-1"),
-            ("CHATKIT_MAX_MESSAGE_BYTES", "1000"),
-            ("CHATKIT_MAX_TURNS_PER_USER", "0"),
             ("CHATKIT_HISTORY", "off"),
             ("CHATKIT_THREAD_TITLES", "off"),
             ("CHATKIT_RETENTION_DAYS", "30"),
@@ -269,7 +258,6 @@ mod tests {
             UploadsConfig { enabled: true, dir, max_bytes: 2_097_152, quota: None, max_files: Some(3) };
         assert_eq!(own.uploads, uploads, "the smaller of two sizes counts");
         assert_eq!(own.dictation, Dictation { enabled: false, model: "whisper-1".to_owned() });
-        assert_eq!((own.max_message_bytes, own.max_turns_per_user), (1000, None));
         assert!(!own.history.enabled);
         assert_eq!(own.retention, Some(Duration::from_secs(30 * 86_400)));
         assert_eq!(own.on_disconnect, OnDisconnect::Finish);
@@ -299,9 +287,6 @@ mod tests {
             ("CHATKIT_SESSION_TTL_SECONDS", "3601"),
             ("CHATKIT_UPLOAD_MAX_BYTES", "20MiB"),
             ("CHATKIT_UPLOAD_MAX_BYTES", "0"),
-            ("CHATKIT_MAX_MESSAGE_BYTES", "0"),
-            ("CHATKIT_MAX_MESSAGE_BYTES", "1048577"),
-            ("CHATKIT_MAX_TURNS_PER_USER", "-1"),
             ("CHATKIT_UPLOAD_QUOTA_BYTES", "1GiB"),
             ("CHATKIT_FILE_UPLOAD", "canary"),
             ("CHATKIT_DICTATION", "canary"),

@@ -87,8 +87,8 @@ pub(super) fn chat_desk(
         metrics: metrics.clone(),
         repeats: Repeats::default(),
         queues: Queues::default(),
-        turns: TurnLimit::new(config.max_turns_per_user, metrics),
-        max_message_bytes: config.max_message_bytes,
+        turns: TurnLimit::new(config.bounds.max_turns_per_user, metrics),
+        max_message_bytes: config.bounds.max_message_bytes,
     };
     Ok(ChatDesk { door, chat: Arc::new(chat) })
 }

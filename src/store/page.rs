@@ -96,9 +96,10 @@ impl Batch {
         row: &Row,
         each: &mut (dyn FnMut(T, usize) -> ControlFlow<()> + Send),
     ) -> Result<ControlFlow<()>, StoreError> {
+        // It is the last row: a statement that is read to its end leaves its connection free at once.
         if self.taken == self.wanted {
             self.follows = true;
-            return Ok(ControlFlow::Break(()));
+            return Ok(ControlFlow::Continue(()));
         }
         self.taken += 1;
         let text = row.text(0)?;

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use ::redis::Commands;
 use chatkit_server::clock::{Clock, SystemClock, TestClock};
 use chatkit_server::config::env::Secret;
-use chatkit_server::config::limits::Rate;
+use chatkit_server::config::limits::{ForwardedHeader, LimitsConfig, Rate};
+use chatkit_server::limits::Limits;
 use chatkit_server::limits::user::{LocalUserLimiter, SharedUserLimiter, UserLimiter};
 use chatkit_server::redis_link::RedisLink;
 use chatkit_server::sessions::registry::{LocalRegistry, Registry, Session};
 use chatkit_server::sessions::registry_redis::RedisRegistry;
 use chatkit_server::telemetry::metrics::{Metrics, render};
+use chatkit_server::telemetry::request::RequestContext;
 use chatkit_server::user::{Fingerprint, UserId};
 
 use tokio_util::sync::CancellationToken;
@@ -121,6 +123,38 @@ async fn a_shared_limit_says_the_same_as_a_local_one() {
         assert_eq!(here.retry_after.map(|wait| wait.as_secs()), there.retry_after.map(|wait| wait.as_secs()));
     }
     assert_eq!(shared.keys(), 0, "Redis counted, not this process");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_and_what_costs_are_shared_each_under_a_key_of_its_own() {
+    let server = RedisServer::start();
+    let replicas = [Replica::start(&server.url()), Replica::start(&server.url())];
+    let rate = |burst| Some(Rate { per_minute: NonZeroU32::MIN, burst: NonZeroU32::new(burst)? });
+    let config = LimitsConfig {
+        trusted_proxies: vec![],
+        forwarded_header: ForwardedHeader::XForwardedFor,
+        address: None,
+        user: rate(2),
+        reads: rate(3),
+        redis_url: None,
+        max_concurrent_requests: 1,
+    };
+    for replica in &replicas {
+        replica.wait_until_up(true).await;
+    }
+    let limits = replicas.each_ref().map(|one| Limits::new(&config, Some(&one.link), &one.metrics));
+    let (ada, context) = (user("ada"), RequestContext::default());
+    for place in [0, 1, 0] {
+        limits[place].count_read(&ada, &context).await.unwrap();
+    }
+    assert!(limits[1].count_read(&ada, &context).await.is_err(), "three reads of both");
+    for place in [0, 1] {
+        limits[place].count_user(&ada, &context).await.unwrap();
+    }
+    assert!(limits[0].count_user(&ada, &context).await.is_err(), "two that cost, of both");
+    for replica in &replicas {
+        assert!(!render(&replica.metered).contains("chatkit_limiter_keys{"), "nothing is kept here");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -315,7 +315,7 @@ async fn an_error_in_the_stream_ends_it_whatever_its_shape() {
             "Loading model",
         ),
         (json!({"error_type": "InternalServerError", "error_message": "of vllm"}), K::Failed, "of vllm"),
-        (json!(["response.failed"]), K::Failed, "reported an error"),
+        (json!(["response.failed"]), K::BadFrame, "invalid type: sequence"),
     ] {
         let stream = frames(&[delta.clone(), event.clone(), completed()]);
         let (events, error) = events_of(ModelApi::Responses, &stream).await;

@@ -1,6 +1,8 @@
 //! What does a person bring to a thread? Messages, what tools returned, answers to questions, and the wish for another answer.
 
-use super::sizes::{bytes_of, bytes_of_answers, bytes_of_message, require_affordable, require_short};
+use super::sizes::{
+    bytes_of, bytes_of_answers, bytes_of_message, require_affordable, require_few_parts, require_short,
+};
 use super::writable_thread;
 use crate::agent::turn::new_item;
 use crate::chatkit::turn::{Plan, answered, is_pending_call};
@@ -94,6 +96,7 @@ pub(super) async fn retry(chat: &Chat, asker: &Asker, params: &ItemOfThread) -> 
 
 async fn message(chat: &Chat, asker: &Asker, thread_id: &Id, input: UserMessageInput) -> Result<Item, Error> {
     require_short(chat, "params.input", bytes_of_message(&input))?;
+    require_few_parts(&input)?;
     let UserMessageInput { content, attachments: ids, quoted_text, inference_options } = input;
     let mut attachments = check_attachments(&chat.uploads, &asker.owner, &ids).await?;
     refuse_sent(&attachments)?;

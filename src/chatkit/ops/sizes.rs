@@ -3,11 +3,15 @@
 use std::io;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::agent::cost_of;
 use crate::chatkit::{Asker, Chat};
 use crate::error::{Error, Kind};
 use crate::protocol::{StructuredAnswers, UserContent, UserMessage, UserMessageInput};
+
+/// The most parts of a message, each value in the data of a mention counted.
+const MOST_PARTS: usize = 4096;
 
 /// Refuses what has more text than one message may have.
 pub(super) fn require_short(chat: &Chat, field: &str, bytes: usize) -> Result<(), Error> {
@@ -17,6 +21,31 @@ pub(super) fn require_short(chat: &Chat, field: &str, bytes: usize) -> Result<()
     }
     let message = format!("`{field}` has {bytes} bytes of text, and {most} are the most. Send less at once.");
     Err(Error::new(Kind::BodyTooLarge, message))
+}
+
+/// Refuses a message of very many parts. Each takes many times its bytes in memory, and a message stays there as long as its answer is
+/// remembered.
+pub(super) fn require_few_parts(input: &UserMessageInput) -> Result<(), Error> {
+    let part = |part: &UserContent| match part {
+        UserContent::InputText { .. } => 1,
+        UserContent::InputTag(tag) => 1 + tag.data.values().map(values_of).sum::<usize>(),
+    };
+    if input.content.iter().map(part).sum::<usize>() <= MOST_PARTS {
+        return Ok(());
+    }
+    let message = format!(
+        "`params.input.content` has more than {MOST_PARTS} parts, with the values in the `data` of mentions. Send less at once."
+    );
+    Err(Error::new(Kind::BodyTooLarge, message))
+}
+
+/// How many values there are in one, itself included.
+fn values_of(value: &Value) -> usize {
+    match value {
+        Value::Array(list) => 1 + list.iter().map(values_of).sum::<usize>(),
+        Value::Object(fields) => 1 + fields.values().map(values_of).sum::<usize>(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 1,
+    }
 }
 
 /// Refuses a message that with its files costs more than its agent may read.

@@ -155,7 +155,11 @@ impl Turn {
     }
 
     /// Notes how this turn is taken up again if it is stopped because nobody listens.
-    fn remember(&self, resumption: Resumption) {
+    fn remember(&self, mut resumption: Resumption) {
+        // What a tool returned is in the store, and would take many times its bytes here.
+        if let ItemKind::ClientToolCall(call) = &mut resumption.anchor.kind {
+            (call.arguments, call.output) = (Value::Null, Value::Null);
+        }
         self.running.resumable(resumption.place(), resumption);
     }
 

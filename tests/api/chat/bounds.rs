@@ -136,6 +136,13 @@ async fn one_message_an_output_and_answers_have_so_much_text() {
         assert_eq!(code, "body_too_large");
         assert!(message.contains(field) && message.contains("1000"), "{field}: {message}");
     }
+    let mut of_many = create("x");
+    of_many["params"]["input"]["content"] = vec![json!({"type": "input_text", "text": ""}); 4097].into();
+    let (_, message) = refused(ada.post(&of_many, &[]).await, 413).await;
+    assert!(message.contains("4096"), "{message}");
+    of_many["params"]["input"]["content"] =
+        json!([{"type": "input_tag", "id": "a", "text": "b", "data": {"a": vec![0; 400], "b": {"c": [1]}}}]);
+    ada.events(&of_many).await;
     let fits = ada.post(&request("threads.add_client_tool_output", &output(1000)), &[]).await;
     assert_eq!(refused(fits, 409).await.0, "conflict", "it is not too long, but nothing waits for it");
 
