@@ -270,8 +270,6 @@ mod tests {
     #[test]
     fn each_mistake_in_a_file_is_named_with_its_place_and_without_its_value() {
         let agent = "[agents.a]\nmodel = \"m\"\n";
-        let tool = "[agents.a]\nmodel = \"m\"\n[[agents.a.tools]]\n";
-        let long = format!("type = \"client\"\nname = \"{}\"", "canary".repeat(11));
         for (start, mistake, expected) in [
             (
                 agent,
@@ -320,52 +318,60 @@ mod tests {
             ),
             (agent, "titles = \"canary\"", "`agents.a.titles` must be `true` or `false`"),
             (agent, "tools = \"canary\"", "`agents.a.tools` must be tables"),
-            (tool, "type = \"canary\"", "`agents.a.tools[1].type` must be `web_search`"),
-            (
-                tool,
-                "type = \"function\"",
-                "`agents.a.tools[1].type` is `function`, which is no kind here; a function of the page is `client`",
-            ),
-            (tool, "type = \"file_search\"", "`agents.a.tools[1].vector_store_ids` must be there"),
-            (
-                tool,
-                "type = \"file_search\"\nvector_store_ids = []",
-                "`agents.a.tools[1].vector_store_ids` must be there",
-            ),
-            (
-                tool,
-                "type = \"client\"\nname = \"x\"\nparameters = { type = \"string\" }",
-                "`agents.a.tools[1].parameters` must be the schema of an object",
-            ),
-            (tool, "name = \"canary\"", "`agents.a.tools[1].type` must be there"),
-            (tool, "type = \"mcp\"\nratio = nan", "`agents.a.tools[1]` holds a number that JSON has not"),
-            (tool, "type = \"client\"", "`agents.a.tools[1].name` must be 1 to 64"),
-            (tool, "type = \"client\"\nname = \"a canary\"", "`agents.a.tools[1].name` must be 1 to 64"),
-            (tool, &long, "`agents.a.tools[1].name` must be 1 to 64"),
-            (
-                tool,
-                "type = \"client\"\nname = \"x\"\nstrict = true",
-                "`agents.a.tools[1].strict` is not a key",
-            ),
-            (
-                tool,
-                "type = \"client\"\nname = \"x\"\nparameters = 1",
-                "`agents.a.tools[1].parameters` must be a table",
-            ),
             (agent, "model = \"canary\"", "names a file that is no TOML: line 3: duplicate key"),
             (agent, "temperature = canary", "names a file that is no TOML: line 3: "),
         ] {
-            let found = problems(&format!("{start}{mistake}"));
-            assert_eq!(found.len(), 1, "{mistake}: {found:?}");
-            assert!(found[0].contains(expected), "{mistake}: {found:?}");
-            assert!(!found[0].contains("canary"), "{mistake}: {found:?}");
-            assert!(!mistake.contains("handoffs") || !found[0].contains("did you mean"), "{found:?}");
+            let found = one_problem(start, mistake, expected);
+            assert!(!mistake.contains("handoffs") || !found.contains("did you mean"), "{found:?}");
         }
         assert_eq!(
             problems(&format!("{agent}instructions_file = \"there.md\"")),
             [""; 0],
             "one agent is the default"
         );
+    }
+
+    #[test]
+    fn each_mistake_in_a_tool_is_named_with_its_place_and_without_its_value() {
+        let start = "[agents.a]\nmodel = \"m\"\n[[agents.a.tools]]\n";
+        let long = format!("type = \"client\"\nname = \"{}\"", "canary".repeat(11));
+        for (mistake, expected) in [
+            ("type = \"canary\"", "`agents.a.tools[1].type` must be `web_search`"),
+            (
+                "type = \"function\"",
+                "`agents.a.tools[1].type` is `function`, which is no kind here; a function of the page is `client`",
+            ),
+            ("type = \"file_search\"", "`agents.a.tools[1].vector_store_ids` must be there"),
+            (
+                "type = \"file_search\"\nvector_store_ids = []",
+                "`agents.a.tools[1].vector_store_ids` must be there",
+            ),
+            (
+                "type = \"client\"\nname = \"x\"\nparameters = { type = \"string\" }",
+                "`agents.a.tools[1].parameters` must be the schema of an object",
+            ),
+            ("name = \"canary\"", "`agents.a.tools[1].type` must be there"),
+            ("type = \"mcp\"\nratio = nan", "`agents.a.tools[1]` holds a number that JSON has not"),
+            ("type = \"client\"", "`agents.a.tools[1].name` must be 1 to 64"),
+            ("type = \"client\"\nname = \"a canary\"", "`agents.a.tools[1].name` must be 1 to 64"),
+            (&long, "`agents.a.tools[1].name` must be 1 to 64"),
+            ("type = \"client\"\nname = \"x\"\nstrict = true", "`agents.a.tools[1].strict` is not a key"),
+            (
+                "type = \"client\"\nname = \"x\"\nparameters = 1",
+                "`agents.a.tools[1].parameters` must be a table",
+            ),
+        ] {
+            one_problem(start, mistake, expected);
+        }
+    }
+
+    /// The one problem of a file with one mistake: it says what is expected, and nothing of the value that stands there.
+    fn one_problem(start: &str, mistake: &str, expected: &str) -> String {
+        let mut found = problems(&format!("{start}{mistake}"));
+        assert_eq!(found.len(), 1, "{mistake}: {found:?}");
+        assert!(found[0].contains(expected), "{mistake}: {found:?}");
+        assert!(!found[0].contains("canary"), "{mistake}: {found:?}");
+        found.remove(0)
     }
 
     #[test]

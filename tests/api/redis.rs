@@ -136,6 +136,7 @@ async fn reads_and_what_costs_are_shared_each_under_a_key_of_its_own() {
         address: None,
         user: rate(2),
         reads: rate(3),
+        connections_per_address: None,
         redis_url: None,
         max_concurrent_requests: 1,
     };
