@@ -13,7 +13,7 @@ use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Version};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Extension, Router};
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -200,6 +200,10 @@ fn routes(app: &Arc<App>) -> Router {
     // OpenAPI has no parameter of several segments: axum routes the files, the document describes them.
     document.merge(AssetPaths::openapi());
     let document = Bytes::from(openapi::to_json(document));
+    let api = match &app.chat {
+        Some(_) => api,
+        None => api.route(chatkit::PATH, any(no_chat_here)),
+    };
     let assets = Router::new().route("/api/chatkit/assets/{*path}", get(asset)).with_state(Arc::clone(app));
     api.merge(assets)
         .route("/openapi.json", get(openapi_json).layer(Extension(OpenApiJson(document))))
@@ -225,6 +229,13 @@ fn pages(app: &Arc<App>) -> Router {
 
 async fn method_not_allowed() -> Error {
     Error::new(Kind::MethodNotAllowed, "This path does not answer that method; `Allow` lists those it does.")
+}
+
+/// Where a page is set up for the other mode.
+async fn no_chat_here() -> Error {
+    let message = "In hosted mode the chat is at OpenAI: give the page `getClientSecret` in place of `url`, or set \
+                   CHATKIT_MODE=self-hosted here.";
+    Error::new(Kind::NotFound, message)
 }
 
 /// What an embedding page needs to know: no secret and no workflow id.
