@@ -13,7 +13,7 @@ use axum::http::header::{CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Version};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Extension, Router};
 use futures_util::future::BoxFuture;
 use serde::Serialize;
@@ -224,6 +224,10 @@ fn routes(app: &Arc<App>) -> Router {
         FileLimits { bytes: uploads.config.max_bytes, count: uploads.files_of_a_message() }
     });
     let document = Bytes::from(openapi::to_json(&document, files));
+    let api = match &app.chat {
+        Some(_) => api,
+        None => api.route(chatkit::PATH, any(no_chat_here)),
+    };
     let mut assets = Router::new().route("/api/chatkit/assets/{*path}", get(asset));
     if app.cdn.is_some() {
         assets = assets.route("/assets/ck1/{*path}", get(root_asset));
@@ -254,6 +258,13 @@ fn pages(app: &Arc<App>) -> Router {
 /// The answer where a path is known and its method is not.
 pub(crate) async fn method_not_allowed() -> Error {
     Error::new(Kind::MethodNotAllowed, "This path does not answer that method; `Allow` lists those it does.")
+}
+
+/// Where a page is set up for the other mode.
+async fn no_chat_here() -> Error {
+    let message = "In hosted mode the chat is at OpenAI: give the page `getClientSecret` in place of `url`, or set \
+                   CHATKIT_MODE=self-hosted here.";
+    Error::new(Kind::NotFound, message)
 }
 
 /// What an embedding page needs to know: no secret and no workflow id.

@@ -30,7 +30,7 @@ pub use client_secret::{ClientSecrets, Held, Signed, client_secret_of};
 pub use error::{Error, Flaw, Rejection};
 pub use issue::{run_token, user_token};
 pub use service::new_service_token;
-pub use source::{NoKeys, Timing};
+pub use source::Timing;
 
 use claims::{Rules, Unverified};
 use fetch::Place;
@@ -245,7 +245,7 @@ impl Authenticator {
     }
 
     /// Waits for each source of keys until it has some: its origin, and how many usable keys it has or why it has none.
-    pub async fn first_keys(&self, within: Duration) -> Vec<(Arc<str>, Result<usize, NoKeys>)> {
+    pub async fn first_keys(&self, within: Duration) -> Vec<(Arc<str>, Result<usize, String>)> {
         let waits = self
             .keys
             .sources()

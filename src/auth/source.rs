@@ -72,22 +72,13 @@ struct State {
     cool_until: Option<Instant>,
     keys: Option<Arc<KeySet>>,
     fetched_at: Option<Instant>,
-    failure: Option<Arc<FetchError>>,
+    failure: Option<Arc<str>>,
 }
 
 impl State {
     fn is_cooling(&self) -> bool {
         self.cool_until.is_some_and(|until| Instant::now() < until)
     }
-}
-
-/// Why a source has no keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoKeys {
-    /// In words, without an address.
-    pub cause: String,
-    /// Whether nothing answered.
-    pub is_unreached: bool,
 }
 
 impl Source {
@@ -130,17 +121,14 @@ impl Source {
     }
 
     /// Waits for the first keys: how many there are, or why there are none.
-    pub(super) async fn first_keys(&self, within: Duration) -> Result<usize, NoKeys> {
+    pub(super) async fn first_keys(&self, within: Duration) -> Result<usize, String> {
         let mut state = self.state.subscribe();
         let _ = timeout(within, state.wait_for(|state| state.keys.is_some())).await;
         let state = self.state.borrow();
         match (&state.keys, &state.failure) {
             (Some(keys), _) => Ok(keys.len()),
-            (None, Some(failure)) => Err(NoKeys {
-                cause: failure.to_string(),
-                is_unreached: matches!(**failure, FetchError::Unreachable(_)),
-            }),
-            (None, None) => Err(NoKeys { cause: "it has not answered yet".to_owned(), is_unreached: true }),
+            (None, Some(failure)) => Err(failure.to_string()),
+            (None, None) => Err("it has not answered yet".to_owned()),
         }
     }
 
@@ -249,7 +237,7 @@ impl Source {
                 tracing::warn!(source = %self.origin, error = %error, "the issuer's keys could not be fetched");
                 let (first, most) = self.timing.retry_bounds;
                 let doubled = first.saturating_mul(1 << failures.saturating_sub(1).min(16));
-                (None, Some(Arc::new(error)), doubled.min(most))
+                (None, Some(Arc::from(error.to_string())), doubled.min(most))
             }
         };
         self.state.send_modify(|state| {

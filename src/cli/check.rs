@@ -187,8 +187,9 @@ async fn keys(config: &Config, metrics: &Metrics) -> Result<String, Fault> {
             Ok(1) => found.push(format!("1 key from {source}")),
             Ok(keys) => found.push(format!("{keys} keys from {source}")),
             Err(error) => {
-                is_unreached |= error.is_unreached;
-                failed.push(format!("{source}: {}", error.cause));
+                let is_away = ["it could not be reached", "it has not answered"];
+                is_unreached |= is_away.iter().any(|start| error.starts_with(start));
+                failed.push(format!("{source}: {error}"));
             }
         }
     }

@@ -268,8 +268,34 @@ mod tests {
     }
 
     #[test]
+    fn what_no_model_takes_and_what_is_no_kind_here_is_named() {
+        let tool = |tool: &str| format!("[[agents.a.tools]]\n{tool}");
+        let client = "type = \"client\"\nname = \"x\"\nparameters = { type = \"string\" }";
+        for (mistake, expected) in [
+            ("api_key_env = \"OLLAMA_KEY\"", "api_key_env` names the variable OLLAMA_KEY, which is not set"),
+            ("handoffs = [\"b\"]", "handoffs` is not a key that is known here"),
+            (
+                &tool("type = \"function\""),
+                "type` is `function`, which is no kind here; a function of the page is `client`",
+            ),
+            (&tool("type = \"file_search\""), "vector_store_ids` must be there"),
+            (&tool("type = \"file_search\"\nvector_store_ids = []"), "vector_store_ids` must be there"),
+            (&tool(client), "parameters` must be the schema of an object"),
+        ] {
+            let found = problems(&format!("[agents.a]\nmodel = \"m\"\n{mistake}"));
+            assert_eq!(found.len(), 1, "{mistake}: {found:?}");
+            assert!(
+                found[0].contains(expected) && !found[0].contains("did you mean"),
+                "{mistake}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
     fn each_mistake_in_a_file_is_named_with_its_place_and_without_its_value() {
         let agent = "[agents.a]\nmodel = \"m\"\n";
+        let tool = "[agents.a]\nmodel = \"m\"\n[[agents.a.tools]]\n";
+        let long = format!("type = \"client\"\nname = \"{}\"", "canary".repeat(11));
         for (start, mistake, expected) in [
             (
                 agent,
@@ -297,12 +323,6 @@ mod tests {
                 "api_key_env = \"sk-canary\"",
                 "`agents.a.api_key_env` must be the name of a variable that is set",
             ),
-            (
-                agent,
-                "api_key_env = \"OLLAMA_KEY\"",
-                "`agents.a.api_key_env` names the variable OLLAMA_KEY, which is not set",
-            ),
-            (agent, "handoffs = [\"b\"]", "`agents.a.handoffs` is not a key that is known here"),
             (agent, "reasoning = { efort = \"canary\" }", "did you mean `effort`?"),
             (agent, "temperature = 2.1", "`agents.a.temperature` must be a number from 0 to 2"),
             (agent, "top_p = \"canary\"", "`agents.a.top_p` must be a number from 0 to 1"),
@@ -318,60 +338,35 @@ mod tests {
             ),
             (agent, "titles = \"canary\"", "`agents.a.titles` must be `true` or `false`"),
             (agent, "tools = \"canary\"", "`agents.a.tools` must be tables"),
+            (tool, "type = \"canary\"", "`agents.a.tools[1].type` must be `web_search`"),
+            (tool, "name = \"canary\"", "`agents.a.tools[1].type` must be there"),
+            (tool, "type = \"mcp\"\nratio = nan", "`agents.a.tools[1]` holds a number that JSON has not"),
+            (tool, "type = \"client\"", "`agents.a.tools[1].name` must be 1 to 64"),
+            (tool, "type = \"client\"\nname = \"a canary\"", "`agents.a.tools[1].name` must be 1 to 64"),
+            (tool, &long, "`agents.a.tools[1].name` must be 1 to 64"),
+            (
+                tool,
+                "type = \"client\"\nname = \"x\"\nstrict = true",
+                "`agents.a.tools[1].strict` is not a key",
+            ),
+            (
+                tool,
+                "type = \"client\"\nname = \"x\"\nparameters = 1",
+                "`agents.a.tools[1].parameters` must be a table",
+            ),
             (agent, "model = \"canary\"", "names a file that is no TOML: line 3: duplicate key"),
             (agent, "temperature = canary", "names a file that is no TOML: line 3: "),
         ] {
-            let found = one_problem(start, mistake, expected);
-            assert!(!mistake.contains("handoffs") || !found.contains("did you mean"), "{found:?}");
+            let found = problems(&format!("{start}{mistake}"));
+            assert_eq!(found.len(), 1, "{mistake}: {found:?}");
+            assert!(found[0].contains(expected), "{mistake}: {found:?}");
+            assert!(!found[0].contains("canary"), "{mistake}: {found:?}");
         }
         assert_eq!(
             problems(&format!("{agent}instructions_file = \"there.md\"")),
             [""; 0],
             "one agent is the default"
         );
-    }
-
-    #[test]
-    fn each_mistake_in_a_tool_is_named_with_its_place_and_without_its_value() {
-        let start = "[agents.a]\nmodel = \"m\"\n[[agents.a.tools]]\n";
-        let long = format!("type = \"client\"\nname = \"{}\"", "canary".repeat(11));
-        for (mistake, expected) in [
-            ("type = \"canary\"", "`agents.a.tools[1].type` must be `web_search`"),
-            (
-                "type = \"function\"",
-                "`agents.a.tools[1].type` is `function`, which is no kind here; a function of the page is `client`",
-            ),
-            ("type = \"file_search\"", "`agents.a.tools[1].vector_store_ids` must be there"),
-            (
-                "type = \"file_search\"\nvector_store_ids = []",
-                "`agents.a.tools[1].vector_store_ids` must be there",
-            ),
-            (
-                "type = \"client\"\nname = \"x\"\nparameters = { type = \"string\" }",
-                "`agents.a.tools[1].parameters` must be the schema of an object",
-            ),
-            ("name = \"canary\"", "`agents.a.tools[1].type` must be there"),
-            ("type = \"mcp\"\nratio = nan", "`agents.a.tools[1]` holds a number that JSON has not"),
-            ("type = \"client\"", "`agents.a.tools[1].name` must be 1 to 64"),
-            ("type = \"client\"\nname = \"a canary\"", "`agents.a.tools[1].name` must be 1 to 64"),
-            (&long, "`agents.a.tools[1].name` must be 1 to 64"),
-            ("type = \"client\"\nname = \"x\"\nstrict = true", "`agents.a.tools[1].strict` is not a key"),
-            (
-                "type = \"client\"\nname = \"x\"\nparameters = 1",
-                "`agents.a.tools[1].parameters` must be a table",
-            ),
-        ] {
-            one_problem(start, mistake, expected);
-        }
-    }
-
-    /// The one problem of a file with one mistake: it says what is expected, and nothing of the value that stands there.
-    fn one_problem(start: &str, mistake: &str, expected: &str) -> String {
-        let mut found = problems(&format!("{start}{mistake}"));
-        assert_eq!(found.len(), 1, "{mistake}: {found:?}");
-        assert!(found[0].contains(expected), "{mistake}: {found:?}");
-        assert!(!found[0].contains("canary"), "{mistake}: {found:?}");
-        found.remove(0)
     }
 
     #[test]

@@ -123,6 +123,8 @@ async fn paths_and_methods_that_are_not_there_are_404_and_405() {
         refused(server.get(path), 404, "invalid_request_error", "not_found").await;
     }
     refused(server.post("/api/chatkit"), 404, "invalid_request_error", "not_found").await;
+    let answer = server.post("/api/chatkit").send().await.expect("an answer").text().await.expect("text");
+    assert!(answer.contains("In hosted mode the chat is at OpenAI"), "{answer}");
     for (method, path, allow) in [
         ("GET", SESSION, "DELETE,POST"),
         ("PUT", "/api/chatkit/refresh", "POST"),
