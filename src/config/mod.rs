@@ -14,6 +14,7 @@ pub mod origins;
 pub mod public_key;
 pub mod self_hosted;
 pub mod service;
+mod uploads;
 pub mod upstream;
 pub mod variables;
 

@@ -1,6 +1,5 @@
 //! What does self-hosted mode need? Where threads and files are kept, what signs client secrets, and who answers.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +8,13 @@ use url::Url;
 use super::agents::{Agents, Defaults, Endpoint, ModelApi};
 use super::bounds::Bounds;
 use super::env::{Secret, Vars};
-use super::features::{Dictation, History, dictation, file_upload, history, thread_titles};
+use super::features::{Dictation, History, dictation, history, thread_titles};
+pub use super::uploads::UploadsConfig;
+use super::uploads::uploads;
 use super::upstream::UpstreamConfig;
 
 /// No key of ours is shorter.
 const LEAST_KEY_BYTES: usize = 32;
-const MEBIBYTE: u64 = 1024 * 1024;
 
 /// What self-hosted mode needs.
 #[derive(Clone)]
@@ -40,22 +40,6 @@ pub struct SelfHostedConfig {
     pub on_disconnect: OnDisconnect,
     /// `CHATKIT_DOMAIN_KEY`: handed to the page.
     pub domain_key: String,
-}
-
-/// What becomes of uploads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UploadsConfig {
-    /// Whether there are any: on, unless `CHATKIT_FILE_UPLOAD` is `off`.
-    pub enabled: bool,
-    /// `CHATKIT_UPLOADS_DIR`: `data/uploads` by default. It need not exist yet.
-    pub dir: PathBuf,
-    /// The largest file in bytes: `CHATKIT_UPLOAD_MAX_BYTES` (20 MiB by default), or `max_file_size_mb` of
-    /// `CHATKIT_FILE_UPLOAD` if that is less.
-    pub max_bytes: u64,
-    /// What one user may keep, in bytes: `CHATKIT_UPLOAD_QUOTA_BYTES`, 1 GiB by default; `None` is no quota.
-    pub quota: Option<u64>,
-    /// Files in one message, 1 or more: `max_files` of `CHATKIT_FILE_UPLOAD`.
-    pub max_files: Option<u32>,
 }
 
 /// What becomes of an answer whose reader has left.
@@ -143,24 +127,10 @@ fn signing_keys(vars: &Vars<'_>) -> Vec<Secret> {
     keys.into_iter().map(Secret::new).collect()
 }
 
-fn uploads(vars: &Vars<'_>) -> UploadsConfig {
-    let max_bytes = vars.number("CHATKIT_UPLOAD_MAX_BYTES", 20 * MEBIBYTE, 1..=512 * MEBIBYTE);
-    let quota = vars.number("CHATKIT_UPLOAD_QUOTA_BYTES", 1024 * MEBIBYTE, 0..=1 << 50);
-    let asked = file_upload(vars);
-    let megabytes = asked.and_then(|upload| upload.max_file_size_mb);
-    UploadsConfig {
-        enabled: asked.is_none_or(|upload| upload.enabled),
-        dir: vars.text("CHATKIT_UPLOADS_DIR").map_or_else(|| PathBuf::from("data/uploads"), PathBuf::from),
-        max_bytes: megabytes.map_or(max_bytes, |megabytes| max_bytes.min(u64::from(megabytes) * MEBIBYTE)),
-        quota: (quota > 0).then_some(quota),
-        max_files: asked.and_then(|upload| upload.max_files),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     use serde_json::json;
 
