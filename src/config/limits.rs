@@ -63,7 +63,9 @@ impl Rate {
 }
 
 impl LimitsConfig {
-    pub(super) fn from_vars(vars: &Vars<'_>) -> Self {
+    /// The chat of hosted mode is at OpenAI: there is no reading here to limit.
+    pub(super) fn from_vars(vars: &Vars<'_>, is_hosted: bool) -> Self {
+        let reads = || rate(vars, "RATE_LIMIT_READS_PER_MINUTE", 600, "RATE_LIMIT_READS_BURST", 120);
         let connections = vars.number("CONNECTIONS_PER_ADDRESS", 1024, 0..=MOST);
         let max_concurrent_requests = vars.number("MAX_CONCURRENT_REQUESTS", 10_000, 1..=MOST);
         Self {
@@ -77,7 +79,7 @@ impl LimitsConfig {
             address: rate(vars, "RATE_LIMIT_IP_PER_MINUTE", 120, "RATE_LIMIT_IP_BURST", 30),
             user: rate(vars, "RATE_LIMIT_USER_PER_MINUTE", 20, "RATE_LIMIT_USER_BURST", 10),
             connections_per_address: usize::try_from(connections).ok().filter(|most| *most > 0),
-            reads: rate(vars, "RATE_LIMIT_READS_PER_MINUTE", 600, "RATE_LIMIT_READS_BURST", 120),
+            reads: if is_hosted { None } else { reads() },
             redis_url: redis_url(vars),
             max_concurrent_requests: usize::try_from(max_concurrent_requests).unwrap_or(usize::MAX),
         }
@@ -154,7 +156,7 @@ mod tests {
         let lookup =
             |name: &str| vars.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         let vars = Vars::new(&lookup);
-        let config = LimitsConfig::from_vars(&vars);
+        let config = LimitsConfig::from_vars(&vars, false);
         (config, vars.into_problems().iter().map(ToString::to_string).collect())
     }
 

@@ -83,7 +83,7 @@ impl Config {
         Self {
             service: service::ServiceConfig::from_vars(vars),
             auth: Arc::new(auth::AuthConfig::with_run_key(vars, run_key)),
-            limits: limits::LimitsConfig::from_vars(vars),
+            limits: limits::LimitsConfig::from_vars(vars, matches!(mode, Mode::Hosted(_))),
             upstream,
             session_ttl_seconds,
             mode,
