@@ -8,7 +8,8 @@
 //!    behind a refusal. [`app`] holds every route and every layer on one screen; the [`layers`] themselves have a file each.
 //!    The outermost gives the request its id, writes the body of an error and the one log line, which for a stream comes at
 //!    its end; then come panics, CORS, security headers, load shedding, the client's address, and the limit by address.
-//! 2. **Who.** [`auth`] turns a header or a cookie into a caller, or into an error. Then the limit by user ([`limits`]).
+//! 2. **Who.** [`auth`] turns a header or a cookie into a caller, or into an error. Then the limit by user ([`limits`]); the
+//!    chat counts it after the third step, because what costs has another limit than what reads.
 //! 3. **What.** [`extract`] reads a body whole; [`sessions`] makes sense of a small one, [`protocol`] of one of the chat.
 //! 4. **Do.** [`sessions`] asks a [`Mint`](sessions::mint::Mint), which calls OpenAI through [`upstream`] in hosted mode
 //!    and signs the client secret itself in self-hosted mode. In hosted mode a [`Registry`](sessions::registry::Registry)

@@ -17,8 +17,10 @@ pub(super) fn user_token(vars: &Environment, user: &str, ttl: Duration) -> Resul
     if config.jwt_secret.is_none() {
         return Err(problem("JWT_SECRET", "must be set: it signs the token").into());
     }
-    let user = UserId::parse(user)
-        .ok_or_else(|| problem("--user", "must have 1 to 255 characters, none a control"))?;
+    let named = UserId::parse(user).filter(|user| !user.is_visitor());
+    let user = named.ok_or_else(|| {
+        problem("--user", "must have 1 to 255 characters, none a control, and not the form of a visitor's id")
+    })?;
     let token = sign(&config, &user, ttl, &SystemClock).map_err(|error| anyhow!(error))?;
     say(token)
 }

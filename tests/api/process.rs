@@ -254,6 +254,10 @@ fn token_prints_a_jwt_that_the_server_takes() {
     let answer = answer_to(server.post("/api/chatkit/session").bearer_auth(token.trim()));
     assert_eq!(answer.status(), 200);
     assert_eq!(run(&["token", "--user", "ada"], &[]).0, 2, "without JWT_SECRET it is bad configuration");
+    let visitor = format!("visitor_{}", "0".repeat(32));
+    let (code, token, err) = run(&["token", "--user", &visitor], &[("JWT_SECRET", JWT_SECRET)]);
+    assert_eq!((code, token.as_str()), (2, ""), "the server takes no such token");
+    assert!(err.contains("--user"), "{err}");
 }
 
 #[test]

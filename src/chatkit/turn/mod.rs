@@ -152,6 +152,8 @@ impl Turn {
         let outcome =
             caught(self.take_and_answer(plan, &mut thread_id, &mut claim, &mut front, deadline)).await;
         let outcome = outcome.unwrap_or_else(|text| Err(TurnError::Panicked(text)));
+        // Before the end is said: whoever hears it may ask the next thing at once.
+        self.place = None;
         if outcome.is_ok() {
             self.running.is_whole();
         }
@@ -169,7 +171,6 @@ impl Turn {
             tracing::warn!(error = text, "a claim could not be given back");
         }
         drop(front);
-        self.place = None;
         self.forget_in_time().await;
     }
 

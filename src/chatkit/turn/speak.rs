@@ -21,7 +21,8 @@ use crate::store::{StoreError, TurnClaim, insist};
 
 /// What the model is told when the client left, word for word as the official server does.
 const CANCELLED: &str = "The user cancelled the stream. Stop responding to the prior request.";
-/// How long the end of a turn waits for the store when the service ends. Its goodbye takes two seconds.
+/// How long the end of a turn waits for the store when the service ends. Its goodbye takes two seconds, or a quarter of a short
+/// grace.
 const SETTLING: Duration = Duration::from_millis(400);
 
 impl Turn {
