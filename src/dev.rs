@@ -48,7 +48,7 @@ pub struct DevToken {
     token: String,
 }
 
-/// Answers `{"user":"ada"}` with a token for that user. Nobody named is [`ADA`].
+/// Answers `{"user":"ada"}` with a token for that user. Without a name it is for `ada`.
 ///
 /// # Errors
 /// `invalid_json` or `invalid_request` for a body that names what is no user.
