@@ -36,6 +36,8 @@ pub(super) fn name_choices(document: &mut Value) {
 /// Says how large a file may be, and how many a message may carry.
 pub(super) fn limit_files(document: &mut Value, files: FileLimits) {
     if let Some(size) = document.pointer_mut("/components/schemas/CreateAttachment/properties/size") {
+        // A truth value counts as 0 or 1, as officially.
+        size["type"] = json!(["integer", "boolean"]);
         size["maximum"] = json!(files.bytes);
     }
     if let Some(ids) = document.pointer_mut("/components/schemas/UserMessageInput/properties/attachments") {
