@@ -11,6 +11,8 @@
 // - One session is minted for however many requests wait for it. A mint that failed is tried again by the next request.
 // - The session is refreshed shortly before its end, and once when the server answers 401; then the request is
 //   sent once more. A request whose body is a stream can't be: its 401 is handed on, and the next request refreshes.
+// - A server that is ending or busy answers 503 with `Retry-After`. The request is sent again after that time, at most twice,
+//   when the time is 5 seconds or less. Again not a body that is a stream.
 // - When the server refuses to mint, its refusal is the answer: ChatKit shows the `message` in it.
 // - The secret lives in this closure alone. It is never stored, and never sent to another origin than that of `url`.
 
@@ -64,19 +66,22 @@ export function chatkitFetch(settings = {}) {
     if (originOf(request?.url ?? String(input)) !== home) return fetch(input, init);
     const signal = init?.signal ?? request?.signal;
     signal?.throwIfAborted();
-    const again = request && !init?.body ? request.clone() : input; // a Request can be sent once
-    const send = (/** @type {Held} */ { secret }, /** @type {RequestInfo | URL} */ target) => {
+    const isStream = init?.body instanceof ReadableStream;
+    const send = (/** @type {Held} */ { secret }) => {
       const headers = new Headers(init?.headers ?? request?.headers);
       headers.set('Authorization', `Bearer ${secret}`);
-      return fetch(target, { ...init, headers, redirect: 'error' }); // a redirect could carry the secret elsewhere
+      const once = () => {
+        const target = request && !init?.body ? request.clone() : input; // a Request can be sent once
+        return fetch(target, { ...init, headers, redirect: 'error' }); // a redirect could carry the secret elsewhere
+      };
+      return isStream ? once() : untilReady(once, signal);
     };
     try {
       const used = await unlessAborted(current(), signal);
-      const answer = await send(used, input);
+      const answer = await send(used);
       if (answer.status !== 401) return answer;
       used.renewAt = used.endsAt = 0;
-      if (init?.body instanceof ReadableStream) return answer;
-      return await send(await unlessAborted(current(), signal), again);
+      return isStream ? answer : await send(await unlessAborted(current(), signal));
     } catch (failure) {
       if (failure instanceof Refused) return failure.answer.clone(); // one refusal may answer many
       throw failure;
@@ -92,15 +97,17 @@ function askServer({ url, sessionUrl = `${url}/session`, refreshUrl = `${url}/re
   return async (current) => {
     const headers = new Headers(await getHeaders?.());
     headers.set('Content-Type', 'application/json');
-    return fetch(current ? refreshUrl : sessionUrl, {
+    const signal = AbortSignal.timeout(timeout * 1000);
+    const once = () => fetch(current ? refreshUrl : sessionUrl, {
       method: 'POST',
       headers,
       body: JSON.stringify(current && mayKnow ? { ...body, currentClientSecret: current } : { ...body }),
       ...(credentials && { credentials }),
       cache: 'no-store',
       redirect: 'error',
-      signal: AbortSignal.timeout(timeout * 1000),
+      signal,
     });
+    return untilReady(once, signal);
   };
 }
 
@@ -128,6 +135,18 @@ class Refused extends Error {
   constructor(answer) {
     super(`The request for a session was refused with ${answer.status}.`);
     this.answer = answer;
+  }
+}
+
+/** Sends a request, and again while the server is ending or busy.
+ * @param {() => Promise<Response>} send @param {AbortSignal | null | undefined} signal @returns {Promise<Response>} */
+async function untilReady(send, signal) {
+  for (let left = 2; ; left -= 1) {
+    const answer = await send();
+    const seconds = Number(answer.headers.get('retry-after') ?? NaN);
+    if (answer.status !== 503 || left === 0 || !(seconds <= 5)) return answer;
+    await answer.body?.cancel();
+    await unlessAborted(new Promise((resolve) => setTimeout(resolve, seconds * 1000)), signal);
   }
 }
 

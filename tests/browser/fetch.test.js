@@ -147,6 +147,48 @@ test('any other status is handed on at once', async (t) => {
   assert.equal(to('/api/chatkit/refresh').length, 0);
 });
 
+test('a server that is ending or busy is asked again after its Retry-After, at most twice', async (t) => {
+  const { page, backend, to } = await openEmpty(t);
+  const outcome = (given = {}) => page.evaluate(async (given) => {
+    const init = { method: 'POST', body: '{"type":"threads.list","params":{}}', ...given };
+    window.api ??= make();
+    const answer = await api(given.isRequest ? new Request('/api/chatkit', init) : '/api/chatkit', init);
+    return [answer.status, (await answer.json()).error?.code];
+  }, given);
+  const begin = (refusals) => {
+    backend.refusals = refusals.map((retryAfter) => ({ status: 503, headers: { 'retry-after': retryAfter } }));
+    backend.requests.length = 0;
+  };
+  begin(['0']);
+  assert.deepEqual(await outcome(), [200, undefined]);
+  assert.deepEqual(to('/api/chatkit').map(({ body }) => body), Array(1).fill('{"type":"threads.list","params":{}}'));
+  assert.equal(to('/api/chatkit/session').length, 2, 'the mint was refused, and asked for again');
+
+  begin(['0', '0']);
+  assert.deepEqual(await outcome({ isRequest: true }), [200, undefined]);
+  assert.deepEqual(to('/api/chatkit').map(({ body }) => body), Array(3).fill('{"type":"threads.list","params":{}}'));
+
+  begin(['0', '0', '0']);
+  assert.deepEqual(await outcome(), [503, 'not_now'], 'the third refusal is the answer');
+  for (const retryAfter of ['6', 'Wed, 21 Oct 2015 07:28:00 GMT']) {
+    begin([retryAfter]);
+    assert.deepEqual(await outcome(), [503, 'not_now'], `nobody waits for ${retryAfter}`);
+  }
+
+  begin(['1']);
+  const began = performance.now();
+  assert.deepEqual(await outcome(), [200, undefined]);
+  assert.ok(performance.now() - began >= 1000, 'it is not asked before its time');
+
+  begin(['5']);
+  const left = await page.evaluate(async () => {
+    const leaving = new AbortController();
+    setTimeout(() => leaving.abort(), 100);
+    return api('/api/chatkit', { method: 'POST', body: '{}', signal: leaving.signal }).catch((error) => error.name);
+  });
+  assert.equal(left, 'AbortError', 'who gives up waits no longer');
+});
+
 test('a body that is a stream is not sent twice: its 401 is the answer, and the next request refreshes', async (t) => {
   const { page, backend, to } = await openEmpty(t);
   await page.evaluate(() => (window.sent = [], window.api = make({

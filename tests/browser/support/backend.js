@@ -13,10 +13,10 @@ const STATIC = new URL('../../../static/', import.meta.url);
 const page = (data, more = {}) => ({ data, has_more: false, ...more });
 
 /** Starts it. The test may change `lifetime` (seconds), `refuseMint` (a status or a function), `refuse` (a status for
- * the protocol), `script`, and look at `requests`, `minted`, `threads`. */
+ * the protocol), `refusals` (a status and headers for each of the next requests), `script`, and look at `requests`, `minted`, `threads`. */
 export async function startBackend(t, { front, script = {} } = {}) {
   const backend = {
-    origin: '', front, script, lifetime: 600, clockSkew: 0, refuseMint: 0, refuse: 0, mintDelay: 0, holdMint: null,
+    origin: '', front, script, lifetime: 600, clockSkew: 0, refuseMint: 0, refuse: 0, refusals: [], holdMint: null,
     requests: [], minted: 0, refreshed: 0, live: new Set(), threads: new Map(), attachments: new Map(), ids: 0, streams: 0,
   };
   const server = createServer((request, response) => answer(backend, request, response).catch((error) => response.destroy(error)));
@@ -34,7 +34,7 @@ async function answer(backend, request, response) {
   const { pathname } = new URL(request.url, backend.origin);
   const cors = { 'access-control-allow-origin': request.headers.origin ?? '*', 'access-control-allow-headers': 'authorization, content-type, x-mine', 'access-control-allow-methods': '*' };
   const reply = (status, body, headers = {}) => response.writeHead(status, { 'content-type': 'application/json', ...cors, ...headers }).end(typeof body === 'string' ? body : JSON.stringify(body));
-  const fail = (status, code) => reply(status, { error: { code, message: `Refused: ${code}.` }, message: `Refused: ${code}.` });
+  const fail = (status, code, headers) => reply(status, { error: { code, message: `Refused: ${code}.` }, message: `Refused: ${code}.` }, headers);
   if (request.method === 'OPTIONS') return reply(204, '');
   const isSession = /^\/api\/chatkit\/(session|refresh)$/.test(pathname) && request.method === 'POST';
   const isOver = pathname === '/api/chatkit/session' && request.method === 'DELETE';
@@ -47,6 +47,8 @@ async function answer(backend, request, response) {
   }
   const body = Buffer.concat(await request.toArray());
   backend.requests.push({ method: request.method, path: pathname, headers: request.headers, body: body.toString() });
+  const refusal = backend.refusals.shift();
+  if (refusal) return fail(refusal.status, 'not_now', refusal.headers);
   if (isOver) {
     backend.live.clear();
     return response.writeHead(204).end();
