@@ -17,11 +17,10 @@ use axum::routing::{any, get, post};
 use axum::{Extension, Router};
 use futures_util::future::BoxFuture;
 use serde::Serialize;
+use tokio::sync::OnceCell;
 use tower::{Layer, Service, ServiceExt};
 use tracing::Instrument;
 use utoipa::OpenApi;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::chatkit::http::{self as chatkit, ChatDesk};
 use crate::chatkit::links::Base;
@@ -35,7 +34,7 @@ use crate::layers::shed::Shed;
 use crate::layers::{headers, panic};
 use crate::limits::address::AddressService;
 use crate::limits::client_ip::Client;
-use crate::openapi::{self, Document, FileLimits};
+use crate::openapi::{self, FileLimits};
 use crate::page::PublicConfig;
 use crate::page::assets::{self, CdnProxy};
 use crate::page::folder::{Folder, not_found};
@@ -205,36 +204,22 @@ impl Service<Request> for Inside {
 
 /// Every route.
 fn routes(app: &Arc<App>) -> Router {
-    let chat = app.chat.clone().map(chatkit::router).unwrap_or_default();
-    let (api, mut document) = OpenApiRouter::with_openapi(Document::openapi())
-        .merge(sessions::router(Arc::clone(&app.desk)))
-        .merge(chat)
-        .merge(
-            OpenApiRouter::new()
-                .routes(routes!(public_config))
-                .routes(routes!(healthz))
-                .routes(routes!(readyz))
-                .with_state(Arc::clone(app)),
-        )
-        .split_for_parts();
-    // OpenAPI has no parameter of several segments: axum routes the files, the document describes them.
-    document.merge(AssetPaths::openapi());
-    let files = app.chat.as_ref().map(|desk| {
-        let uploads = &desk.chat.uploads;
-        FileLimits { bytes: uploads.config.max_bytes, count: uploads.files_of_a_message() }
-    });
-    let document = Bytes::from(openapi::to_json(&document, files));
-    let api = match &app.chat {
-        Some(_) => api,
-        None => api.route(chatkit::PATH, any(no_chat_here)),
+    let chat = match &app.chat {
+        Some(chat) => chatkit::router(Arc::clone(chat)),
+        None => Router::new().route(chatkit::PATH, any(no_chat_here)),
     };
-    let mut assets = Router::new().route("/api/chatkit/assets/{*path}", get(asset));
+    let mut own = Router::new()
+        .route("/api/chatkit/config", get(public_config))
+        .route("/api/chatkit/assets/{*path}", get(asset))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/openapi.json", get(openapi_json).layer(Extension(Document::default())));
     if app.cdn.is_some() {
-        assets = assets.route("/assets/ck1/{*path}", get(root_asset));
+        own = own.route("/assets/ck1/{*path}", get(root_asset));
     }
-    let assets = assets.with_state(Arc::clone(app));
-    api.merge(assets)
-        .route("/openapi.json", get(openapi_json).layer(Extension(OpenApiJson(document))))
+    sessions::router(Arc::clone(&app.desk))
+        .merge(chat)
+        .merge(own.with_state(Arc::clone(app)))
         .merge(pages(app))
         .method_not_allowed_fallback(method_not_allowed)
 }
@@ -278,20 +263,38 @@ async fn public_config(State(app): State<Arc<App>>) -> Json<PublicConfig> {
     Json(app.public_config.clone())
 }
 
-/// The part of the document that is about routes which axum makes by hand.
+/// The paths of this file, as the OpenAPI document describes them.
 #[derive(OpenApi)]
-#[openapi(paths(asset, openapi_json))]
-struct AssetPaths;
+#[openapi(paths(public_config, asset, openapi_json, healthz, readyz))]
+struct Paths;
+
+/// The OpenAPI document as JSON. It is written when it is first asked for, because the schemas take some 7 MB while it is written.
+#[derive(Clone, Default)]
+struct Document(Arc<OnceCell<Bytes>>);
 
 /// This document.
 #[utoipa::path(get, path = "/openapi.json", tag = "operations", responses((status = 200, description = "OpenAPI 3.1")))]
-async fn openapi_json(Extension(OpenApiJson(document)): Extension<OpenApiJson>) -> Response {
-    ([(CONTENT_TYPE, "application/json")], document).into_response()
+async fn openapi_json(
+    State(app): State<Arc<App>>,
+    Extension(Document(document)): Extension<Document>,
+) -> Result<Response, Error> {
+    let write = async || tokio::task::spawn_blocking(move || describe(&app)).await.map(Bytes::from);
+    let document = document.get_or_try_init(write).await.map_err(Error::internal)?;
+    Ok(([(CONTENT_TYPE, "application/json")], document.clone()).into_response())
 }
 
-/// The document, written once.
-#[derive(Clone)]
-struct OpenApiJson(Bytes);
+/// The OpenAPI document of the routes that this app has.
+fn describe(app: &App) -> String {
+    let mut document = openapi::Document::openapi();
+    document.merge(sessions::Paths::openapi());
+    document.merge(Paths::openapi());
+    let files = app.chat.as_ref().map(|desk| {
+        document.merge(chatkit::Paths::openapi());
+        let uploads = &desk.chat.uploads;
+        FileLimits { bytes: uploads.config.max_bytes, count: uploads.files_of_a_message() }
+    });
+    openapi::to_json(&document, files)
+}
 
 /// chatkit.js and its files, when they are served from here.
 #[utoipa::path(

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT_LANGUAGE;
 use axum::http::request::Parts;
 use axum::response::Response;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
+use axum::routing::post;
+use axum::{Extension, Router};
+use utoipa::OpenApi;
 
 use super::feed::Feed;
 use super::links::Base;
@@ -48,10 +48,15 @@ pub struct ChatDesk {
 }
 
 /// The one route of the protocol, and those of files.
-pub fn router(desk: Arc<ChatDesk>) -> OpenApiRouter {
+pub fn router(desk: Arc<ChatDesk>) -> Router {
     let files = UploadDesk { door: Arc::clone(&desk.door), uploads: desk.chat.uploads.clone() };
-    OpenApiRouter::new().routes(routes!(chat)).with_state(desk).merge(uploads::http::router(files))
+    Router::new().route(PATH, post(chat)).with_state(desk).merge(uploads::http::router(files))
 }
+
+/// The same routes, as the OpenAPI document describes them.
+#[derive(Debug, OpenApi)]
+#[openapi(paths(chat, uploads::http::upload, uploads::http::download))]
+pub struct Paths;
 
 /// An event of a stream.
 #[derive(utoipa::ToSchema)]

@@ -8,7 +8,7 @@ use utoipa::{Modify, OpenApi};
 
 use crate::error::ErrorBody;
 
-/// The document's head; the endpoints add themselves where they are routed.
+/// The document's head. The endpoints are described where they are routed.
 #[derive(Debug, OpenApi)]
 #[openapi(
     info(

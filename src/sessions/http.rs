@@ -4,14 +4,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Extension, Router};
 use futures_util::future::BoxFuture;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
+use utoipa::OpenApi;
 
 use super::{ClientSecret, SessionBody, Sessions, Subject};
 use crate::auth::Caller;
@@ -34,14 +34,19 @@ pub struct Desk {
     pub sessions: Sessions,
 }
 
-/// The session endpoints, with their part of the OpenAPI document.
-pub fn router(desk: Arc<Desk>) -> OpenApiRouter<()> {
-    OpenApiRouter::new()
-        .routes(routes!(create_session, revoke_sessions))
-        .routes(routes!(start_session))
-        .routes(routes!(refresh_session))
+/// The session endpoints.
+pub fn router(desk: Arc<Desk>) -> Router {
+    Router::new()
+        .route("/api/chatkit/session", post(create_session).delete(revoke_sessions))
+        .route("/api/chatkit/start", post(start_session))
+        .route("/api/chatkit/refresh", post(refresh_session))
         .with_state(desk)
 }
+
+/// The session endpoints, as the OpenAPI document describes them.
+#[derive(Debug, OpenApi)]
+#[openapi(paths(create_session, revoke_sessions, start_session, refresh_session))]
+pub struct Paths;
 
 /// What may be asked for. Every field may be left out, and the body with them.
 #[derive(utoipa::ToSchema)]

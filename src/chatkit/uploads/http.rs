@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::request::Parts;
 use axum::response::Response;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
+use axum::routing::{get, post};
+use axum::{Extension, Router};
 
 use super::receive::{Limit, Received, receive};
 use super::serve::serve;
@@ -35,11 +34,11 @@ pub struct UploadDesk {
     pub uploads: Uploads,
 }
 
-/// The endpoints of files, with their part of the OpenAPI document.
-pub fn router(desk: UploadDesk) -> OpenApiRouter<()> {
-    OpenApiRouter::new()
-        .routes(routes!(upload))
-        .routes(routes!(download))
+/// The endpoints of files.
+pub fn router(desk: UploadDesk) -> Router {
+    Router::new()
+        .route("/api/chatkit/upload", post(upload))
+        .route("/api/chatkit/attachments/{id}", get(download))
         // The size of a body is counted as it comes in.
         .layer(DefaultBodyLimit::disable())
         .with_state(Arc::new(desk))
@@ -96,7 +95,7 @@ enum Refusals {
     ),
     security((), ("client_secret" = []), ("user_token" = []), ("user_cookie" = []), ("visitor_cookie" = []))
 )]
-async fn upload(
+pub(crate) async fn upload(
     State(desk): State<Arc<UploadDesk>>,
     Extension(context): Extension<Arc<RequestContext>>,
     request: Request,
@@ -129,7 +128,7 @@ async fn upload(
     ),
     security((), ("client_secret" = []), ("user_token" = []), ("user_cookie" = []), ("visitor_cookie" = []))
 )]
-async fn download(
+pub(crate) async fn download(
     State(desk): State<Arc<UploadDesk>>,
     Extension(context): Extension<Arc<RequestContext>>,
     id: Result<Path<String>, PathRejection>,
