@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{FutureExt, TryFutureExt};
 use serde::de::DeserializeOwned;
 
 use super::database::{Database, Row};
@@ -39,25 +40,23 @@ impl SqlStore {
     }
 
     /// Notes that something was stored, if it was.
-    async fn noted<T>(
+    fn noted<T>(
         &self,
         call: impl Future<Output = Result<T, StoreError>>,
         is_stored: impl FnOnce(&T) -> bool,
-    ) -> Result<T, StoreError> {
-        let answer = call.await?;
-        if is_stored(&answer) {
-            self.pulse.note_write();
-        }
-        Ok(answer)
+    ) -> impl Future<Output = Result<T, StoreError>> {
+        call.inspect_ok(move |answer| {
+            if is_stored(answer) {
+                self.pulse.note_write();
+            }
+        })
     }
 }
 
-/// An answer within the deadline.
+/// An answer within the deadline. A call is large, and an async block would hold it twice: as what it was given, and as what it waits for.
 fn soon<'a, T>(call: impl Future<Output = Result<T, StoreError>> + Send + 'a) -> Answer<'a, T> {
-    Box::pin(async move {
-        let late = |_| Err(StoreError::Away(format!("no answer within {} s", DEADLINE.as_secs())));
-        tokio::time::timeout(DEADLINE, call).await.unwrap_or_else(late)
-    })
+    let late = |_| Err(StoreError::Away(format!("no answer within {} s", DEADLINE.as_secs())));
+    Box::pin(tokio::time::timeout(DEADLINE, call).map(move |answer| answer.unwrap_or_else(late)))
 }
 
 /// What a column of JSON says.
