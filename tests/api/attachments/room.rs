@@ -220,7 +220,7 @@ fn chat_door(config: Config, uploads: &Uploads, metrics: &Metrics, lifecycle: &L
 /// The layers that matter here: the client's address, errors as JSON.
 async fn serve(desk: UploadDesk, metrics: Metrics, lifecycle: &Lifecycle) -> SocketAddr {
     let door = Arc::clone(&desk.door);
-    let (routes, _) = router(desk).split_for_parts();
+    let routes = router(desk);
     let answer = move |mut request: Request| {
         let (door, routes, metrics) = (Arc::clone(&door), Router::clone(&routes), metrics.clone());
         async move {
