@@ -1,4 +1,5 @@
-//! When is the program built anew? Also when a migration is added: the compiler watches only those that it has read.
+//! When is the program built anew? Also when a migration is added: the compiler watches only those
+//! that it has read.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -1,5 +1,6 @@
-//! What does the stack itself cost? The least that anybody would write to hand out client secrets: axum, one pooled reqwest
-//! client, the same body for everybody, no user, no limit, no log. `benches/load.sh` holds the service against it.
+//! What does the stack itself cost? The least that anybody would write to hand out client secrets:
+//! axum, one pooled reqwest client, the same body for everybody, no user, no limit, no log.
+//! `benches/load.sh` holds the service against it.
 
 use std::io::Write;
 
@@ -44,8 +45,10 @@ struct Minted {
 /// Usage: `bare_proxy http://127.0.0.1:4010`. Prints the address that it listens on, alone.
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    // `cargo bench` runs every benchmark with no argument but its own `--bench`: this one is for load.sh alone.
-    let Some(base) = std::env::args().skip(1).find(|argument| argument.starts_with("http://")) else {
+    // `cargo bench` runs every benchmark with no argument but its own `--bench`: this one is for
+    // load.sh alone.
+    let Some(base) = std::env::args().skip(1).find(|argument| argument.starts_with("http://"))
+    else {
         return Ok(());
     };
     let http = reqwest::Client::builder().no_proxy().tcp_nodelay(true).build()?;

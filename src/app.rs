@@ -1,5 +1,5 @@
-//! Which path leads where, through what? [`App`] is what a request can reach, [`Front`] is every layer around the routes,
-//! and `routes` is every route.
+//! Which path leads where, through what? [`App`] is what a request can reach, [`Front`] is every
+//! layer around the routes, and `routes` is every route.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -79,8 +79,8 @@ impl App {
     }
 }
 
-/// The whole service, as a function from requests to answers. The methods below, read from the top, are the layers in
-/// the order in which a request meets them.
+/// The whole service, as a function from requests to answers. The methods below, read from the top,
+/// are the layers in the order in which a request meets them.
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "it holds secrets")]
 pub struct Front {
@@ -130,22 +130,26 @@ impl Rooms {
         response
     }
 
-    /// Then the client's address, and the limit by address: on the API alone, the chat included, for whoever needs no token
-    /// is another user each time. Not on the files of the widget, because one load of a page is a burst of them; for the same
-    /// reason those of messages are counted where it turns out that whoever asks has neither a good link nor a name.
+    /// Then the client's address, and the limit by address: on the API alone, the chat included,
+    /// for whoever needs no token is another user each time. Not on the files of the widget,
+    /// because one load of a page is a burst of them; for the same reason those of messages are
+    /// counted where it turns out that whoever asks has neither a good link nor a name.
     async fn admitted(&self, path: &str, mut request: Request) -> Response {
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
         if !has_one_host(&request) {
             return Error::invalid("A request must name its `Host`, and only one.").into_response();
         }
-        if self.app.dev.as_ref().is_some_and(|dev| dev.is_local_only) && !is_for_this_machine(&request) {
-            let message =
-                "`dev` answers under localhost, 127.0.0.1 and [::1] alone: use one of these in the address.";
+        if self.app.dev.as_ref().is_some_and(|dev| dev.is_local_only)
+            && !is_for_this_machine(&request)
+        {
+            let message = "`dev` answers under localhost, 127.0.0.1 and [::1] alone: use one of \
+                           these in the address.";
             return Error::new(Kind::MisdirectedRequest, message).into_response();
         }
         if has_other_coding(&request) {
-            let message = "A body must come as it is, or `chunked`: no other `Transfer-Encoding` is read.";
+            let message =
+                "A body must come as it is, or `chunked`: no other `Transfer-Encoding` is read.";
             return Error::invalid(message).into_response();
         }
         self.app.desk.door.identify(peer, &mut request);
@@ -180,7 +184,8 @@ fn has_one_host(request: &Request) -> bool {
     hosts.next().is_some_and(|_| hosts.next().is_none()) || request.version() != Version::HTTP_11
 }
 
-/// Whether the request was sent to a name that leads to this machine from everywhere. A name of anybody else's may lead here too.
+/// Whether the request was sent to a name that leads to this machine from everywhere. A name of
+/// anybody else's may lead here too.
 fn is_for_this_machine(request: &Request) -> bool {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let authority = request.uri().authority().map(Authority::as_str);
@@ -242,13 +247,16 @@ fn pages(app: &Arc<App>) -> Router {
 
 /// The answer where a path is known and its method is not.
 pub(crate) async fn method_not_allowed() -> Error {
-    Error::new(Kind::MethodNotAllowed, "This path does not answer that method; `Allow` lists those it does.")
+    Error::new(
+        Kind::MethodNotAllowed,
+        "This path does not answer that method; `Allow` lists those it does.",
+    )
 }
 
 /// Where a page is set up for the other mode.
 async fn no_chat_here() -> Error {
-    let message = "In hosted mode the chat is at OpenAI: give the page `getClientSecret` in place of `url`, or set \
-                   CHATKIT_MODE=self-hosted here.";
+    let message = "In hosted mode the chat is at OpenAI: give the page `getClientSecret` in place \
+                   of `url`, or set CHATKIT_MODE=self-hosted here.";
     Error::new(Kind::NotFound, message)
 }
 
@@ -268,7 +276,8 @@ async fn public_config(State(app): State<Arc<App>>) -> Json<PublicConfig> {
 #[openapi(paths(public_config, asset, openapi_json, healthz, readyz))]
 struct Paths;
 
-/// The OpenAPI document as JSON. It is written when it is first asked for, because the schemas take some 7 MB while it is written.
+/// The OpenAPI document as JSON. It is written when it is first asked for, because the schemas take
+/// some 7 MB while it is written.
 #[derive(Clone, Default)]
 struct Document(Arc<OnceCell<Bytes>>);
 
@@ -304,9 +313,12 @@ fn describe(app: &App) -> String {
     params(("path" = String, Path, description = "`chatkit.js`, or a file that it names")),
     responses(
         (status = 200, description = "The file"),
-        (status = 404, description = "`not_found`: there is no such file, or none is served from here", body = ErrorBody),
-        (status = 502, description = "`upstream_invalid_response`: the CDN's answer is no file", body = ErrorBody),
-        (status = 503, description = "`upstream_unavailable`, `overloaded` or `shutting_down`", body = ErrorBody),
+        (status = 404, description = "`not_found`: there is no such file, or none is served from \
+                                      here", body = ErrorBody),
+        (status = 502, description = "`upstream_invalid_response`: the CDN's answer is no \
+                                      file", body = ErrorBody),
+        (status = 503, description = "`upstream_unavailable`, `overloaded` or \
+                                      `shutting_down`", body = ErrorBody),
         (status = 504, description = "`upstream_timeout`: the CDN took too long", body = ErrorBody)
     )
 )]
@@ -323,7 +335,8 @@ async fn asset(
     cdn.answer(&method, &path, &headers, &base.to_string()).await
 }
 
-/// The same for what the widget names by its address at the CDN's root: its bundler makes these addresses as it runs.
+/// The same for what the widget names by its address at the CDN's root: its bundler makes these
+/// addresses as it runs.
 async fn root_asset(
     state: State<Arc<App>>,
     path: Result<Path<String>, PathRejection>,

@@ -1,4 +1,5 @@
-//! What time is it? Everything that depends on the time of day asks a [`Clock`], so that tests can set it.
+//! What time is it? Everything that depends on the time of day asks a [`Clock`], so that tests can
+//! set it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,7 +26,10 @@ pub fn rfc3339(unix_seconds: u64) -> String {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the machine's clock"
+    )]
     fn now(&self) -> Duration {
         SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
     }

@@ -1,4 +1,5 @@
-//! Who signs anybody in under `dev`? `POST /dev/token`, so that the page and curl work with nothing configured.
+//! Who signs anybody in under `dev`? `POST /dev/token`, so that the page and curl work with nothing
+//! configured.
 
 use std::sync::Arc;
 
@@ -27,8 +28,8 @@ pub struct DevTokens {
     pub auth: Arc<AuthConfig>,
     /// When they were.
     pub clock: Arc<dyn Clock>,
-    /// Whether only requests are answered whose `Host` names this machine. A page whose own name is made to lead here is of
-    /// the same origin as this service and could read the tokens.
+    /// Whether only requests are answered whose `Host` names this machine. A page whose own name is
+    /// made to lead here is of the same origin as this service and could read the tokens.
     pub is_local_only: bool,
 }
 
@@ -61,7 +62,8 @@ pub async fn token(
     let body: Map<String, Value> = serde_json::from_slice(body)
         .map_err(|error| Error::new(Kind::InvalidJson, message).because(error))?;
     let user = body.get("user").map_or_else(|| UserId::parse(ADA), UserId::from_json);
-    let user = user.ok_or_else(|| Error::invalid("`user` must be a string of 1 to 255 characters."))?;
+    let user =
+        user.ok_or_else(|| Error::invalid("`user` must be a string of 1 to 255 characters."))?;
     let token = dev.sign(&user).map_err(Error::internal)?;
     Ok(Json(DevToken { token }))
 }

@@ -31,7 +31,8 @@ pub struct Door {
 }
 
 impl Door {
-    /// Finds out the client's address and whether a service calls, for the limit by address and for authentication.
+    /// Finds out the client's address and whether a service calls, for the limit by address and for
+    /// authentication.
     pub fn identify(&self, peer: IpAddr, request: &mut axum::extract::Request) {
         let client = Client::find(peer, request.headers(), &self.proxies);
         let is_service = self.authenticator.service(request.headers()).is_some();
@@ -77,7 +78,8 @@ impl Door {
     }
 }
 
-/// Lets those in who chat, in self-hosted mode: whoever holds a client secret, and every user as well.
+/// Lets those in who chat, in self-hosted mode: whoever holds a client secret, and every user as
+/// well.
 #[expect(missing_debug_implementations, reason = "it holds secrets")]
 pub struct ChatDoor {
     /// Who comes without a client secret.
@@ -97,35 +99,47 @@ pub struct ChatDoor {
 pub struct Holder {
     /// Who it is. Threads belong to this user within the workflow.
     pub user: UserId,
-    /// The name of a configured agent: the one of the client secret, or the default one for a user without such a secret.
+    /// The name of a configured agent: the one of the client secret, or the default one for a user
+    /// without such a secret.
     pub workflow: String,
 }
 
 impl ChatDoor {
-    /// Says who chats. A bearer token that says it is a client secret is that or nothing; anything else is a user's or a visitor's
-    /// own credential. The limits by user are another step: [`count`](Self::count) and [`count_read`](Self::count_read).
+    /// Says who chats. A bearer token that says it is a client secret is that or nothing; anything
+    /// else is a user's or a visitor's own credential. The limits by user are another step:
+    /// [`count`](Self::count) and [`count_read`](Self::count_read).
     ///
     /// # Errors
-    /// 401 for a credential that is missing, bad, ended or revoked; 403 for a service token, and for a cookie from a foreign
-    /// page; 503 while the keys, or the database, that could tell are not there.
+    /// 401 for a credential that is missing, bad, ended or revoked; 403 for a service token, and
+    /// for a cookie from a foreign page; 503 while the keys, or the database, that could tell are
+    /// not there.
     pub async fn holder(&self, parts: &Parts, context: &RequestContext) -> Result<Holder, Error> {
         self.holder_as(parts, context, Newcomer::BecomesVisitor).await
     }
 
-    /// Says whose things are asked for. Whoever brings no credential has none, also where visitors are welcome. Such a request
-    /// came around the limit by address, because one load of a page is a burst of them: unless it is a holder's it is counted
-    /// here.
+    /// Says whose things are asked for. Whoever brings no credential has none, also where visitors
+    /// are welcome. Such a request came around the limit by address, because one load of a page is
+    /// a burst of them: unless it is a holder's it is counted here.
     ///
     /// # Errors
     /// As for [`holder`](Self::holder), and 429 when the address has used up its limit.
-    pub async fn known_holder(&self, parts: &Parts, context: &RequestContext) -> Result<Holder, Error> {
+    pub async fn known_holder(
+        &self,
+        parts: &Parts,
+        context: &RequestContext,
+    ) -> Result<Holder, Error> {
         let holder = self.holder_as(parts, context, Newcomer::IsNobody).await;
         holder.map_err(|error| self.strangers_answer(parts, context, error))
     }
 
-    /// The answer to a request that came around the limit by address and is of nobody: it is counted, and `answer` stands while the
-    /// limit lets it.
-    pub fn strangers_answer(&self, parts: &Parts, context: &RequestContext, answer: Error) -> Error {
+    /// The answer to a request that came around the limit by address and is of nobody: it is
+    /// counted, and `answer` stands while the limit lets it.
+    pub fn strangers_answer(
+        &self,
+        parts: &Parts,
+        context: &RequestContext,
+        answer: Error,
+    ) -> Error {
         let Some(client) = parts.extensions.get::<Client>().copied() else { return answer };
         if parts.extensions.get::<ServiceCall>().is_some() {
             return answer;

@@ -1,8 +1,9 @@
-//! How does a failure look from outside? [`Error`] is the one edge error: its [`Kind`] fixes status, type and code, its
-//! message says what to do, and its cause goes to the log and nowhere else.
+//! How does a failure look from outside? [`Error`] is the one edge error: its [`Kind`] fixes
+//! status, type and code, its message says what to do, and its cause goes to the log and nowhere
+//! else.
 //!
-//! An `Error` that becomes a response carries itself in the response's extensions; [`render`] writes the one JSON shape
-//! when the request's id is known.
+//! An `Error` that becomes a response carries itself in the response's extensions; [`render`]
+//! writes the one JSON shape when the request's id is known.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -82,17 +83,27 @@ impl Kind {
             Self::PreconditionFailed => (S::PRECONDITION_FAILED, REQUEST, "precondition_failed"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, REQUEST, "body_too_large"),
             Self::QuotaExceeded => (S::PAYLOAD_TOO_LARGE, REQUEST, "quota_exceeded"),
-            Self::UnsupportedMediaType => (S::UNSUPPORTED_MEDIA_TYPE, REQUEST, "unsupported_media_type"),
-            Self::RangeNotSatisfiable => (S::RANGE_NOT_SATISFIABLE, REQUEST, "range_not_satisfiable"),
-            Self::IdempotencyKeyReused => (S::UNPROCESSABLE_ENTITY, REQUEST, "idempotency_key_reused"),
+            Self::UnsupportedMediaType => {
+                (S::UNSUPPORTED_MEDIA_TYPE, REQUEST, "unsupported_media_type")
+            }
+            Self::RangeNotSatisfiable => {
+                (S::RANGE_NOT_SATISFIABLE, REQUEST, "range_not_satisfiable")
+            }
+            Self::IdempotencyKeyReused => {
+                (S::UNPROCESSABLE_ENTITY, REQUEST, "idempotency_key_reused")
+            }
             Self::RateLimited => (S::TOO_MANY_REQUESTS, "rate_limit_error", "rate_limited"),
             Self::InternalError => (S::INTERNAL_SERVER_ERROR, API, "internal_error"),
             Self::UpstreamAuthFailed => (S::BAD_GATEWAY, UPSTREAM, "upstream_auth_failed"),
             Self::UpstreamRejected => (S::BAD_GATEWAY, UPSTREAM, "upstream_rejected"),
             Self::UpstreamQuotaExhausted => (S::BAD_GATEWAY, UPSTREAM, "upstream_quota_exhausted"),
-            Self::UpstreamInvalidResponse => (S::BAD_GATEWAY, UPSTREAM, "upstream_invalid_response"),
+            Self::UpstreamInvalidResponse => {
+                (S::BAD_GATEWAY, UPSTREAM, "upstream_invalid_response")
+            }
             Self::UpstreamUnavailable => (S::SERVICE_UNAVAILABLE, UPSTREAM, "upstream_unavailable"),
-            Self::UpstreamRateLimited => (S::SERVICE_UNAVAILABLE, UPSTREAM, "upstream_rate_limited"),
+            Self::UpstreamRateLimited => {
+                (S::SERVICE_UNAVAILABLE, UPSTREAM, "upstream_rate_limited")
+            }
             Self::Overloaded => (S::SERVICE_UNAVAILABLE, API, "overloaded"),
             Self::ShuttingDown => (S::SERVICE_UNAVAILABLE, API, "shutting_down"),
             Self::NotReady => (S::SERVICE_UNAVAILABLE, API, "not_ready"),
@@ -111,7 +122,8 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error whose message tells the client what to do about it. Never put a secret, an upstream body or a path in it.
+    /// An error whose message tells the client what to do about it. Never put a secret, an upstream
+    /// body or a path in it.
     pub fn new(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
         let retry_after = (kind.parts().0 == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
         Self { kind, message: message.into(), cause: None, retry_after }
@@ -171,8 +183,8 @@ impl IntoResponse for Error {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if matches!(self.kind, Kind::BodyTooLarge | Kind::QuotaExceeded | Kind::RequestTimeout) {
-            // The rest of the body stays unread, so no other request can follow on this connection; a client that is
-            // not told so tries.
+            // The rest of the body stays unread, so no other request can follow on this connection;
+            // a client that is not told so tries.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response.extensions_mut().insert(self);
@@ -197,8 +209,8 @@ fn challenge(kind: Kind) -> Option<&'static str> {
     }
 }
 
-/// The body of every error. `message` stands at the top level once more because that is where ChatKit's browser
-/// client looks.
+/// The body of every error. `message` stands at the top level once more because that is where
+/// ChatKit's browser client looks.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ErrorBody<'a> {
     error: ErrorDetail<'a>,
@@ -221,7 +233,8 @@ pub struct ErrorDetail<'a> {
     request_id: &'a str,
 }
 
-/// Writes the JSON body of a response that carries an [`Error`], and returns that error for the log.
+/// Writes the JSON body of a response that carries an [`Error`], and returns that error for the
+/// log.
 pub fn render(response: &mut Response, request_id: &str, head_only: bool) -> Option<Error> {
     let error = response.extensions_mut().remove::<Error>()?;
     let (_, r#type, code) = error.kind.parts();

@@ -1,5 +1,5 @@
-//! How do bodies come in and go out? [`JsonBytes`] reads one whole, within a size and a time, and refuses in our own
-//! words; [`Json`] answers.
+//! How do bodies come in and go out? [`JsonBytes`] reads one whole, within a size and a time, and
+//! refuses in our own words; [`Json`] answers.
 
 use std::time::Duration;
 
@@ -60,8 +60,9 @@ impl BodyLimits {
             .exception
             .map(|Exception { what, most, .. }| format!(", or {} KiB with {what}", most / 1024));
         let more = more.unwrap_or_default();
-        let message =
-            format!("The body may have {kibibytes} KiB{more}. Send only the fields that are documented.");
+        let message = format!(
+            "The body may have {kibibytes} KiB{more}. Send only the fields that are documented."
+        );
         Error::new(Kind::BodyTooLarge, message)
     }
 
@@ -73,7 +74,8 @@ impl BodyLimits {
 /// Reads a body that must be empty or JSON: whole, up to 64 KiB, within 30 seconds.
 ///
 /// # Errors
-/// `body_too_large`, `unsupported_media_type`, `request_timeout`, and `invalid_request` for a body that breaks off.
+/// `body_too_large`, `unsupported_media_type`, `request_timeout`, and `invalid_request` for a body
+/// that breaks off.
 pub async fn read_json(headers: &HeaderMap, body: Body) -> Result<Bytes, Error> {
     let limits = BodyLimits { most: MAX_BODY, exception: None };
     match read_body(headers, body, limits).await? {
@@ -101,11 +103,16 @@ pub struct Longer {
     until: Instant,
 }
 
-/// Like [`read_json`], with limits of the caller's. What is longer than most bodies may be is left to the caller to read on.
+/// Like [`read_json`], with limits of the caller's. What is longer than most bodies may be is left
+/// to the caller to read on.
 ///
 /// # Errors
 /// As for [`read_json`].
-pub async fn read_body(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Reading, Error> {
+pub async fn read_body(
+    headers: &HeaderMap,
+    body: Body,
+    limits: BodyLimits,
+) -> Result<Reading, Error> {
     let announced: Option<usize> =
         headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length| length > limits.largest()) {
@@ -137,7 +144,8 @@ impl Longer {
         self.announced.unwrap_or(self.limits.largest())
     }
 
-    /// Reads it to its end, into one buffer that never takes more than [`at_most`](Self::at_most) bytes.
+    /// Reads it to its end, into one buffer that never takes more than [`at_most`](Self::at_most)
+    /// bytes.
     ///
     /// # Errors
     /// `body_too_large`, `request_timeout`, and `invalid_request` for a body that breaks off.
@@ -152,12 +160,13 @@ impl Longer {
 
     /// Reads until there are more bytes than these. Whether the body has come to its end before.
     async fn read_to(&mut self, most: usize) -> Result<bool, Error> {
-        let late = |_| Err(Error::new(Kind::RequestTimeout, "The body took over 30 seconds to arrive."));
+        let late =
+            |_| Err(Error::new(Kind::RequestTimeout, "The body took over 30 seconds to arrive."));
         let reading = async {
             while let Some(frame) = self.body.frame().await {
                 let broke_off = "The body broke off. Send it again.";
-                let frame =
-                    frame.map_err(|error| Error::new(Kind::InvalidRequest, broke_off).because(error))?;
+                let frame = frame
+                    .map_err(|error| Error::new(Kind::InvalidRequest, broke_off).because(error))?;
                 let Ok(data) = frame.into_data() else { continue };
                 self.beginning.extend_from_slice(&data);
                 if self.beginning.len() > most {
@@ -172,7 +181,9 @@ impl Longer {
 
 /// `application/json`, in any case and with any parameters.
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(Ok(text)) = headers.get(CONTENT_TYPE).map(|value| value.to_str()) else { return false };
+    let Some(Ok(text)) = headers.get(CONTENT_TYPE).map(|value| value.to_str()) else {
+        return false;
+    };
     let essence = text.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json")
 }
@@ -188,7 +199,9 @@ pub fn refused_file(status: StatusCode, headers: &HeaderMap, missing: Error) -> 
             "The file is not the one that the request's conditions name. Ask again without them.",
         )
         .into_response(),
-        status => Error::internal(format_args!("a file was answered with {status}")).into_response(),
+        status => {
+            Error::internal(format_args!("a file was answered with {status}")).into_response()
+        }
     }
 }
 
@@ -197,7 +210,8 @@ pub fn refused_file(status: StatusCode, headers: &HeaderMap, missing: Error) -> 
 pub fn out_of_range(headers: &HeaderMap) -> Response {
     let error = Error::new(
         Kind::RangeNotSatisfiable,
-        "The file has no such range. Ask for one range within the length that `Content-Range` gives.",
+        "The file has no such range. Ask for one range within the length that `Content-Range` \
+         gives.",
     );
     let mut response = error.into_response();
     if let Some(range) = headers.get(CONTENT_RANGE) {
@@ -213,9 +227,8 @@ pub struct Json<T>(pub T);
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         match serde_json::to_vec(&self.0) {
-            Ok(json) => {
-                ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
-            }
+            Ok(json) => ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], json)
+                .into_response(),
             Err(error) => Error::internal(error).into_response(),
         }
     }

@@ -1,4 +1,5 @@
-//! Where do ids and keys come from? Random bits, so that nobody can guess one and no two are ever the same.
+//! Where do ids and keys come from? Random bits, so that nobody can guess one and no two are ever
+//! the same.
 
 use std::sync::Arc;
 
@@ -13,7 +14,10 @@ pub fn new_id(prefix: &str) -> Arc<str> {
 
 /// `N` random bytes in lower-case hex.
 #[must_use]
-#[expect(clippy::expect_used, reason = "aws-lc ends the process before it gives bytes that are not random")]
+#[expect(
+    clippy::expect_used,
+    reason = "aws-lc ends the process before it gives bytes that are not random"
+)]
 pub fn random_hex<const N: usize>() -> String {
     let mut bytes = [0; N];
     rand::fill(&mut bytes).expect("the system has randomness");

@@ -1,4 +1,5 @@
-//! When does the service end? Open requests finish first, then background tasks, then connections; all within a grace.
+//! When does the service end? Open requests finish first, then background tasks, then connections;
+//! all within a grace.
 
 use std::future::Future;
 use std::time::Duration;
@@ -6,7 +7,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long before the end of the grace what is still under way is told to end; a quarter of a short grace.
+/// How long before the end of the grace what is still under way is told to end; a quarter of a
+/// short grace.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// How long what is under way may take to say goodbye after a second signal.
@@ -51,7 +53,8 @@ impl Lifecycle {
         self.draining.is_cancelled()
     }
 
-    /// Cancelled when what is under way should come to an end of its own, because the grace is nearly over.
+    /// Cancelled when what is under way should come to an end of its own, because the grace is
+    /// nearly over.
     #[must_use]
     pub fn closing(&self) -> &CancellationToken {
         &self.closing
@@ -63,8 +66,8 @@ impl Lifecycle {
         &self.stopping
     }
 
-    /// Waits for `signal`, then shuts down: at once when idle, and at the end of `grace` or within a second of a second signal
-    /// in any case. Returns whether everything finished by itself.
+    /// Waits for `signal`, then shuts down: at once when idle, and at the end of `grace` or within
+    /// a second of a second signal in any case. Returns whether everything finished by itself.
     pub async fn run_until<S: Future<Output = ()>>(
         &self,
         mut signal: impl FnMut() -> S,
@@ -72,7 +75,11 @@ impl Lifecycle {
     ) -> bool {
         signal().await;
         self.draining.cancel();
-        tracing::info!(open_requests = self.requests.len(), grace_seconds = grace.as_secs(), "shutting down");
+        tracing::info!(
+            open_requests = self.requests.len(),
+            grace_seconds = grace.as_secs(),
+            "shutting down"
+        );
         let goodbye = async {
             tokio::time::sleep(grace - GOODBYE.min(grace / 4)).await;
             self.closing.cancel();

@@ -1,4 +1,5 @@
-//! The `chatkit-server` binary: reads the command line, runs the command, maps errors to exit codes.
+//! The `chatkit-server` binary: reads the command line, runs the command, maps errors to exit
+//! codes.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,4 +1,5 @@
-//! Can the service serve? What `/readyz` answers, found out no more than once a second however often it is asked.
+//! Can the service serve? What `/readyz` answers, found out no more than once a second however
+//! often it is asked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +60,8 @@ impl Readiness {
 struct Recent(Mutex<Option<(Instant, Result<(), Error>)>>);
 
 impl Recent {
-    /// What it said just now, or what it says when it is asked. Whoever comes meanwhile waits for the same answer.
+    /// What it said just now, or what it says when it is asked. Whoever comes meanwhile waits for
+    /// the same answer.
     async fn or(&self, ask: impl Future<Output = Result<(), Error>>) -> Result<(), Error> {
         let mut last = self.0.lock().await;
         if let Some((at, said)) = &*last

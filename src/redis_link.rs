@@ -1,7 +1,9 @@
-//! Is Redis there? One connection for the whole process, kept by one task: while it is down, nobody waits for it.
+//! Is Redis there? One connection for the whole process, kept by one task: while it is down, nobody
+//! waits for it.
 //!
-//! The client library's own reconnecting manager is not used: a server that refuses its first greeting (a wrong password,
-//! still loading its data) leaves it with that failure for good, and while it reconnects every command waits for it.
+//! The client library's own reconnecting manager is not used: a server that refuses its first
+//! greeting (a wrong password, still loading its data) leaves it with that failure for good, and
+//! while it reconnects every command waits for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +24,8 @@ const COMMAND_DEADLINE: Duration = Duration::from_millis(250);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 /// How long Redis is left alone after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often an idle connection is used, so that neither end takes it for dead and an outage is seen.
+/// How often an idle connection is used, so that neither end takes it for dead and an outage is
+/// seen.
 const PROVE_EVERY: Duration = Duration::from_secs(10);
 /// Commands that may wait for the socket at once.
 const QUEUE: usize = 1024;
@@ -34,7 +37,9 @@ pub struct Away;
 
 /// The address of Redis can't be read. It may hold a password, so it is not shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the address of Redis must look like redis://host:6379, rediss://host:6379 or unix:///path")]
+#[error(
+    "the address of Redis must look like redis://host:6379, rediss://host:6379 or unix:///path"
+)]
 pub struct BadUrl;
 
 /// Why Redis can't be used, in words without a secret.
@@ -71,14 +76,16 @@ impl RedisLink {
         Ok(Self { client, state: watch::Sender::new(State::Starting), metrics: metrics.clone() })
     }
 
-    /// Connects, watches over the connection and connects again after a failure, until `shutdown`. Call it once.
+    /// Connects, watches over the connection and connects again after a failure, until `shutdown`.
+    /// Call it once.
     pub fn keep(self: &Arc<Self>, tasks: &TaskTracker, shutdown: CancellationToken) {
         let link = Arc::clone(self);
         tasks.spawn(async move { shutdown.run_until_cancelled(link.keep_connected()).await });
     }
 
-    /// Runs commands on the shared connection. Any failure counts as Redis being away, and for a second or more nobody
-    /// asks it again. Only the first callers of all wait, for 250 ms at most, until it is known whether Redis is there.
+    /// Runs commands on the shared connection. Any failure counts as Redis being away, and for a
+    /// second or more nobody asks it again. Only the first callers of all wait, for 250 ms at most,
+    /// until it is known whether Redis is there.
     ///
     /// # Errors
     /// When Redis is away.
@@ -146,7 +153,10 @@ impl RedisLink {
     /// Uses the connection now and then, and returns when it is lost, by us or by a command.
     async fn until_lost(&self, mut connection: MultiplexedConnection, number: u64) {
         let mut state = self.state.subscribe();
-        while timeout(PROVE_EVERY, state.wait_for(|state| matches!(state, State::Away))).await.is_err() {
+        while timeout(PROVE_EVERY, state.wait_for(|state| matches!(state, State::Away)))
+            .await
+            .is_err()
+        {
             if let Err(why) = prove(&mut connection).await {
                 self.lose(Some(number), &why);
             }
@@ -161,7 +171,8 @@ impl RedisLink {
         }
     }
 
-    /// Counts a failure, and marks Redis as away unless the failure is of an older connection than today's.
+    /// Counts a failure, and marks Redis as away unless the failure is of an older connection than
+    /// today's.
     fn lose(&self, number: Option<u64>, why: &Unusable) {
         self.metrics.redis_failed();
         let lost = self.state.send_if_modified(|state| {
@@ -193,7 +204,8 @@ impl std::fmt::Debug for RedisLink {
     }
 }
 
-/// Writes a key that ends by itself. A replica that only reads, or a full server, answers PING but is of no use.
+/// Writes a key that ends by itself. A replica that only reads, or a full server, answers PING but
+/// is of no use.
 async fn prove(connection: &mut MultiplexedConnection) -> Result<(), Unusable> {
     let mut command = redis::cmd("SET");
     command.arg("chatkit:probe").arg(1).arg("PX").arg(1000);

@@ -1,4 +1,5 @@
-//! Who is a user? A [`UserId`] is a name that has been checked once; below the edge nobody checks it again.
+//! Who is a user? A [`UserId`] is a name that has been checked once; below the edge nobody checks
+//! it again.
 
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use serde_json::Value;
 /// How the ids of visitors begin.
 pub const VISITOR_PREFIX: &str = "visitor_";
 
-/// The id of an end user: 1 to 255 Unicode characters without control characters, neither trimmed nor folded.
+/// The id of an end user: 1 to 255 Unicode characters without control characters, neither trimmed
+/// nor folded.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct UserId(Arc<str>);
 
@@ -21,14 +23,20 @@ impl UserId {
         (fits && !name.chars().any(char::is_control)).then(|| Self(name.into()))
     }
 
-    /// Takes the id from a claim or a body field: a string, or a whole number, which becomes its decimal text. Whoever has signed
-    /// in can't have the name of a visitor.
+    /// Takes the id from a claim or a body field: a string, or a whole number, which becomes its
+    /// decimal text. Whoever has signed in can't have the name of a visitor.
     #[must_use]
     pub fn from_json(value: &Value) -> Option<Self> {
         let named = match value {
             Value::String(name) => Self::parse(name),
-            Value::Number(number) if number.is_i64() || number.is_u64() => Self::parse(&number.to_string()),
-            Value::Number(_) | Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+            Value::Number(number) if number.is_i64() || number.is_u64() => {
+                Self::parse(&number.to_string())
+            }
+            Value::Number(_)
+            | Value::Null
+            | Value::Bool(_)
+            | Value::Array(_)
+            | Value::Object(_) => None,
         };
         named.filter(|user| !user.is_visitor())
     }
@@ -37,7 +45,9 @@ impl UserId {
     #[must_use]
     pub fn is_visitor(&self) -> bool {
         let digits = self.0.strip_prefix(VISITOR_PREFIX);
-        digits.is_some_and(|digits| digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+        digits.is_some_and(|digits| {
+            digits.len() == 32 && digits.bytes().all(|b| b.is_ascii_hexdigit())
+        })
     }
 
     /// The id as it was given.
@@ -103,7 +113,8 @@ mod tests {
     #[test]
     fn a_whole_number_names_a_user_and_nothing_else_does() {
         assert_eq!(UserId::from_json(&json!(42)).as_ref().map(UserId::as_str), Some("42"));
-        for value in [json!(4.2), json!(4.0), json!(true), json!(null), json!(["ada"]), json!({"id": "ada"})]
+        for value in
+            [json!(4.2), json!(4.0), json!(true), json!(null), json!(["ada"]), json!({"id": "ada"})]
         {
             assert!(UserId::from_json(&value).is_none(), "{value} is no user");
         }

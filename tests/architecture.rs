@@ -1,18 +1,22 @@
-//! Do the rooms of the house keep to the plan? Imports point one way, files stay small, and each says what it is for.
+//! Do the rooms of the house keep to the plan? Imports point one way, files stay small, and each
+//! says what it is for.
 #![cfg(test)]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The floors of the house, from the top. A room imports from floors below its own, and from nothing beside it.
+/// The floors of the house, from the top. A room imports from floors below its own, and from
+/// nothing beside it.
 ///
-/// - `service` stands between the commands and what they run: it builds `app` and hands it to `server`, which knows no routes.
-/// - `sandbox` plays OpenAI. It is another program that happens to live in this binary, so it stands beside the service.
+/// - `service` stands between the commands and what they run: it builds `app` and hands it to
+///   `server`, which knows no routes.
+/// - `sandbox` plays OpenAI. It is another program that happens to live in this binary, so it
+///   stands beside the service.
 /// - `dev` and `layers` are what `app` puts together, like `sessions` and `page`.
 /// - `door` is where limits and auth meet: it finds out the client, then the caller.
-/// - `redis_link`, `lifecycle`, `extract` and `openapi` carry whoever needs Redis, a clean end, a checked body or a described
-///   answer.
+/// - `redis_link`, `lifecycle`, `extract` and `openapi` carry whoever needs Redis, a clean end, a
+///   checked body or a described answer.
 /// - `protocol` is at the bottom: the chat, the agents and the store all speak of its objects.
 /// - `telemetry` is below `config`, because the format of the logs is its own and is configured.
 const FLOORS: &[&[&str]] = &[
@@ -86,9 +90,13 @@ fn every_file_begins_with_what_it_is_for() {
 
 #[test]
 fn paths_are_found_in_every_form() {
-    let text = "//! crate::page\nuse crate::clock::Clock;\nuse crate::{\n    config::{self, env},\n    error::Error,\n};\n\
-                fn f() { super::super::user::f(); super::near::g(); crate::upstream::h() }\npub(crate) struct S;\n\
-                #[cfg(test)]\nfn only_in_tests() {}\n#[cfg(test)]\nmod tests { use crate::app::App; }\n";
+    let text = "//! crate::page\nuse crate::clock::Clock;\nuse crate::{\n    \
+                config::{self, env},\n    error::Error,\n};\n\
+                fn f() \
+                { super::super::user::f(); super::near::g(); crate::upstream::h() }\npub(crate) \
+                struct S;\n\
+                #[cfg(test)]\nfn only_in_tests() {}\n#[cfg(test)]\nmod tests \
+                { use crate::app::App; }\n";
     let found: Vec<String> =
         imports("src/limits/user.rs", text).into_iter().map(|import| import.to).collect();
     assert_eq!(found, ["clock", "config", "error", "upstream", "user"]);
@@ -166,15 +174,20 @@ fn imports(file: &str, text: &str) -> BTreeSet<Import> {
 
 /// The code without comments, up to the unit tests at its end.
 fn product_code(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.starts_with("//")).collect();
-    let tests = lines.windows(2).position(|pair| pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod "));
+    let lines: Vec<&str> =
+        text.lines().map(str::trim).filter(|line| !line.starts_with("//")).collect();
+    let tests =
+        lines.windows(2).position(|pair| pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod "));
     lines[..tests.unwrap_or(lines.len())].join("\n")
 }
 
 /// The first names of `a::b`, or of each branch of `{a::b, c::{d, e}}`.
 fn first_segments(path: &str) -> Vec<String> {
     let name = |text: &str| -> String {
-        text.trim_start().chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect()
+        text.trim_start()
+            .chars()
+            .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
+            .collect()
     };
     let Some(group) = path.strip_prefix('{') else { return vec![name(path)] };
     let mut open = 1;
@@ -194,7 +207,8 @@ fn first_segments(path: &str) -> Vec<String> {
     names
 }
 
-/// How many `super` lead from this file's module to the crate: 1 for `src/a.rs` and `src/a/mod.rs`, 2 for `src/a/b.rs`.
+/// How many `super` lead from this file's module to the crate: 1 for `src/a.rs` and `src/a/mod.rs`,
+/// 2 for `src/a/b.rs`.
 fn depth(file: &str) -> usize {
     let folders = file.matches('/').count();
     if file.ends_with("/mod.rs") { folders - 1 } else { folders }
@@ -216,16 +230,18 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     let mut files = Vec::new();
     let mut folders = vec![root.join(folder)];
     while let Some(folder) = folders.pop() {
-        let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let entries =
+            fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         let paths: Vec<PathBuf> =
             entries.map(|entry| entry.expect("the folder can be read").path()).collect();
         for path in paths {
             if path.is_dir() && !path.ends_with("node_modules") {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text =
-                    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-                let name = path.strip_prefix(root).expect("it lies below the root").to_string_lossy();
+                let text = fs::read_to_string(&path)
+                    .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                let name =
+                    path.strip_prefix(root).expect("it lies below the root").to_string_lossy();
                 files.push((name.into_owned(), text));
             }
         }

@@ -1,4 +1,5 @@
-//! Does the image's recipe hold together? What can be known of the Dockerfile without an engine to build it.
+//! Does the image's recipe hold together? What can be known of the Dockerfile without an engine to
+//! build it.
 #![cfg(test)]
 
 use std::path::{Component, Path, PathBuf};
@@ -17,7 +18,10 @@ fn every_path_the_image_copies_exists_and_reaches_the_build() {
     assert!(!sources.is_empty(), "the Dockerfile copies nothing from the project");
     for source in sources {
         assert!(root().join(&source).exists(), "COPY {source}: there is no such file");
-        assert!(!is_ignored(&ignore, &source), "COPY {source}: .dockerignore keeps it out of the build");
+        assert!(
+            !is_ignored(&ignore, &source),
+            "COPY {source}: .dockerignore keeps it out of the build"
+        );
     }
 }
 
@@ -58,8 +62,9 @@ fn every_file_compiled_into_the_binary_is_copied() {
 fn the_image_runs_as_a_numbered_user_that_is_not_root() {
     let user = last("USER");
     let id = user.split(':').next().unwrap();
-    let id: u32 =
-        id.parse().unwrap_or_else(|_| panic!("USER {user}: Kubernetes' runAsNonRoot wants a number"));
+    let id: u32 = id
+        .parse()
+        .unwrap_or_else(|_| panic!("USER {user}: Kubernetes' runAsNonRoot wants a number"));
     assert_ne!(id, 0, "the image runs as root");
 }
 
@@ -67,10 +72,10 @@ fn the_image_runs_as_a_numbered_user_that_is_not_root() {
 fn nothing_in_the_image_needs_a_shell() {
     for word in ["ENTRYPOINT", "HEALTHCHECK"] {
         let rest = last(word);
-        let command =
-            &rest[rest.find('[').unwrap_or_else(|| panic!("{word} {rest}: not in the exec form"))..];
-        let command: Vec<String> =
-            serde_json::from_str(command).unwrap_or_else(|_| panic!("{word} {rest}: no JSON array"));
+        let command = &rest
+            [rest.find('[').unwrap_or_else(|| panic!("{word} {rest}: not in the exec form"))..];
+        let command: Vec<String> = serde_json::from_str(command)
+            .unwrap_or_else(|_| panic!("{word} {rest}: no JSON array"));
         assert_eq!(command[0], "/chatkit-server", "{word} starts something else");
     }
     assert!(last("HEALTHCHECK").contains(r#"CMD ["/chatkit-server", "healthcheck"]"#));
@@ -127,13 +132,13 @@ fn read(name: &str) -> String {
 }
 
 fn instructions() -> Vec<Instruction> {
-    let text: String = read("Dockerfile").lines().filter(|line| !line.trim_start().starts_with('#')).fold(
-        String::new(),
-        |text, line| match line.strip_suffix('\\') {
+    let text: String = read("Dockerfile")
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .fold(String::new(), |text, line| match line.strip_suffix('\\') {
             Some(open) => text + open,
             None => text + line + "\n",
-        },
-    );
+        });
     let steps = text.lines().filter_map(|line| line.trim().split_once(char::is_whitespace));
     steps
         .map(|(word, rest)| Instruction { word: word.to_uppercase(), rest: rest.trim().to_owned() })
@@ -148,14 +153,18 @@ fn last(word: &str) -> String {
 
 /// The sources of every COPY and ADD that reads from the project rather than from another stage.
 fn copied_from_context() -> Vec<String> {
-    let copies = instructions().into_iter().filter(|step| ["COPY", "ADD"].contains(&step.word.as_str()));
+    let copies =
+        instructions().into_iter().filter(|step| ["COPY", "ADD"].contains(&step.word.as_str()));
     let from_context = copies.filter(|step| !step.rest.contains("--from="));
     from_context
         .flat_map(|step| {
             let words: Vec<&str> =
                 step.rest.split_whitespace().filter(|word| !word.starts_with("--")).collect();
             let sources = &words[..words.len() - 1];
-            sources.iter().map(|source| source.trim_start_matches("./").to_owned()).collect::<Vec<_>>()
+            sources
+                .iter()
+                .map(|source| source.trim_start_matches("./").to_owned())
+                .collect::<Vec<_>>()
         })
         .collect()
 }
@@ -163,7 +172,8 @@ fn copied_from_context() -> Vec<String> {
 /// Docker's rule: the last pattern that matches the path, or a folder above it, decides.
 fn is_ignored(patterns: &str, path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
-    let lines = patterns.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines =
+        patterns.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.fold(false, |ignored, line| {
         let (verdict, pattern) = line.strip_prefix('!').map_or((true, line), |kept| (false, kept));
         let pattern: Vec<&str> = pattern.trim_matches('/').split('/').collect();
@@ -175,7 +185,9 @@ fn is_ignored(patterns: &str, path: &str) -> bool {
 fn path_matches(pattern: &[&str], path: &[&str]) -> bool {
     match (pattern.split_first(), path.split_first()) {
         (None, None) => true,
-        (Some((&"**", rest)), _) => (0..=path.len()).any(|skipped| path_matches(rest, &path[skipped..])),
+        (Some((&"**", rest)), _) => {
+            (0..=path.len()).any(|skipped| path_matches(rest, &path[skipped..]))
+        }
         (Some((first, pattern)), Some((name, path))) => {
             part_matches(first, name) && path_matches(pattern, path)
         }

@@ -1,5 +1,5 @@
-//! Do the examples do what they show? They run as the programs that they are, and are spoken to over a socket; the one in the
-//! README is read.
+//! Do the examples do what they show? They run as the programs that they are, and are spoken to
+//! over a socket; the one in the README is read.
 #![cfg(test)]
 
 use std::io::{BufRead, BufReader};
@@ -37,8 +37,8 @@ impl Drop for Example {
     }
 }
 
-/// Cargo builds the examples before the tests, beside the folder of the tests' own binaries; but with `--test examples` it does
-/// not, and then this is the one that was built last.
+/// Cargo builds the examples before the tests, beside the folder of the tests' own binaries; but
+/// with `--test examples` it does not, and then this is the one that was built last.
 fn binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a test has a binary");
     let folder = own.ancestors().nth(2).expect("it lies in target/PROFILE/deps");
@@ -48,9 +48,16 @@ fn binary(name: &str) -> PathBuf {
 }
 
 /// Sends a streaming request with this client secret; returns the events.
-async fn events(http: &reqwest::Client, url: &str, secret: &str, kind: &str, params: Value) -> Vec<Value> {
+async fn events(
+    http: &reqwest::Client,
+    url: &str,
+    secret: &str,
+    kind: &str,
+    params: Value,
+) -> Vec<Value> {
     let request = http.post(format!("{url}/api/chatkit")).bearer_auth(secret);
-    let response = request.json(&json!({"type": kind, "params": params})).send().await.expect("it answers");
+    let response =
+        request.json(&json!({"type": kind, "params": params})).send().await.expect("it answers");
     assert_eq!(response.status(), 200);
     let text = response.text().await.expect("the stream comes to its end");
     let events = text.split("\n\n").filter_map(|frame| frame.strip_prefix("data: "));
@@ -65,8 +72,12 @@ fn of_type<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
 /// What an assistant message says, by its deltas; its end says the same.
 fn spoken(events: &[Value]) -> String {
     let updates = of_type(events, "thread.item.updated");
-    let of_message = |event: &&Value| event["update"]["type"] == "assistant_message.content_part.text_delta";
-    let deltas = updates.into_iter().filter(of_message).filter_map(|event| event["update"]["delta"].as_str());
+    let of_message =
+        |event: &&Value| event["update"]["type"] == "assistant_message.content_part.text_delta";
+    let deltas = updates
+        .into_iter()
+        .filter(of_message)
+        .filter_map(|event| event["update"]["delta"].as_str());
     let text: String = deltas.collect();
     let done = of_type(events, "thread.item.done");
     let message = done.into_iter().find(|event| event["item"]["type"] == "assistant_message");
@@ -81,7 +92,8 @@ async fn a_program_with_an_agent_of_its_own_streams_text_shows_a_widget_and_hand
     let minted = http.post(format!("{}/api/chatkit/session", example.url)).send().await;
     let session: Value = minted.expect("it answers").json().await.expect("it is JSON");
     let secret = session["client_secret"].as_str().unwrap_or_else(|| panic!("{session}"));
-    let ask = async |kind: &str, params: Value| events(&http, &example.url, secret, kind, params).await;
+    let ask =
+        async |kind: &str, params: Value| events(&http, &example.url, secret, kind, params).await;
 
     let content = json!([{"type": "input_text", "text": "hello"}]);
     let input = json!({"content": content, "attachments": [], "inference_options": {}});
@@ -92,7 +104,8 @@ async fn a_program_with_an_agent_of_its_own_streams_text_shows_a_widget_and_hand
     let widget = &widget.expect("a widget is shown")["item"];
 
     let action = &widget["widget"]["children"][1]["onClickAction"];
-    let click = json!({"thread_id": answer[0]["thread"]["id"], "item_id": widget["id"], "action": action});
+    let click =
+        json!({"thread_id": answer[0]["thread"]["id"], "item_id": widget["id"], "action": action});
     let answer = ask("threads.custom_action", click).await;
     let replaced = of_type(&answer, "thread.item.replaced");
     assert_eq!(replaced.len(), 1, "{answer:?}");
@@ -109,7 +122,8 @@ fn the_agents_file_of_the_readme_can_be_used() {
     std::fs::create_dir_all(&folder).expect("a folder can be made");
     let path = folder.join("agents.toml");
     std::fs::write(&path, file.expect("there is one")).expect("a file can be written");
-    std::fs::write(folder.join("support.md"), "You help customers.").expect("a file can be written");
+    std::fs::write(folder.join("support.md"), "You help customers.")
+        .expect("a file can be written");
     let path = path.to_str().expect("it is UTF-8").to_owned();
     let config = Config::from_vars(&|name| match name {
         "CHATKIT_MODE" => Some("self-hosted".to_owned()),
@@ -120,7 +134,8 @@ fn the_agents_file_of_the_readme_can_be_used() {
         _ => None,
     });
     std::fs::remove_dir_all(&folder).expect("the folder can be removed");
-    let Mode::SelfHosted(own) = config.unwrap_or_else(|problems| panic!("{problems:?}")).mode else {
+    let Mode::SelfHosted(own) = config.unwrap_or_else(|problems| panic!("{problems:?}")).mode
+    else {
         panic!("the mode is self-hosted")
     };
     assert_eq!(own.agents.default, "support");

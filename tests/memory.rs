@@ -1,5 +1,5 @@
-//! What strangers and users can make the service remember, measured in resident memory. One test, so that nothing else
-//! grows meanwhile.
+//! What strangers and users can make the service remember, measured in resident memory. One test,
+//! so that nothing else grows meanwhile.
 #![cfg(test)]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -35,8 +35,10 @@ async fn memory_stays_bounded_whoever_comes() {
 async fn a_hundred_thousand_addresses_fit_ten_megabytes_and_are_forgotten() {
     let (metrics, _) = Metrics::new(false);
     let ask_from_everywhere = async |per_minute: u32, addresses: u32| {
-        let rate =
-            Rate { per_minute: NonZeroU32::new(per_minute).unwrap(), burst: NonZeroU32::new(30).unwrap() };
+        let rate = Rate {
+            per_minute: NonZeroU32::new(per_minute).unwrap(),
+            burst: NonZeroU32::new(30).unwrap(),
+        };
         let limit = AddressLimit::new(Some(rate), &metrics);
         let app: Router = Router::new().route("/", get(async || "ok")).layer(limit.layer());
         for number in 0..addresses {
@@ -64,7 +66,11 @@ async fn a_hundred_thousand_addresses_fit_ten_megabytes_and_are_forgotten() {
     let fast = ask_from_everywhere(1_000_000, 100_000).await;
     let deadline = Instant::now() + Duration::from_secs(5);
     while fast.keys() > 0 {
-        assert!(Instant::now() < deadline, "{} are kept although their burst is whole again", fast.keys());
+        assert!(
+            Instant::now() < deadline,
+            "{} are kept although their burst is whole again",
+            fast.keys()
+        );
         fast.sweep();
     }
 }
@@ -79,7 +85,10 @@ async fn a_million_mints_by_fifty_thousand_users_stay_within_the_bound() {
         // As long as OpenAI's own ids.
         let id = format!("cksess_{number:050x}").into();
         registry
-            .remember(secret, Session { user: users[number % users.len()], id, ends_at: 1_800_000_600 })
+            .remember(
+                secret,
+                Session { user: users[number % users.len()], id, ends_at: 1_800_000_600 },
+            )
             .await;
         secret
     };

@@ -18,7 +18,8 @@ pub(crate) struct Asked {
     marks: Marks,
 }
 
-/// By what its events are known. A frame is looked at as text, because it is the server's time that counts.
+/// By what its events are known. A frame is looked at as text, because it is the server's time that
+/// counts.
 #[derive(Clone, Copy)]
 struct Marks {
     answer: &'static str,
@@ -69,7 +70,8 @@ impl Asked {
         Ok(Self { http, url, token: token.to_owned(), marks })
     }
 
-    /// Sends a message and hears the answer to its end: in a thread, or in a new one. `begun` is called with the first event.
+    /// Sends a message and hears the answer to its end: in a thread, or in a new one. `begun` is
+    /// called with the first event.
     pub(crate) async fn say(
         &self,
         words: &str,
@@ -97,7 +99,11 @@ impl Asked {
     }
 
     /// Asks for what is answered at once, and returns how long that took.
-    pub(crate) async fn ask(&self, kind: &str, params: &Value) -> anyhow::Result<(Duration, Value)> {
+    pub(crate) async fn ask(
+        &self,
+        kind: &str,
+        params: &Value,
+    ) -> anyhow::Result<(Duration, Value)> {
         let began = Instant::now();
         let body = self.send(&json!({ "type": kind, "params": params })).await?.bytes().await?;
         Ok((began.elapsed(), serde_json::from_slice(&body)?))

@@ -1,5 +1,6 @@
-//! How fast is the chat? This asks it, and the sandbox next to it, and says what came when. `benches/chat.sh` starts the
-//! servers, each on a core of its own, and calls this once for each row of its table.
+//! How fast is the chat? This asks it, and the sandbox next to it, and says what came when.
+//! `benches/chat.sh` starts the servers, each on a core of its own, and calls this once for each
+//! row of its table.
 
 mod asked;
 mod process;
@@ -117,7 +118,8 @@ impl Servers {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    // `cargo bench` runs every benchmark with no argument but its own `--bench`: this one is for chat.sh alone.
+    // `cargo bench` runs every benchmark with no argument but its own `--bench`: this one is for
+    // chat.sh alone.
     if std::env::args().skip(1).all(|argument| argument == "--bench") {
         return Ok(());
     }

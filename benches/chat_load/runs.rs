@@ -15,7 +15,8 @@ use crate::{Servers, milliseconds, quantile, row};
 /// So many streams are asked for and not begun yet, at most.
 const OPENING: usize = 32;
 
-/// When does the first event come? The model is asked in turn with the server, so that a noisy moment hits both.
+/// When does the first event come? The model is asked in turn with the server, so that a noisy
+/// moment hits both.
 pub(crate) async fn first(servers: &Servers, rounds: usize) -> anyhow::Result<()> {
     let (chat, model) = (servers.chat()?, servers.model()?);
     let (mut ours, mut its) = (Vec::new(), Vec::new());
@@ -29,16 +30,22 @@ pub(crate) async fn first(servers: &Servers, rounds: usize) -> anyhow::Result<()
             its.push(own);
         }
     }
-    let times = |heard: &[Heard], of: fn(&Heard) -> Duration| heard.iter().map(of).collect::<Vec<_>>();
+    let times =
+        |heard: &[Heard], of: fn(&Heard) -> Duration| heard.iter().map(of).collect::<Vec<_>>();
     let (begun, answer) = (times(&ours, |heard| heard.first), times(&ours, |heard| heard.answer));
     let own = times(&its, |heard| heard.first);
-    let beyond: Vec<_> = answer.iter().zip(&own).map(|(ours, own)| ours.saturating_sub(*own)).collect();
+    let beyond: Vec<_> =
+        answer.iter().zip(&own).map(|(ours, own)| ours.saturating_sub(*own)).collect();
     for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
         let at = |sample: &[Duration]| milliseconds(quantile(sample, share));
         row(&format!("the model's own first event, {name}"), at(&own), "ms")?;
         row(&format!("thread.created, {name}"), at(&begun), "ms")?;
         row(&format!("first event of the answer, {name}"), at(&answer), "ms")?;
-        row(&format!("  beyond the model's own, {name} (aim at p50: at most 2)"), at(&beyond), "ms")?;
+        row(
+            &format!("  beyond the model's own, {name} (aim at p50: at most 2)"),
+            at(&beyond),
+            "ms",
+        )?;
     }
     Ok(())
 }
@@ -77,7 +84,11 @@ pub(crate) async fn streams(
     let is_good = |heard: &&Heard| heard.is_whole && heard.deltas == deltas;
     let good: Vec<_> = heard.iter().flatten().filter(is_good).collect();
     let said: usize = heard.iter().flatten().map(|heard| heard.deltas).sum();
-    row(&format!("streams asked for, each of {deltas} deltas, one every {delay_ms} ms"), count, "")?;
+    row(
+        &format!("streams asked for, each of {deltas} deltas, one every {delay_ms} ms"),
+        count,
+        "",
+    )?;
     row("  open at once, at the most", most_open, "")?;
     row("  dropped, cut, or short of a delta (aim: 0)", count - good.len(), "")?;
     if let Some(error) = failed {
@@ -87,7 +98,11 @@ pub(crate) async fn streams(
     row("  of the server's core", format!("{:.0}", share * 100.0), "%")?;
     row("  resident memory before", format!("{fresh:.0}"), "MiB")?;
     row("  resident memory, the most (aim: under 300)", format!("{most_held:.0}"), "MiB")?;
-    row("  resident memory, as Linux saw its peak", format!("{:.0}", process.mebibytes("VmHWM")?), "MiB")
+    row(
+        "  resident memory, as Linux saw its peak",
+        format!("{:.0}", process.mebibytes("VmHWM")?),
+        "MiB",
+    )
 }
 
 /// How many deltas a second go through, next to what the same client gets from the model itself?
@@ -101,7 +116,11 @@ pub(crate) async fn relay(servers: &Servers, count: usize, deltas: usize) -> any
         let mut streams = begin(&asked, count, &words, Duration::ZERO, &Arc::default());
         while let Some(ended) = streams.join_next().await {
             let heard = ended??;
-            ensure!(heard.is_whole && heard.deltas == deltas, "an answer is short: {} deltas", heard.deltas);
+            ensure!(
+                heard.is_whole && heard.deltas == deltas,
+                "an answer is short: {} deltas",
+                heard.deltas
+            );
         }
         rates.push(began.elapsed().as_secs_f64());
     }
@@ -115,7 +134,8 @@ pub(crate) async fn relay(servers: &Servers, count: usize, deltas: usize) -> any
     row("  which is, of a core that it has for itself", rate(all, spent), "deltas/s")
 }
 
-/// Asks for that many streams, evenly over a time. `open` counts those that have begun and have not ended.
+/// Asks for that many streams, evenly over a time. `open` counts those that have begun and have not
+/// ended.
 fn begin(
     asked: &Asked,
     count: usize,
@@ -125,7 +145,8 @@ fn begin(
 ) -> JoinSet<anyhow::Result<Heard>> {
     let gate = Arc::new(Semaphore::new(OPENING));
     let mut streams = JoinSet::new();
-    let (began, step) = (tokio::time::Instant::now(), over / u32::try_from(count).unwrap_or(u32::MAX));
+    let (began, step) =
+        (tokio::time::Instant::now(), over / u32::try_from(count).unwrap_or(u32::MAX));
     for number in 0..count {
         let due = began + step * u32::try_from(number).unwrap_or(u32::MAX);
         let (asked, words, open, gate) =

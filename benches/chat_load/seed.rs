@@ -1,4 +1,5 @@
-//! What is in the database before the server starts? Threads that are short, threads that are long, and many of them.
+//! What is in the database before the server starts? Threads that are short, threads that are long,
+//! and many of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,9 @@ use chatkit_server::user::UserId;
 use clap::Args;
 
 /// About 70 tokens.
-const WORDS: &str = "When the parcel left the warehouse it was scanned twice, and the second scan is the one that counts. \
-    It says Tuesday, ten past four, gate seven, so the driver should have it by now.";
+const WORDS: &str = "When the parcel left the warehouse it was scanned twice, and the second scan \
+                     is the one that counts. It says Tuesday, ten past four, gate seven, so the \
+                     driver should have it by now.";
 
 /// Fills a database.
 #[derive(Args)]

@@ -1,4 +1,5 @@
-//! Who answers? An agent that needs no model: it repeats what it is told, shows a widget with a button, and counts the clicks.
+//! Who answers? An agent that needs no model: it repeats what it is told, shows a widget with a
+//! button, and counts the clicks.
 
 use std::fmt::Display;
 
@@ -56,7 +57,8 @@ async fn say(turn: &Turn, pieces: &[&str]) -> Result<(), AgentError> {
     turn.emit(AgentEvent::ItemAdded(item.clone())).await?;
     let update = |update| AgentEvent::ItemUpdated { item_id: item.id.clone(), update };
     let content_index = 0;
-    turn.emit(update(ItemUpdate::PartAdded { content_index, content: OutputText::default() })).await?;
+    turn.emit(update(ItemUpdate::PartAdded { content_index, content: OutputText::default() }))
+        .await?;
     for delta in pieces {
         let delta = (*delta).to_owned();
         turn.emit(update(ItemUpdate::TextDelta { content_index, delta })).await?;
@@ -83,7 +85,8 @@ fn counter(text: &str, clicks: u64) -> Result<Widget, AgentError> {
     Widget::new(json!({"type": "Card", "children": children})).map_err(wrong)
 }
 
-/// The widget after a click: another root under the same id. An action comes from a browser, so what it holds is checked.
+/// The widget after a click: another root under the same id. An action comes from a browser, so
+/// what it holds is checked.
 fn counted(action: &Action, sender: Option<&Item>) -> Result<Item, AgentError> {
     let clicks = action.payload["clicks"].as_u64();
     let (Some(sender), "count", Some(clicks)) = (sender, action.kind.as_str(), clicks) else {

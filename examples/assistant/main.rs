@@ -1,5 +1,5 @@
-//! The service with an agent of the program's own: `cargo run --example assistant`, then open the address that it says. Everybody
-//! is a visitor there, and nobody has to sign in.
+//! The service with an agent of the program's own: `cargo run --example assistant`, then open the
+//! address that it says. Everybody is a visitor there, and nobody has to sign in.
 
 mod agent;
 
@@ -13,7 +13,8 @@ use chatkit_server::ids::new_id;
 use chatkit_server::lifecycle;
 use chatkit_server::service::{Own, Service};
 
-/// The variables of this process, and for those that are not set what makes a start without any of them.
+/// The variables of this process, and for those that are not set what makes a start without any of
+/// them.
 fn environment() -> anyhow::Result<Environment> {
     let mut vars = Environment::of_process().map_err(|problem| anyhow::anyhow!("{problem}"))?;
     vars.set_default("HOST", "127.0.0.1");
@@ -22,7 +23,8 @@ fn environment() -> anyhow::Result<Environment> {
     vars.set_default("AUTH_ANONYMOUS", "on");
     vars.set_default("CHATKIT_COOKIE_KEY", &*new_id(""));
     vars.set_default("CHATKIT_SIGNING_KEY", &*new_id(""));
-    // These make the agent `default`, in whose place the one in agent.rs answers: no model is ever asked.
+    // These make the agent `default`, in whose place the one in agent.rs answers: no model is ever
+    // asked.
     vars.set_default("CHATKIT_MODEL", "none");
     vars.set_default("OPENAI_API_KEY", "none");
     Ok(vars)
@@ -31,7 +33,8 @@ fn environment() -> anyhow::Result<Environment> {
 #[tokio::main]
 #[expect(clippy::print_stderr, reason = "an example talks to the one who runs it")]
 async fn main() -> anyhow::Result<()> {
-    let config = environment()?.read(Config::read).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+    let config =
+        environment()?.read(Config::read).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
     let assistant: Arc<dyn Agent> = Arc::new(agent::Assistant);
     let agents = HashMap::from([("default".to_owned(), assistant)]);
     let service = Service::bind(config, Own { agents, ..Own::default() }).await?;

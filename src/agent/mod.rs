@@ -1,4 +1,5 @@
-//! Who answers? An [`Agent`]: it is given a [`Turn`], reads the thread, and emits what it has to say as it comes.
+//! Who answers? An [`Agent`]: it is given a [`Turn`], reads the thread, and emits what it has to
+//! say as it comes.
 
 mod history;
 pub mod model;
@@ -18,12 +19,15 @@ use crate::store::ThreadChange;
 
 /// Something that answers in threads.
 ///
-/// The future of a turn is dropped when the turn is stopped: what it awaits ends with it. What it emitted by then is kept.
+/// The future of a turn is dropped when the turn is stopped: what it awaits ends with it. What it
+/// emitted by then is kept.
 pub trait Agent: Send + Sync + 'static {
-    /// Answers the newest item of the thread: a user's message, the output of a client tool, or answers to questions.
+    /// Answers the newest item of the thread: a user's message, the output of a client tool, or
+    /// answers to questions.
     fn respond<'a>(&'a self, turn: &'a Turn) -> BoxFuture<'a, Result<(), AgentError>>;
 
-    /// Does what a person asked for in a widget, and says what changes by it. `sender` is the widget, if it came from one.
+    /// Does what a person asked for in a widget, and says what changes by it. `sender` is the
+    /// widget, if it came from one.
     fn act<'a>(
         &'a self,
         turn: &'a Turn,
@@ -34,8 +38,8 @@ pub trait Agent: Send + Sync + 'static {
         async { Err(AgentError::no_actions()) }.boxed()
     }
 
-    /// Like [`Agent::act`], for an action that wants no stream: returns the widget as it is then, if it changed.
-    /// It may run while a turn of the same thread does.
+    /// Like [`Agent::act`], for an action that wants no stream: returns the widget as it is then,
+    /// if it changed. It may run while a turn of the same thread does.
     fn act_now<'a>(
         &'a self,
         turn: &'a Turn,
@@ -46,8 +50,8 @@ pub trait Agent: Send + Sync + 'static {
         async { Err(AgentError::no_actions()) }.boxed()
     }
 
-    /// Proposes a title for a thread that begins with this message. It is asked after the first answer. Without one, the
-    /// first words of the message are the title.
+    /// Proposes a title for a thread that begins with this message. It is asked after the first
+    /// answer. Without one, the first words of the message are the title.
     fn title<'a>(&'a self, message: &'a UserMessage) -> BoxFuture<'a, Option<String>> {
         let _ = message;
         async { None }.boxed()
@@ -58,7 +62,8 @@ pub trait Agent: Send + Sync + 'static {
         true
     }
 
-    /// What one message may cost together with its files, in tokens. `None` is no limit of the agent's.
+    /// What one message may cost together with its files, in tokens. `None` is no limit of the
+    /// agent's.
     fn max_input_tokens(&self) -> Option<u32> {
         None
     }
@@ -72,7 +77,8 @@ pub trait Agent: Send + Sync + 'static {
 /// Something that an agent says. It is stored where that is said, and then goes to whoever listens.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AgentEvent {
-    /// An item begins. From here on it is kept when the turn is stopped, if it is a message with text.
+    /// An item begins. From here on it is kept when the turn is stopped, if it is a message with
+    /// text.
     ItemAdded(Item),
     /// An item that has begun changes.
     ItemUpdated {
@@ -135,7 +141,8 @@ pub enum AgentError {
         /// Whether trying again makes sense.
         allow_retry: bool,
     },
-    /// It was asked for what it does not do, and the person is told so. That is no fault of the service's.
+    /// It was asked for what it does not do, and the person is told so. That is no fault of the
+    /// service's.
     #[error("{message}")]
     Declined {
         /// What the person reads.

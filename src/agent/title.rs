@@ -44,7 +44,11 @@ mod tests {
         assert_eq!(title("  What is\n the weather? ").as_deref(), Some("What is the weather?"));
         let long = "one two three four five six seven eight nine ten eleven";
         assert_eq!(title(long).as_deref(), Some("one two three four five six seven eight"));
-        assert_eq!(title(&"é".repeat(90)), Some("é".repeat(40)), "a word is cut between characters");
+        assert_eq!(
+            title(&"é".repeat(90)),
+            Some("é".repeat(40)),
+            "a word is cut between characters"
+        );
         assert_eq!(title(" \n"), None);
     }
 }

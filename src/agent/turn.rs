@@ -1,4 +1,5 @@
-//! What is an agent given to answer with? A [`Turn`]: the thread, what was said in it, and a way to say more.
+//! What is an agent given to answer with? A [`Turn`]: the thread, what was said in it, and a way to
+//! say more.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -24,7 +25,8 @@ pub struct Turn {
     pub thread: Thread,
     /// Whose it is.
     pub owner: Owner,
-    /// The user's message that is answered. None when a client tool's output or answers to questions are.
+    /// The user's message that is answered. None when a client tool's output or answers to
+    /// questions are.
     pub message: Option<Item>,
     /// The language of the page, as `Accept-Language` has it.
     pub locale: Option<String>,
@@ -38,7 +40,8 @@ pub struct Turn {
     pub clock: Arc<dyn Clock>,
     /// What the log line of the request will say.
     pub request: Arc<RequestContext>,
-    /// Who hears what the agent says. Events are boxed because a channel keeps room for 32 of them while it is empty.
+    /// Who hears what the agent says. Events are boxed because a channel keeps room for 32 of them
+    /// while it is empty.
     pub events: mpsc::Sender<Box<AgentEvent>>,
 }
 
@@ -47,7 +50,10 @@ impl Turn {
     ///
     /// # Errors
     /// [`AgentError::Over`] when the turn is over.
-    pub fn emit(&self, event: AgentEvent) -> impl Future<Output = Result<(), AgentError>> + Send + '_ {
+    pub fn emit(
+        &self,
+        event: AgentEvent,
+    ) -> impl Future<Output = Result<(), AgentError>> + Send + '_ {
         // Boxed here and not in the future, which an agent keeps room for as long as it speaks.
         let event = Box::new(event);
         async move { self.events.send(event).await.map_err(|_| AgentError::Over) }
@@ -65,8 +71,9 @@ impl Turn {
         Timestamp::from_epoch(self.clock.now())
     }
 
-    /// What stands in the thread, hidden items too: the newest first, at most `limit` of it, behind `after` or from the end. Where these
-    /// take more than a mebibyte, there are fewer, and one in any case.
+    /// What stands in the thread, hidden items too: the newest first, at most `limit` of it, behind
+    /// `after` or from the end. Where these take more than a mebibyte, there are fewer, and one in
+    /// any case.
     ///
     /// # Errors
     /// When the store fails.
@@ -89,7 +96,8 @@ impl Turn {
         Ok(items)
     }
 
-    /// Hands over what stands in the thread, hidden items too, the newest first, until `each` has enough.
+    /// Hands over what stands in the thread, hidden items too, the newest first, until `each` has
+    /// enough.
     pub(super) async fn each_item(
         &self,
         each: &mut (dyn FnMut(Item) -> ControlFlow<()> + Send),
@@ -97,7 +105,8 @@ impl Turn {
         let (owner, thread_id) = (&self.owner, &*self.thread.id);
         let mut after = None;
         if let Some(newest) = &self.newest {
-            let item = self.store.item(owner, thread_id, newest).await.map_err(AgentError::failed)?;
+            let item =
+                self.store.item(owner, thread_id, newest).await.map_err(AgentError::failed)?;
             if let Some(item) = item {
                 after = Some(item.id.clone());
                 if each(item).is_break() {
@@ -106,8 +115,10 @@ impl Turn {
             }
         }
         let page = PageQuery { limit: u32::MAX, order: Order::Desc, after };
-        let rest =
-            self.store.each_item(owner, thread_id, &page, Audience::Model, &mut |item, _| each(item)).await;
+        let rest = self
+            .store
+            .each_item(owner, thread_id, &page, Audience::Model, &mut |item, _| each(item))
+            .await;
         rest.map(drop).map_err(AgentError::failed)
     }
 
@@ -119,9 +130,10 @@ impl Turn {
         self.files.read(attachment_id).await.map_err(AgentError::failed)
     }
 
-    /// Keeps the bytes of an image (`image/png`, `image/jpeg`, `image/webp` or `image/gif`) as a file of its own, so that the item
-    /// that shows it stays small: a client gets a link to them. They go with the thread; without an item that shows them, after a
-    /// day. `id` is what clients know the image by.
+    /// Keeps the bytes of an image (`image/png`, `image/jpeg`, `image/webp` or `image/gif`) as a
+    /// file of its own, so that the item that shows it stays small: a client gets a link to them.
+    /// They go with the thread; without an item that shows them, after a day. `id` is what clients
+    /// know the image by.
     ///
     /// # Errors
     /// When the store fails, or the bytes can't be written.
@@ -140,9 +152,11 @@ impl Turn {
             kind: AttachmentKind::Image { preview_url: String::new() },
         };
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let stored = StoredAttachment { attachment, size, is_uploaded: true, created_at: self.now() };
+        let stored =
+            StoredAttachment { attachment, size, is_uploaded: true, created_at: self.now() };
         let attachment_id = &stored.attachment.id;
-        // Described before its bytes are in their place: bytes without a description are nobody's, and are swept.
+        // Described before its bytes are in their place: bytes without a description are nobody's,
+        // and are swept.
         let save = || self.store.save_attachment(&self.owner, &stored);
         insist(save).await.map_err(AgentError::failed)?;
         self.files.save(attachment_id, bytes).await.map_err(AgentError::failed)?;

@@ -1,6 +1,8 @@
-//! How does an agent show a widget? Whole, or state by state: [`StreamedWidget`] sends what changes between two states.
+//! How does an agent show a widget? Whole, or state by state: [`StreamedWidget`] sends what changes
+//! between two states.
 //!
-//! Widgets are passed through as they are: the client knows more components from year to year than a server does.
+//! Widgets are passed through as they are: the client knows more components from year to year than
+//! a server does.
 
 use serde_json::{Map, Value};
 
@@ -17,8 +19,8 @@ pub struct Widget(Value);
 pub struct NotAWidget(String);
 
 impl Widget {
-    /// Takes JSON for a widget. Nothing is checked but that each component, here and in `children`, has a `type`. Fields that are
-    /// null are left out.
+    /// Takes JSON for a widget. Nothing is checked but that each component, here and in `children`,
+    /// has a `type`. Fields that are null are left out.
     ///
     /// # Errors
     /// When a component has none.
@@ -27,15 +29,16 @@ impl Widget {
         Ok(Self(without_nulls(root)))
     }
 
-    /// The widget as an item, to be shown whole by [`AgentEvent::ItemDone`], or put in place of an earlier one by
-    /// [`AgentEvent::ItemReplaced`] under that one's id. `copy_text` is what the UI copies in its place.
+    /// The widget as an item, to be shown whole by [`AgentEvent::ItemDone`], or put in place of an
+    /// earlier one by [`AgentEvent::ItemReplaced`] under that one's id. `copy_text` is what the UI
+    /// copies in its place.
     #[must_use]
     pub fn into_item(self, turn: &Turn, copy_text: Option<String>) -> Item {
         turn.new_item(ItemKind::Widget { widget: self.0, copy_text })
     }
 
-    /// What must be sent so that a client that shows this widget shows the next one: the ends of texts that grew, if nothing
-    /// else is different, or all of it. Nothing for the same widget.
+    /// What must be sent so that a client that shows this widget shows the next one: the ends of
+    /// texts that grew, if nothing else is different, or all of it. Nothing for the same widget.
     #[must_use]
     pub fn changes(&self, next: &Self) -> Vec<ItemUpdate> {
         let mut grown = Vec::new();
@@ -67,19 +70,26 @@ impl<'a> StreamedWidget<'a> {
     ///
     /// # Errors
     /// [`AgentError::Over`] when the turn is over.
-    pub async fn begin(turn: &'a Turn, first: Widget, copy_text: Option<String>) -> Result<Self, AgentError> {
+    pub async fn begin(
+        turn: &'a Turn,
+        first: Widget,
+        copy_text: Option<String>,
+    ) -> Result<Self, AgentError> {
         let item = first.clone().into_item(turn, copy_text);
         turn.emit(AgentEvent::ItemAdded(item.clone())).await?;
         Ok(Self { turn, item, shown: first })
     }
 
-    /// Shows the next state. A text that only grows at its end needs an `id` to be sent piece by piece.
+    /// Shows the next state. A text that only grows at its end needs an `id` to be sent piece by
+    /// piece.
     ///
     /// # Errors
     /// [`AgentError::Over`] when the turn is over.
     pub async fn show(&mut self, next: Widget) -> Result<(), AgentError> {
         for update in self.shown.changes(&next) {
-            self.turn.emit(AgentEvent::ItemUpdated { item_id: self.item.id.clone(), update }).await?;
+            self.turn
+                .emit(AgentEvent::ItemUpdated { item_id: self.item.id.clone(), update })
+                .await?;
         }
         self.shown = next;
         Ok(())
@@ -101,7 +111,8 @@ impl<'a> StreamedWidget<'a> {
 pub(super) fn without_nulls(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
-            let kept = fields.into_iter().filter(|(name, value)| !value.is_null() || name == "children");
+            let kept =
+                fields.into_iter().filter(|(name, value)| !value.is_null() || name == "children");
             Value::Object(kept.map(|(name, value)| (name, without_nulls(value))).collect())
         }
         Value::Array(values) => Value::Array(values.into_iter().map(without_nulls).collect()),
@@ -145,10 +156,12 @@ fn grew(before: &Value, after: &Value, grown: &mut Vec<ItemUpdate>) -> bool {
     }
 }
 
-/// What a text has more than before, if it is one that can be sent piece by piece. That nothing else of it is different is
-/// seen to by who compares its other fields.
+/// The text that was added to a component, if the component's text can be sent piece by piece.
+/// The caller compares the component's other fields.
 fn growth(before: &Map<String, Value>, after: &Map<String, Value>) -> Option<ItemUpdate> {
-    let text = |component: &Map<String, Value>, name: &str| component.get(name)?.as_str().map(str::to_owned);
+    let text = |component: &Map<String, Value>, name: &str| {
+        component.get(name)?.as_str().map(str::to_owned)
+    };
     let is_text = matches!(text(after, "type")?.as_str(), "Text" | "Markdown");
     let component_id = text(after, "id").filter(|_| is_text)?;
     let delta = text(after, "value")?.strip_prefix(&text(before, "value")?)?.to_owned();
@@ -211,10 +224,11 @@ mod tests {
 
     #[test]
     fn nulls_are_left_out_but_for_children() {
-        let Widget(widget) =
-            Widget::new(json!({"type": "Card", "size": null, "children": [{"type": "Row", "children": null,
-            "onClickAction": {"type": "a", "payload": {"x": null, "y": [null]}}}]}))
-            .unwrap();
+        let Widget(widget) = Widget::new(
+            json!({"type": "Card", "size": null, "children": [{"type": "Row", "children": null,
+            "onClickAction": {"type": "a", "payload": {"x": null, "y": [null]}}}]}),
+        )
+        .unwrap();
         let clean = json!({"type": "Card", "children": [{"type": "Row", "children": null,
             "onClickAction": {"type": "a", "payload": {"y": [null]}}}]});
         assert_eq!(widget, clean);
@@ -222,11 +236,17 @@ mod tests {
 
     #[test]
     fn a_component_has_a_type_and_nothing_else_is_asked() {
-        assert!(Widget::new(json!({"type": "Hologram", "children": {"type": "Table", "cells": 1}})).is_ok());
+        assert!(
+            Widget::new(json!({"type": "Hologram", "children": {"type": "Table", "cells": 1}}))
+                .is_ok()
+        );
         for (json, place) in [
             (json!("Card"), "root"),
             (json!({"type": 1}), "root"),
-            (json!({"type": "Card", "children": [{"type": "Row"}, {"value": 1}]}), "root.children[1]"),
+            (
+                json!({"type": "Card", "children": [{"type": "Row"}, {"value": 1}]}),
+                "root.children[1]",
+            ),
             (
                 json!({"type": "Card", "children": {"type": "Row", "children": ["x"]}}),
                 "root.children.children[0]",

@@ -1,5 +1,6 @@
-//! Who holds a client secret? In self-hosted mode it is a JWT of our own: signed here, checked here, and of a kind (`typ`) of
-//! its own, so that neither a user's token is taken for one nor one for a user's token (RFC 8725 sections 3.11 and 3.12).
+//! Who holds a client secret? In self-hosted mode it is a JWT of our own: signed here, checked
+//! here, and of a kind (`typ`) of its own, so that neither a user's token is taken for one nor one
+//! for a user's token (RFC 8725 sections 3.11 and 3.12).
 
 use std::sync::Arc;
 
@@ -51,13 +52,15 @@ impl std::fmt::Debug for Signed {
 pub struct Held {
     /// Whom it was made for.
     pub user: UserId,
-    /// The name of the workflow that it was made for. It may have been taken out of the configuration since.
+    /// The name of the workflow that it was made for. It may have been taken out of the
+    /// configuration since.
     pub workflow: String,
     /// Its `jti`.
     pub id: String,
     /// Its `exp`, in seconds since the Unix epoch.
     pub ends_at: u64,
-    /// The last revocation of all the user's secrets that this one comes after, as it was told to [`ClientSecrets::sign`].
+    /// The last revocation of all the user's secrets that this one comes after, as it was told to
+    /// [`ClientSecrets::sign`].
     pub after: u64,
 }
 
@@ -88,12 +91,18 @@ impl ClientSecrets {
         Self { keys: keys.iter().map(key).collect(), clock }
     }
 
-    /// Makes a client secret for this user and this workflow. It comes after that revocation of all the user's secrets; 0 where there
-    /// was none.
+    /// Makes a client secret for this user and this workflow. It comes after that revocation of all
+    /// the user's secrets; 0 where there was none.
     ///
     /// # Errors
     /// When there is no key, or the system has no random bytes.
-    pub fn sign(&self, user: &UserId, workflow: &str, ttl_seconds: u64, after: u64) -> Result<Signed, Error> {
+    pub fn sign(
+        &self,
+        user: &UserId,
+        workflow: &str,
+        ttl_seconds: u64,
+        after: u64,
+    ) -> Result<Signed, Error> {
         let key = self.keys.first().ok_or(Error::Crypto)?;
         let id = random_hex::<16>();
         let now = self.clock.unix_seconds();
@@ -116,8 +125,8 @@ impl ClientSecrets {
         Ok(Signed { token, id, ends_at })
     }
 
-    /// Says what a client secret says, if it was signed here and has not ended. That it has ended is said only when nothing
-    /// else is wrong with it.
+    /// Says what a client secret says, if it was signed here and has not ended. That it has ended
+    /// is said only when nothing else is wrong with it.
     ///
     /// # Errors
     /// [`Error::BadSecret`] or [`Error::ExpiredSecret`].
@@ -144,12 +153,18 @@ impl ClientSecrets {
             return Err(Flaw::Audience);
         }
         let user = UserId::parse(&claims.sub).ok_or(Flaw::User)?;
-        Ok(Held { user, workflow: claims.workflow, id: claims.jti, ends_at: claims.exp, after: claims.after })
+        Ok(Held {
+            user,
+            workflow: claims.workflow,
+            id: claims.jti,
+            ends_at: claims.exp,
+            after: claims.after,
+        })
     }
 }
 
-/// The client secret that a request carries as its bearer token, judged by the `typ` that it names and nothing else: what
-/// names this one is a client secret or nothing.
+/// The client secret that a request carries as its bearer token, judged by the `typ` that it names
+/// and nothing else: what names this one is a client secret or nothing.
 #[must_use]
 pub fn client_secret_of(headers: &HeaderMap) -> Option<&str> {
     token::bearer(headers).ok().flatten().filter(|token| Unverified::is_client_secret(token))
@@ -192,7 +207,11 @@ mod tests {
         assert_eq!(secrets.verify(&signed.token), Err(Error::ExpiredSecret));
         let (unsigned, _) = signed.token.rsplit_once('.').unwrap();
         let forged = format!("{unsigned}.{}", BASE64URL_NOPAD.encode(&[0; 32]));
-        assert_eq!(secrets.verify(&forged), Err(Error::BadSecret(Flaw::Signature)), "not: it has expired");
+        assert_eq!(
+            secrets.verify(&forged),
+            Err(Error::BadSecret(Flaw::Signature)),
+            "not: it has expired"
+        );
     }
 
     #[test]

@@ -33,21 +33,28 @@ pub enum Error {
     /// The issuer's keys have not been fetched yet; it is named by its origin.
     #[error("no keys from {0} yet")]
     NoKeys(Arc<str>),
-    /// The issuer was asked for a key that we don't have, and has not answered in time; it is named by its origin.
+    /// The issuer was asked for a key that we don't have, and has not answered in time; it is named
+    /// by its origin.
     #[error("{0} took too long to say whether it has the token's key")]
     SlowIssuer(Arc<str>),
-    /// The HTTP client for the issuers' keys can't be built; usually the machine has no CA certificates.
+    /// The HTTP client for the issuers' keys can't be built; usually the machine has no CA
+    /// certificates.
     #[error("the HTTP client for JWKS can't be built: {0}")]
     Client(Arc<str>),
-    /// A token was to be signed, and `JWT_SECRET` is not set or too short for the algorithms allowed.
-    #[error("a user token needs a JWT_SECRET that is long enough for an HMAC algorithm of JWT_ALGORITHMS")]
+    /// A token was to be signed, and `JWT_SECRET` is not set or too short for the algorithms
+    /// allowed.
+    #[error(
+        "a user token needs a JWT_SECRET that is long enough for an HMAC algorithm of \
+         JWT_ALGORITHMS"
+    )]
     NoSecret,
     /// The signer, or the system's source of random bytes, failed.
     #[error("the crypto library failed")]
     Crypto,
 }
 
-/// What is wrong with a credential. The words go to the client and never repeat a part of the credential.
+/// What is wrong with a credential. The words go to the client and never repeat a part of the
+/// credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each message says what its name means")]
 pub enum Flaw {
@@ -82,7 +89,8 @@ pub enum Flaw {
     #[error("the token is not valid yet (`nbf`, `iat`)")]
     TooEarly,
     #[error(
-        "the token does not name a user: the claim is missing, or is not 1 to 255 characters or a whole number"
+        "the token does not name a user: the claim is missing, or is not 1 to 255 characters or a \
+         whole number"
     )]
     User,
     #[error("the service token is not known")]
@@ -112,8 +120,8 @@ impl From<Error> for error::Error {
                 Self::new(Kind::InvalidToken, format!("Start a new session and try again: {flaw}."))
             }
             Error::ExpiredSecret => {
-                let message =
-                    "The client secret has expired: get a new one from `POST /api/chatkit/refresh`.";
+                let message = "The client secret has expired: get a new one from `POST \
+                               /api/chatkit/refresh`.";
                 return Self::new(Kind::ExpiredToken, message);
             }
             Error::RevokedSecret => Self::new(
@@ -122,11 +130,13 @@ impl From<Error> for error::Error {
             ),
             Error::ForeignOrigin => Self::new(
                 Kind::OriginNotAllowed,
-                "A request with a cookie must come from an allowed origin: add this page's origin to CORS_ALLOWED_ORIGINS.",
+                "A request with a cookie must come from an allowed origin: add this page's origin \
+                 to CORS_ALLOWED_ORIGINS.",
             ),
             Error::NoKeys(_) | Error::SlowIssuer(_) => Self::new(
                 Kind::UpstreamUnavailable,
-                "Tokens can't be checked right now, because the sign-in service does not answer. Try again shortly.",
+                "Tokens can't be checked right now, because the sign-in service does not answer. \
+                 Try again shortly.",
             ),
             Error::Client(_) | Error::NoSecret | Error::Crypto => return Self::internal(&error),
         };
@@ -139,7 +149,8 @@ impl From<Error> for error::Error {
 pub struct Rejection {
     /// Why.
     pub error: Error,
-    /// A `Set-Cookie` that takes a bad visitor's cookie out of the browser, so that its next request can be welcome.
+    /// A `Set-Cookie` that takes a bad visitor's cookie out of the browser, so that its next
+    /// request can be welcome.
     pub set_cookie: Option<HeaderValue>,
 }
 

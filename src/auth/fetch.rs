@@ -1,5 +1,5 @@
-//! How are an issuer's keys fetched? By one small HTTP client with deadlines and a size cap, which follows redirects
-//! on the same host alone.
+//! How are an issuer's keys fetched? By one small HTTP client with deadlines and a size cap, which
+//! follows redirects on the same host alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,8 @@ use crate::protocol::objects;
 const MAX_BYTES: usize = 1024 * 1024;
 const MAX_REDIRECTS: usize = 3;
 
-/// Builds the client. `proxy` is for https alone; without it no proxy is used, whatever the system says.
+/// Builds the client. `proxy` is for https alone; without it no proxy is used, whatever the system
+/// says.
 pub(super) fn build_client(proxy: Option<&Url>, deadline: Duration) -> Result<Client, Error> {
     let same_host = redirect::Policy::custom(|attempt| {
         let first = attempt.previous().first().map(Url::origin);
@@ -37,7 +38,9 @@ pub(super) fn build_client(proxy: Option<&Url>, deadline: Duration) -> Result<Cl
         .referer(false)
         .user_agent(concat!("chatkit-server/", env!("CARGO_PKG_VERSION")));
     let client = match proxy {
-        Some(proxy) => client.proxy(Proxy::https(proxy.clone()).map_err(|error| client_error(&error))?),
+        Some(proxy) => {
+            client.proxy(Proxy::https(proxy.clone()).map_err(|error| client_error(&error))?)
+        }
         None => client,
     };
     client.build().map_err(|error| client_error(&error))
@@ -52,7 +55,8 @@ fn client_error(error: &reqwest::Error) -> Error {
 pub(super) enum Place {
     /// At this address.
     Jwks(Url),
-    /// Where the issuer's OpenID configuration says. The address is kept, and looked up again when it fails.
+    /// Where the issuer's OpenID configuration says. The address is kept, and looked up again when
+    /// it fails.
     Issuer { issuer: String, jwks: Option<Url> },
 }
 
@@ -64,7 +68,8 @@ pub(super) struct Fetched {
     pub(super) max_age: Option<Duration>,
 }
 
-/// Why there are no new keys. The words go to the log; no address is in them, because it may hold a password.
+/// Why there are no new keys. The words go to the log; no address is in them, because it may hold a
+/// password.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
     #[error("it could not be reached: {0}")]
@@ -138,10 +143,17 @@ async fn fetch_keys(client: &Client, url: Url) -> Result<Fetched, FetchError> {
 async fn get(client: &Client, url: Url) -> Result<Response, FetchError> {
     let answer = client.get(url).header("accept", "application/json").send().await;
     let answer = answer.map_err(|error| unreachable(&error))?;
-    if answer.status() == StatusCode::OK { Ok(answer) } else { Err(FetchError::Status(answer.status())) }
+    if answer.status() == StatusCode::OK {
+        Ok(answer)
+    } else {
+        Err(FetchError::Status(answer.status()))
+    }
 }
 
-async fn read_json<T: DeserializeOwned>(mut answer: Response, what: &'static str) -> Result<T, FetchError> {
+async fn read_json<T: DeserializeOwned>(
+    mut answer: Response,
+    what: &'static str,
+) -> Result<T, FetchError> {
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|error| unreachable(&error))? {
         if body.len() + chunk.len() > MAX_BYTES {
@@ -169,7 +181,8 @@ fn root_cause(error: &reqwest::Error) -> String {
 
 /// The `max-age` of a `Cache-Control` line.
 fn max_age(cache_control: &str) -> Option<Duration> {
-    let mut directives = cache_control.split(',').filter_map(|directive| directive.trim().split_once('='));
+    let mut directives =
+        cache_control.split(',').filter_map(|directive| directive.trim().split_once('='));
     let (_, seconds) = directives.find(|(name, _)| name.trim().eq_ignore_ascii_case("max-age"))?;
     seconds.trim().trim_matches('"').parse().ok().map(Duration::from_secs)
 }

@@ -1,4 +1,5 @@
-//! How is a user's token made here? For the `token` command and for `dev`, which stand in for the site's own sign-in.
+//! How is a user's token made here? For the `token` command and for `dev`, which stand in for the
+//! site's own sign-in.
 
 use std::time::Duration;
 
@@ -15,8 +16,9 @@ use crate::config::env::Secret;
 use crate::ids::random_hex;
 use crate::user::UserId;
 
-/// Signs a token for this user with `JWT_SECRET`, such that our own checks let it pass: with the first HMAC algorithm of
-/// `JWT_ALGORITHMS` (or HS256), and with the first issuer and the first audience that are configured.
+/// Signs a token for this user with `JWT_SECRET`, such that our own checks let it pass: with the
+/// first HMAC algorithm of `JWT_ALGORITHMS` (or HS256), and with the first issuer and the first
+/// audience that are configured.
 ///
 /// # Errors
 /// When there is no `JWT_SECRET` that is long enough for an algorithm that is allowed.
@@ -65,8 +67,11 @@ fn signed(
     }
     claims.insert(config.user_claim.clone(), json!(user.as_str()));
     let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
-    let message =
-        format!("{}.{}", part(&json!({"alg": algorithm, "typ": "JWT"})), part(&Value::Object(claims)));
+    let message = format!(
+        "{}.{}",
+        part(&json!({"alg": algorithm, "typ": "JWT"})),
+        part(&Value::Object(claims))
+    );
     let key = EncodingKey::from_secret(secret.expose().as_bytes());
     let signer = (DEFAULT_PROVIDER.signer_factory)(&algorithm, &key).map_err(|_| Error::Crypto)?;
     let signature = signer.try_sign(message.as_bytes()).map_err(|_| Error::Crypto)?;
@@ -82,8 +87,9 @@ mod tests {
     use crate::config::env::Vars;
 
     fn config(vars: &[(&str, &str)]) -> AuthConfig {
-        let lookup =
-            |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let lookup = |name: &str| {
+            vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        };
         AuthConfig::from_vars(&Vars::new(&lookup))
     }
 

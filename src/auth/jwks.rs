@@ -1,5 +1,5 @@
-//! Which keys does a JWKS hold that we may use? What is odd in it (RFC 7517) is left out, never an error: an issuer may
-//! publish keys for others too.
+//! Which keys does a JWKS hold that we may use? What is odd in it (RFC 7517) is left out, never an
+//! error: an issuer may publish keys for others too.
 
 use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::Algorithm;
@@ -27,8 +27,10 @@ impl Document {
 
     /// The keys that can verify one of the allowed algorithms.
     pub(super) fn usable(self, allowed: Option<&[Algorithm]>) -> KeySet {
-        let keys =
-            self.keys.into_iter().filter_map(|key| usable_key(Jwk::deserialize(Objects(key)).ok()?, allowed));
+        let keys = self
+            .keys
+            .into_iter()
+            .filter_map(|key| usable_key(Jwk::deserialize(Objects(key)).ok()?, allowed));
         KeySet::new(keys.take(MAX_KEYS).collect())
     }
 }
@@ -51,7 +53,11 @@ fn usable_key(jwk: Jwk, allowed: Option<&[Algorithm]>) -> Option<Key> {
     if jwk.r#use.as_deref().is_some_and(|purpose| purpose != "sig") {
         return None;
     }
-    if jwk.key_ops.as_ref().is_some_and(|operations| !operations.iter().any(|name| name == "verify")) {
+    if jwk
+        .key_ops
+        .as_ref()
+        .is_some_and(|operations| !operations.iter().any(|name| name == "verify"))
+    {
         return None;
     }
     let key = public_key(&jwk)?;

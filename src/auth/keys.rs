@@ -1,6 +1,6 @@
-//! Which key made this signature? Every key is bound to the algorithms that it may verify: the token's own word picks
-//! among them and adds none. HMAC keys are `JWT_SECRET` and, under `dev`, the key of the run, and
-//! come from nowhere else.
+//! Which key made this signature? Every key is bound to the algorithms that it may verify: the
+//! token's own word picks among them and adds none. HMAC keys are `JWT_SECRET` and, under `dev`,
+//! the key of the run, and come from nowhere else.
 
 use std::sync::Arc;
 
@@ -31,7 +31,11 @@ pub(super) struct Key {
 impl Key {
     /// A shared key that verifies these algorithms.
     fn hmac(secret: &Secret, algorithms: Vec<Algorithm>) -> Self {
-        Self { kid: None, algorithms, verifying: DecodingKey::from_secret(secret.expose().as_bytes()) }
+        Self {
+            kid: None,
+            algorithms,
+            verifying: DecodingKey::from_secret(secret.expose().as_bytes()),
+        }
     }
 
     /// A public key that verifies these algorithms.
@@ -39,8 +43,8 @@ impl Key {
         Self { kid, algorithms, verifying: key.verifying().clone() }
     }
 
-    /// Whether the key may have made the token's signature: it has the token's `kid` (if both have one), and does the
-    /// token's algorithm.
+    /// Whether the key may have made the token's signature: it has the token's `kid` (if both have
+    /// one), and does the token's algorithm.
     fn fits(&self, token: &Unverified<'_>) -> bool {
         let named = match (&self.kid, &token.kid) {
             (Some(own), Some(wanted)) => own == wanted,
@@ -50,8 +54,8 @@ impl Key {
     }
 
     fn verifies(&self, token: &Unverified<'_>) -> bool {
-        // The provider is named rather than looked up: the library's own look-up panics when another crate switches on
-        // its second backend.
+        // The provider is named rather than looked up: the library's own look-up panics when
+        // another crate switches on its second backend.
         let verifier = (DEFAULT_PROVIDER.verifier_factory)(&token.algorithm, &self.verifying);
         verifier.is_ok_and(|verifier| verifier.verify(token.message, &token.signature).is_ok())
     }
@@ -86,7 +90,13 @@ impl KeySet {
     }
 
     pub(super) fn verify(&self, token: &Unverified<'_>) -> Tried {
-        if self.0.iter().filter(|key| key.fits(token)).take(MAX_TRIES).any(|key| key.verifies(token)) {
+        if self
+            .0
+            .iter()
+            .filter(|key| key.fits(token))
+            .take(MAX_TRIES)
+            .any(|key| key.verifies(token))
+        {
             return Tried::Verified;
         }
         let is_known = |kid: &String| self.0.iter().any(|key| key.kid.as_ref() == Some(kid));
@@ -115,7 +125,8 @@ impl KeyRing {
         }
         let run = config.run_key.as_ref().map(|secret| Key::hmac(secret, vec![RUN_ALGORITHM]));
         if let Some(key) = &config.public_key {
-            let algorithms = key.kind().algorithms().iter().copied().filter(|a| config.allows(*a)).collect();
+            let algorithms =
+                key.kind().algorithms().iter().copied().filter(|a| config.allows(*a)).collect();
             fixed.push(Key::public(key, None, algorithms));
         }
         Self { run, fixed: KeySet(fixed), sources, allowed: config.algorithms.clone() }
@@ -156,8 +167,8 @@ impl KeyRing {
         allowed && (fetched || self.fixed.0.iter().any(|key| key.algorithms.contains(&algorithm)))
     }
 
-    /// The source whose keys count for this token: those of an issuer count for its own tokens alone, so that no
-    /// issuer can speak for another.
+    /// The source whose keys count for this token: those of an issuer count for its own tokens
+    /// alone, so that no issuer can speak for another.
     fn source_for(&self, token: &Unverified<'_>) -> Option<&Arc<Source>> {
         if let Some(shared) = self.sources.iter().find(|source| source.issuer().is_none()) {
             return Some(shared);

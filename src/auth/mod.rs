@@ -1,8 +1,9 @@
-//! Who is asking? [`Authenticator::authenticate`] turns a request's header or cookie into a [`Caller`], or into a
-//! [`Rejection`].
+//! Who is asking? [`Authenticator::authenticate`] turns a request's header or cookie into a
+//! [`Caller`], or into a [`Rejection`].
 //!
-//! One credential decides: the `Authorization` header, else the cookie that may hold a user's token, else the visitor's
-//! cookie. One that is there and bad is refused, with no falling back to the next.
+//! One credential decides: the `Authorization` header, else the cookie that may hold a user's
+//! token, else the visitor's cookie. One that is there and bad is refused, with no falling back to
+//! the next.
 
 mod claims;
 mod client_secret;
@@ -81,7 +82,9 @@ impl Caller {
 impl std::fmt::Debug for Caller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::User { id, claims: _ } => f.debug_struct("User").field("id", id).finish_non_exhaustive(),
+            Self::User { id, claims: _ } => {
+                f.debug_struct("User").field("id", id).finish_non_exhaustive()
+            }
             Self::Visitor { id } => f.debug_struct("Visitor").field("id", id).finish(),
             Self::Service { name } => f.debug_struct("Service").field("name", name).finish(),
         }
@@ -102,7 +105,8 @@ pub struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Whether a cookie must be kept to https: always, but for trying things out on one's own machine.
+    /// Whether a cookie must be kept to https: always, but for trying things out on one's own
+    /// machine.
     fn needs_secure_cookie(&self) -> bool {
         self.https || !self.client_is_loopback
     }
@@ -136,7 +140,8 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Prepares every key, and starts on `tasks` to fetch those that have to be fetched, until `stop`.
+    /// Prepares every key, and starts on `tasks` to fetch those that have to be fetched, until
+    /// `stop`.
     ///
     /// # Errors
     /// When keys have to be fetched and no HTTP client can be built.
@@ -208,13 +213,14 @@ impl Authenticator {
         let answered = self.visitor(visitors, asking, newcomer);
         answered.map_err(|error| {
             let is_bad_cookie = matches!(error, Error::Invalid(_) | Error::Expired);
-            let set_cookie = is_bad_cookie.then(|| visitors.clearing_cookie(asking.needs_secure_cookie()));
+            let set_cookie =
+                is_bad_cookie.then(|| visitors.clearing_cookie(asking.needs_secure_cookie()));
             Rejection { error, set_cookie: set_cookie.flatten() }
         })
     }
 
-    /// The name of the service whose valid token the request carries. For what has to be known before anything else,
-    /// and waits for nothing.
+    /// The name of the service whose valid token the request carries. For what has to be known
+    /// before anything else, and waits for nothing.
     #[must_use]
     pub fn service(&self, headers: &HeaderMap) -> Option<Arc<str>> {
         if self.services.is_empty() {
@@ -233,7 +239,8 @@ impl Authenticator {
         Some(format!("no keys from {} yet", missing.origin()))
     }
 
-    /// Sets the gauges of the age of fetched keys. Of several sources on one host the oldest counts.
+    /// Sets the gauges of the age of fetched keys. Of several sources on one host the oldest
+    /// counts.
     pub fn observe(&self) {
         let sources = self.keys.sources();
         for source in sources {
@@ -244,7 +251,8 @@ impl Authenticator {
         }
     }
 
-    /// Waits for each source of keys until it has some: its origin, and how many usable keys it has or why it has none.
+    /// Waits for each source of keys until it has some: its origin, and how many usable keys it has
+    /// or why it has none.
     pub async fn first_keys(&self, within: Duration) -> Vec<(Arc<str>, Result<usize, String>)> {
         let waits = self
             .keys
@@ -282,7 +290,8 @@ impl Authenticator {
                 return Err(Error::Missing);
             }
             let id = visitors.invent()?;
-            // Another site must not be able to give a browser a new name here: it would lose its own.
+            // Another site must not be able to give a browser a new name here: it would lose its
+            // own.
             let is_welcome = !origin::is_foreign(asking);
             let set_cookie = is_welcome.then(|| visitors.cookie(&id, now, secure)).transpose()?;
             return Ok(Answered { caller: Caller::Visitor { id }, set_cookie });
@@ -290,7 +299,8 @@ impl Authenticator {
         if !origin::is_ours(asking) {
             return Err(Error::ForeignOrigin);
         }
-        let set_cookie = known.is_aging.then(|| visitors.cookie(&known.id, now, secure)).transpose()?;
+        let set_cookie =
+            known.is_aging.then(|| visitors.cookie(&known.id, now, secure)).transpose()?;
         Ok(Answered { caller: Caller::Visitor { id: known.id }, set_cookie })
     }
 }
@@ -304,9 +314,14 @@ pub enum Newcomer {
     IsNobody,
 }
 
-/// The visitor whose cookie the request carries, if it carries any. A page on a sibling domain can set a second cookie of the same
-/// name, which no answer of ours can clear: of several the one that is good counts, if there is just one.
-fn known_visitor(visitors: &Visitors, headers: &HeaderMap, now: Duration) -> Result<Option<Known>, Error> {
+/// The visitor whose cookie the request carries, if it carries any. A page on a sibling domain can
+/// set a second cookie of the same name, which no answer of ours can clear: of several the one that
+/// is good counts, if there is just one.
+fn known_visitor(
+    visitors: &Visitors,
+    headers: &HeaderMap,
+    now: Duration,
+) -> Result<Option<Known>, Error> {
     let mut found = token::cookies(headers, VISITOR_COOKIE)
         .map(|cookie| visitors.recognize(cookie?, now))
         .collect::<Vec<Result<Known, Error>>>();

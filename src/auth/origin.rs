@@ -1,5 +1,5 @@
-//! Did one of our pages start this request? A browser adds its cookies to requests that any site starts, so a cookie
-//! counts only when the request says that it comes from a page that may ask.
+//! Did one of our pages start this request? A browser adds its cookies to requests that any site
+//! starts, so a cookie counts only when the request says that it comes from a page that may ask.
 
 use axum::http::HeaderMap;
 use axum::http::header::{HOST, HeaderName, ORIGIN};
@@ -8,17 +8,20 @@ use super::Asking;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Whether the request carries an allowed `Origin`, or one that equals its own scheme and host, or, with no `Origin`,
-/// says `Sec-Fetch-Site: same-origin`.
+/// Whether the request carries an allowed `Origin`, or one that equals its own scheme and host, or,
+/// with no `Origin`, says `Sec-Fetch-Site: same-origin`.
 pub(super) fn is_ours(asking: &Asking<'_>) -> bool {
     match one(asking.headers, &ORIGIN) {
         Header::One(origin) => (asking.allowed_origin)(origin) || is_own(asking, origin),
-        Header::Absent => matches!(one(asking.headers, &SEC_FETCH_SITE), Header::One("same-origin")),
+        Header::Absent => {
+            matches!(one(asking.headers, &SEC_FETCH_SITE), Header::One("same-origin"))
+        }
         Header::Unclear => false,
     }
 }
 
-/// Whether the request says that another site started it. A request that says nothing, like curl's, is not foreign.
+/// Whether the request says that another site started it. A request that says nothing, like curl's,
+/// is not foreign.
 pub(super) fn is_foreign(asking: &Asking<'_>) -> bool {
     match one(asking.headers, &ORIGIN) {
         Header::Absent => match one(asking.headers, &SEC_FETCH_SITE) {
@@ -36,7 +39,8 @@ fn is_own(asking: &Asking<'_>, origin: &str) -> bool {
     let (scheme, port) = if asking.https { ("https://", ":443") } else { ("http://", ":80") };
     let Some(of_origin) = origin.strip_prefix(scheme) else { return false };
     // A browser leaves the default port out of both; other clients may write it.
-    let plain = |authority: &str| authority.strip_suffix(port).unwrap_or(authority).to_ascii_lowercase();
+    let plain =
+        |authority: &str| authority.strip_suffix(port).unwrap_or(authority).to_ascii_lowercase();
     !host.is_empty() && plain(of_origin) == plain(host)
 }
 
@@ -60,18 +64,27 @@ mod tests {
     use super::*;
 
     fn asks(headers: &[(&'static str, &'static str)], https: bool) -> (bool, bool) {
-        let headers: HeaderMap =
-            headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect();
         let allowed_origin = |origin: &str| origin == "https://shop.example";
-        let asking =
-            Asking { headers: &headers, client_is_loopback: false, https, allowed_origin: &allowed_origin };
+        let asking = Asking {
+            headers: &headers,
+            client_is_loopback: false,
+            https,
+            allowed_origin: &allowed_origin,
+        };
         (is_ours(&asking), is_foreign(&asking))
     }
 
     #[test]
     fn an_allowed_origin_and_our_own_are_ours() {
         assert_eq!(asks(&[("origin", "https://shop.example")], true), (true, false), "listed");
-        assert_eq!(asks(&[("origin", "https://us.example"), ("host", "us.example")], true), (true, false));
+        assert_eq!(
+            asks(&[("origin", "https://us.example"), ("host", "us.example")], true),
+            (true, false)
+        );
         assert_eq!(
             asks(&[("origin", "http://localhost:8080"), ("host", "LOCALHOST:8080")], false),
             (true, false)
@@ -104,6 +117,10 @@ mod tests {
     #[test]
     fn a_request_that_says_nothing_is_neither_ours_nor_foreign() {
         assert_eq!(asks(&[("host", "us.example")], true), (false, false));
-        assert_eq!(asks(&[("sec-fetch-site", "none")], true), (false, false), "typed into the address bar");
+        assert_eq!(
+            asks(&[("sec-fetch-site", "none")], true),
+            (false, false),
+            "typed into the address bar"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Which server is this? Service tokens are known by their SHA-256 alone, and compared in constant time.
+//! Which server is this? Service tokens are known by their SHA-256 alone, and compared in constant
+//! time.
 
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use super::error::Error;
 use crate::config::auth::ServiceToken;
 use crate::ids::random_hex;
 
-/// What every service token starts with, so that it is not taken for a JWT, and is found by secret scanners.
+/// What every service token starts with, so that it is not taken for a JWT, and is found by secret
+/// scanners.
 pub(super) const PREFIX: &str = "cks_";
 
 /// The services that may ask.
@@ -43,7 +45,8 @@ impl Services {
     }
 }
 
-/// Makes a service token of 256 random bits, to be shown once, and the entry for `SERVICE_TOKENS` that lets it in.
+/// Makes a service token of 256 random bits, to be shown once, and the entry for `SERVICE_TOKENS`
+/// that lets it in.
 ///
 /// # Errors
 /// When the system has no random bytes.
@@ -64,8 +67,11 @@ mod tests {
 
     #[test]
     fn a_service_is_known_by_its_whole_token() {
-        let services =
-            Services::new(&[entry("shop", "cks_one"), entry("blog", "cks_two"), entry("odd", "plain")]);
+        let services = Services::new(&[
+            entry("shop", "cks_one"),
+            entry("blog", "cks_two"),
+            entry("odd", "plain"),
+        ]);
         assert_eq!(services.name_of("cks_one").as_deref(), Some("shop"));
         assert_eq!(services.name_of("cks_two").as_deref(), Some("blog"));
         for unknown in ["cks_", "cks_on", "cks_one ", "CKS_one", "cks_three", "plain", ""] {

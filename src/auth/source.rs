@@ -1,6 +1,7 @@
-//! When are an issuer's keys fetched? Each source has one task, which alone fetches: at the start, from time to time,
-//! and when a request meets a key that it doesn't know. Requests read the newest set, nudge the task, and wait for its
-//! next answer with a deadline; no lock is held while anything is fetched.
+//! When are an issuer's keys fetched? Each source has one task, which alone fetches: at the start,
+//! from time to time, and when a request meets a key that it doesn't know. Requests read the newest
+//! set, nudge the task, and wait for its next answer with a deadline; no lock is held while
+//! anything is fetched.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,8 @@ use super::keys::{KeySet, Tried};
 /// How long things take; tests shorten it.
 #[derive(Debug, Clone)]
 pub struct Timing {
-    /// After a fetch for an unknown key, no other one for that reason for so long, also when it failed.
+    /// After a fetch for an unknown key, no other one for that reason for so long, also when it
+    /// failed.
     pub cool_down: Duration,
     /// How long a request waits for the very first keys.
     pub first_answer: Duration,
@@ -31,7 +33,8 @@ pub struct Timing {
     pub refresh: Duration,
     /// The bounds of what an issuer may say.
     pub refresh_bounds: (Duration, Duration),
-    /// While a fetch fails it is tried again after the first of these, then after twice as long, up to the second.
+    /// While a fetch fails it is tried again after the first of these, then after twice as long, up
+    /// to the second.
     pub retry_bounds: (Duration, Duration),
     /// How long one HTTP request may take.
     pub request: Duration,
@@ -82,7 +85,8 @@ impl State {
 }
 
 impl Source {
-    /// A source that nothing has been fetched from. `issuer` is set when its keys count for that issuer alone.
+    /// A source that nothing has been fetched from. `issuer` is set when its keys count for that
+    /// issuer alone.
     pub(super) fn new(
         url: &Url,
         issuer: Option<String>,
@@ -132,7 +136,8 @@ impl Source {
         }
     }
 
-    /// Verifies a signature with the newest keys; for an unknown `kid` with those of a new fetch, if one is due.
+    /// Verifies a signature with the newest keys; for an unknown `kid` with those of a new fetch,
+    /// if one is due.
     pub(super) async fn verify(&self, token: &Unverified<'_>) -> Result<(), Error> {
         let (generation, keys) = self.newest_keys().await?;
         match keys.verify(token) {
@@ -150,15 +155,16 @@ impl Source {
     async fn newest_keys(&self) -> Result<(u64, Arc<KeySet>), Error> {
         let mut state = self.state.subscribe();
         if state.borrow().generation == 0 {
-            let _ = timeout(self.timing.first_answer, state.wait_for(|state| state.generation > 0)).await;
+            let _ = timeout(self.timing.first_answer, state.wait_for(|state| state.generation > 0))
+                .await;
         }
         let state = state.borrow();
         let keys = state.keys.clone().ok_or_else(|| Error::NoKeys(self.origin.clone()))?;
         Ok((state.generation, keys))
     }
 
-    /// The keys that were fetched after those of this generation. Joins the fetch that is under way, or asks for one
-    /// unless one was asked for just now.
+    /// The keys that were fetched after those of this generation. Joins the fetch that is under
+    /// way, or asks for one unless one was asked for just now.
     async fn keys_after(&self, generation: u64) -> Result<Option<Arc<KeySet>>, Error> {
         let mut state = self.state.subscribe();
         {
@@ -178,7 +184,12 @@ impl Source {
     }
 
     /// Fetches until told to stop.
-    pub(super) async fn run(self: Arc<Self>, client: Client, mut place: Place, stop: CancellationToken) {
+    pub(super) async fn run(
+        self: Arc<Self>,
+        client: Client,
+        mut place: Place,
+        stop: CancellationToken,
+    ) {
         let mut failures = 0;
         let mut is_asked = false;
         loop {
@@ -218,8 +229,8 @@ impl Source {
         });
     }
 
-    /// The usable keys of an answer, and how long they may be kept. None at all is a failure like any other: it would
-    /// lock everybody out, and it is most often an issuer's slip.
+    /// The usable keys of an answer, and how long they may be kept. None at all is a failure like
+    /// any other: it would lock everybody out, and it is most often an issuer's slip.
     fn read(&self, fetched: Fetched) -> Result<(KeySet, Duration), FetchError> {
         let keys = fetched.document.usable(self.allowed.as_deref());
         if keys.is_empty() {
@@ -229,7 +240,8 @@ impl Source {
         Ok((keys, fetched.max_age.map_or(self.timing.refresh, |age| age.clamp(least, most))))
     }
 
-    /// Publishes what came of a fetch, and says how long to wait before the next. The old keys stay when it failed.
+    /// Publishes what came of a fetch, and says how long to wait before the next. The old keys stay
+    /// when it failed.
     fn finish(&self, outcome: Result<(KeySet, Duration), FetchError>, failures: u32) -> Duration {
         let (keys, failure, pause) = match outcome {
             Ok((keys, pause)) => (Some(Arc::new(keys)), None, pause),

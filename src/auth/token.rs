@@ -1,12 +1,13 @@
-//! Where is the credential? Reads the `Authorization` header and cookies, strictly: what is there twice or is badly
-//! written counts as a bad credential, never as none.
+//! Where is the credential? Reads the `Authorization` header and cookies, strictly: what is there
+//! twice or is badly written counts as a bad credential, never as none.
 
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, COOKIE};
 
 use super::error::Flaw;
 
-/// The token of the one `Authorization: Bearer` header (RFC 6750 section 2.1), if there is such a header.
+/// The token of the one `Authorization: Bearer` header (RFC 6750 section 2.1), if there is such a
+/// header.
 ///
 /// # Errors
 /// When there are several such headers, or the one is of another scheme or form.
@@ -26,7 +27,8 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Flaw> {
     }
 }
 
-/// The value of the one cookie of this name (RFC 6265 section 4.2), without the quotes that may be around it.
+/// The value of the one cookie of this name (RFC 6265 section 4.2), without the quotes that may be
+/// around it.
 ///
 /// # Errors
 /// When there are several cookies of this name, or its value is no plain text.
@@ -40,10 +42,15 @@ pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'
 }
 
 /// The values of all cookies of this name; of one that is no plain text, that it is none.
-pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = Result<&'a str, Flaw>> {
-    let pairs = headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    let values =
-        pairs.filter_map(move |pair| pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"="));
+pub(super) fn cookies<'a>(
+    headers: &'a HeaderMap,
+    name: &str,
+) -> impl Iterator<Item = Result<&'a str, Flaw>> {
+    let pairs =
+        headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    let values = pairs.filter_map(move |pair| {
+        pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+    });
     values.map(|value| {
         let quoted = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
         std::str::from_utf8(quoted.unwrap_or(value)).map_err(|_| Flaw::NotThreeParts)
@@ -53,7 +60,8 @@ pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<I
 /// RFC 9110's `token68`: what a bearer token is made of.
 fn is_token68(token: &str) -> bool {
     let body = token.trim_end_matches('=');
-    !body.is_empty() && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
+    !body.is_empty()
+        && body.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte))
 }
 
 #[cfg(test)]
@@ -70,7 +78,11 @@ mod tests {
     #[test]
     fn one_bearer_header_gives_its_token_whatever_the_case_of_the_scheme() {
         for line in ["Bearer a.b-c", "bearer a.b-c", "BEARER   a.b-c", "Bearer a.b-c "] {
-            assert_eq!(bearer(&with(&AUTHORIZATION, &[line.as_bytes()])), Ok(Some("a.b-c")), "{line:?}");
+            assert_eq!(
+                bearer(&with(&AUTHORIZATION, &[line.as_bytes()])),
+                Ok(Some("a.b-c")),
+                "{line:?}"
+            );
         }
         assert_eq!(bearer(&HeaderMap::new()), Ok(None));
         assert_eq!(
@@ -109,14 +121,22 @@ mod tests {
         assert_eq!(cookie(&headers, "other"), Ok(Some("3")));
         assert_eq!(cookie(&headers, "si"), Ok(None));
         assert_eq!(cookie(&with(&COOKIE, &[b"sid=\"abc\""]), "sid"), Ok(Some("abc")), "quotes");
-        assert_eq!(cookie(&with(&COOKIE, &[b"sid="]), "sid"), Ok(Some("")), "an empty cookie is there");
+        assert_eq!(
+            cookie(&with(&COOKIE, &[b"sid="]), "sid"),
+            Ok(Some("")),
+            "an empty cookie is there"
+        );
     }
 
     #[test]
     fn two_cookies_of_one_name_are_refused() {
         assert_eq!(cookie(&with(&COOKIE, &[b"sid=1; sid=1"]), "sid"), Err(Flaw::SeveralCookies));
         assert_eq!(cookie(&with(&COOKIE, &[b"sid=1", b"sid=2"]), "sid"), Err(Flaw::SeveralCookies));
-        assert_eq!(cookie(&with(&COOKIE, &[b"sid=\xff"]), "sid"), Err(Flaw::NotThreeParts), "no text");
+        assert_eq!(
+            cookie(&with(&COOKIE, &[b"sid=\xff"]), "sid"),
+            Err(Flaw::NotThreeParts),
+            "no text"
+        );
     }
 
     proptest! {

@@ -1,5 +1,5 @@
-//! Who is a visitor without a token? A signed cookie says that it is the same browser as last time. It reads
-//! `v1.{id}.{expiry}.{HMAC-SHA256 of what stands before, in hex}`.
+//! Who is a visitor without a token? A signed cookie says that it is the same browser as last time.
+//! It reads `v1.{id}.{expiry}.{HMAC-SHA256 of what stands before, in hex}`.
 
 use std::time::Duration;
 
@@ -59,7 +59,12 @@ impl Visitors {
     }
 
     /// The `Set-Cookie` that makes a browser this visitor for 30 days from now.
-    pub(super) fn cookie(&self, id: &UserId, now: Duration, secure: bool) -> Result<HeaderValue, Error> {
+    pub(super) fn cookie(
+        &self,
+        id: &UserId,
+        now: Duration,
+        secure: bool,
+    ) -> Result<HeaderValue, Error> {
         let signed = format!("{VERSION}.{}.{}", id.as_str(), (now + LIFE).as_secs());
         let signature = hmac::sign(&self.key, &signed_text(&signed));
         let value = format!("{signed}.{}", HEXLOWER.encode(signature.as_ref()));
@@ -85,7 +90,8 @@ impl Visitors {
     }
 }
 
-/// What is signed starts with a name of its own, so that a signature made for something else with the same key is none.
+/// What is signed starts with a name of its own, so that a signature made for something else with
+/// the same key is none.
 fn signed_text(signed: &str) -> Vec<u8> {
     [VISITOR_COOKIE.as_bytes(), b"\n", signed.as_bytes()].concat()
 }
@@ -133,10 +139,14 @@ mod tests {
             let changed = String::from_utf8(changed).unwrap();
             assert!(visitors.recognize(&changed, NOW).is_err(), "changed at {at}");
         }
-        let other =
-            Visitors::new(&VisitorConfig { key: Secret::new("x".repeat(32)), same_site: SameSite::Lax });
+        let other = Visitors::new(&VisitorConfig {
+            key: Secret::new("x".repeat(32)),
+            same_site: SameSite::Lax,
+        });
         assert_eq!(other.recognize(&cookie, NOW), Err(Flaw::Visitor.into()), "another key");
-        for bad in ["", ".", "...", "v1.visitor_0.9999999999.", &cookie.to_uppercase(), &cookie[1..]] {
+        for bad in
+            ["", ".", "...", "v1.visitor_0.9999999999.", &cookie.to_uppercase(), &cookie[1..]]
+        {
             assert_eq!(visitors.recognize(bad, NOW), Err(Flaw::Visitor.into()), "{bad:?}");
         }
     }

@@ -23,7 +23,9 @@ pub(super) fn text_head(item_id: &Id, content_index: usize) -> Bytes {
     let mut head = BytesMut::with_capacity(192);
     head.put_slice(b"data: {\"type\":\"thread.item.updated\",\"item_id\":");
     write_json(&mut head, &**item_id);
-    head.put_slice(b",\"update\":{\"type\":\"assistant_message.content_part.text_delta\",\"content_index\":");
+    head.put_slice(
+        b",\"update\":{\"type\":\"assistant_message.content_part.text_delta\",\"content_index\":",
+    );
     write_json(&mut head, &content_index);
     head.put_slice(b",\"delta\":");
     head.freeze()
@@ -36,7 +38,10 @@ pub(super) fn write_piece(batch: &mut BytesMut, head: &[u8], piece: &str) {
     batch.put_slice(TAIL);
 }
 
-#[expect(clippy::expect_used, reason = "strings, numbers and maps with string keys always serialise")]
+#[expect(
+    clippy::expect_used,
+    reason = "strings, numbers and maps with string keys always serialise"
+)]
 fn write_json<T: Serialize + ?Sized>(to: &mut impl BufMut, value: &T) {
     serde_json::to_writer(to.writer(), value)
         .expect("it is made of strings, numbers and maps with string keys");

@@ -66,26 +66,34 @@ struct StreamedEvent {
     data: Event,
 }
 
-/// Speaks the ChatKit protocol: one request, `{"type", "params"}`, answered with JSON or with a stream of events.
+/// Speaks the ChatKit protocol: one request, `{"type", "params"}`, answered with JSON or with a
+/// stream of events.
 ///
-/// In self-hosted mode alone. What `StreamingRequest` lists is answered with a stream, the rest with JSON. Where an answer fails, the
-/// stream's last event is an `error`. A header `Idempotency-Key` (1 to 255 visible ASCII characters) names a streaming request, so that
-/// it is done once however often it is sent.
+/// In self-hosted mode alone. What `StreamingRequest` lists is answered with a stream, the rest
+/// with JSON. Where an answer fails, the stream's last event is an `error`. A header
+/// `Idempotency-Key` (1 to 255 visible ASCII characters) names a streaming request, so that it is
+/// done once however often it is sent.
 #[utoipa::path(
     post,
     path = "/api/chatkit",
     tag = "chat",
     request_body(content = Request, content_type = "application/json"),
     responses(
-        (status = 200, description = "An object, or a stream whose events are each one `data:` line of JSON", content(
+        (status = 200, description = "An object, or a stream whose events are each one `data:` \
+                                      line of JSON", content(
             (ops::Answer = "application/json"),
             (StreamedEvent = "text/event-stream"),
         )),
-        (status = 404, description = "`not_found`: there is no such thread, item or attachment for the caller", body = ErrorBody),
-        (status = 409, description = "`conflict`: the thread is locked or closed, no call waits, or a file is in use", body = ErrorBody),
-        (status = 413, description = "`body_too_large` or `quota_exceeded`: over 1 MiB (36 MiB for `input.transcribe`), more text than \
-            one message may have, more than the model reads, or more files than one user may keep", body = ErrorBody),
-        (status = 422, description = "`idempotency_key_reused`: the key named another request before", body = ErrorBody),
+        (status = 404, description = "`not_found`: there is no such thread, item or attachment for \
+                                      the caller", body = ErrorBody),
+        (status = 409, description = "`conflict`: the thread is locked or closed, no call waits, \
+                                      or a file is in use", body = ErrorBody),
+        (status = 413, description = "`body_too_large` or `quota_exceeded`: over 1 MiB (36 MiB for \
+                                      `input.transcribe`), more text than one message may have, \
+                                      more than the model reads, or more files than one user may \
+                                      keep", body = ErrorBody),
+        (status = 422, description = "`idempotency_key_reused`: the key named another request \
+                                      before", body = ErrorBody),
         Refusals
     ),
     security(("client_secret" = []), ("user_token" = []), ("user_cookie" = []), ("visitor_cookie" = []))
@@ -100,7 +108,9 @@ async fn chat(
     let speech = Exception { what: "a recording", most: MAX_SPEECH };
     let limits = BodyLimits { most: MAX_BODY, exception: Some(speech) };
     let read = match read_body(&parts.headers, body, limits).await {
-        Ok(Reading::Whole(body)) => Request::parse(&body).map(|request| (request, body)).map_err(Error::from),
+        Ok(Reading::Whole(body)) => {
+            Request::parse(&body).map(|request| (request, body)).map_err(Error::from)
+        }
         Ok(Reading::Longer(body)) if may_be_speech(body.beginning()) => {
             desk.door.count(&holder, &context).await?;
             let asker = asker(holder, &parts, context)?;
@@ -167,7 +177,8 @@ impl Chat {
             }
             None if client_key.is_some() => {
                 let (key, body, thread_id) = (key.hex(), body.hex(), request.thread_id());
-                // Another replica may have begun, and a stream that has begun is no place for a status.
+                // Another replica may have begun, and a stream that has begun is no place for a
+                // status.
                 match self.store.is_key_reused(&asker.owner, thread_id, &key, &body).await {
                     Ok(true) => return Err(reused_key()),
                     Ok(false) => None,
@@ -190,7 +201,8 @@ impl Chat {
         Ok(self.begin(asker, agent, plan, body, client_key.is_some(), found, key, place))
     }
 
-    /// Whether a request that comes again is a new one: the answer got through, or the conversation has gone on without it.
+    /// Whether a request that comes again is a new one: the answer got through, or the conversation
+    /// has gone on without it.
     async fn is_over(&self, asker: &Asker, running: &Running) -> Result<bool, StoreError> {
         if running.feed.has_got_through() {
             return Ok(true);
@@ -201,7 +213,10 @@ impl Chat {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a turn is made of all of these, and made here alone")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a turn is made of all of these, and made here alone"
+    )]
     fn begin(
         self: &Arc<Self>,
         asker: Asker,
@@ -233,13 +248,18 @@ impl Chat {
         sse::stream(listener, &self.metrics)
     }
 
-    /// A browser that gets a 5xx for a stream sends the same request five times more. It gets a stream that says so instead.
+    /// A browser that gets a 5xx for a stream sends the same request five times more. It gets a
+    /// stream that says so instead.
     fn broken(&self, asker: &Asker, error: &Error) -> Response {
         // Its line is yet to be written.
         let _ = asker.context.note_failure(Failure { cause: error.log_text(), is_fault: true });
         let feed = Arc::new(Feed::default());
         let listener = feed.listen();
-        feed.say(&Event::Error { code: "stream.error".to_owned(), message: None, allow_retry: true });
+        feed.say(&Event::Error {
+            code: "stream.error".to_owned(),
+            message: None,
+            allow_retry: true,
+        });
         feed.end();
         sse::stream(listener, &self.metrics)
     }
@@ -259,7 +279,8 @@ fn asker(holder: Holder, parts: &Parts, context: Arc<RequestContext>) -> Result<
     })
 }
 
-/// `Idempotency-Key`: a name that the client gives a request, so that it is done once however often it is sent.
+/// `Idempotency-Key`: a name that the client gives a request, so that it is done once however often
+/// it is sent.
 fn client_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let name = value.to_str().unwrap_or_default();
@@ -273,7 +294,8 @@ fn reused_key() -> Error {
     Error::new(Kind::IdempotencyKeyReused, REUSED_KEY)
 }
 
-/// Whether it makes sense to read on: the type may stand behind the speech, so the beginning alone does not decide.
+/// Whether it makes sense to read on: the type may stand behind the speech, so the beginning alone
+/// does not decide.
 fn may_be_speech(beginning: &[u8]) -> bool {
     let has = |needle: &[u8]| beginning.windows(needle.len()).any(|window| window == needle);
     has(b"\"input.transcribe\"") || has(b"\"audio_base64\"")

@@ -1,5 +1,5 @@
-//! Who may use a link? Whoever has it, until it expires: it is signed, for one file and one purpose. An `<img>` sends no
-//! `Authorization`, so there is no other way.
+//! Who may use a link? Whoever has it, until it expires: it is signed, for one file and one
+//! purpose. An `<img>` sends no `Authorization`, so there is no other way.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use crate::config::env::Secret;
 use crate::error::Error;
 use crate::limits::client_ip::Client;
 
-/// What the keys of links are derived with, so that a signature made for something else with the same key is none.
+/// What the keys of links are derived with, so that a signature made for something else with the
+/// same key is none.
 const LABEL: &[u8] = b"chatkit-server attachment links v1";
 
 /// What a link is good for.
@@ -36,8 +37,8 @@ impl Purpose {
         }
     }
 
-    /// The longest life, and how far its end is rounded down. A browser keeps what it loaded from a link, so the same link
-    /// is made for a while.
+    /// The longest life, and how far its end is rounded down. A browser keeps what it loaded from a
+    /// link, so the same link is made for a while.
     fn life(self) -> (Duration, Duration) {
         match self {
             Self::Upload => (Duration::from_secs(10 * 60), Duration::from_secs(60)),
@@ -51,8 +52,8 @@ impl Purpose {
 pub struct Base(String);
 
 impl Base {
-    /// The scheme that the client speaks, and the one `Host` that it names: a name or an address with an optional port,
-    /// nothing that could end a string in a script.
+    /// The scheme that the client speaks, and the one `Host` that it names: a name or an address
+    /// with an optional port, nothing that could end a string in a script.
     ///
     /// # Errors
     /// 400 when there is no such `Host`.
@@ -62,7 +63,9 @@ impl Base {
             (Some(host), None) => host.to_str().unwrap_or_default(),
             _ => "",
         };
-        let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+        let fits = |b: u8| {
+            b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']')
+        };
         if host.is_empty() || !host.bytes().all(fits) {
             return Err(Error::invalid("`Host` must name this service."));
         }
@@ -107,12 +110,20 @@ impl Links {
     /// Where the bytes of an attachment are seen.
     #[must_use]
     pub fn view(&self, base: &Base, attachment_id: &str) -> String {
-        format!("{base}/api/chatkit/attachments/{attachment_id}?{}", self.sign(Purpose::View, attachment_id))
+        format!(
+            "{base}/api/chatkit/attachments/{attachment_id}?{}",
+            self.sign(Purpose::View, attachment_id)
+        )
     }
 
     /// How long a link is still good. `None` when it is not.
     #[must_use]
-    pub fn time_left(&self, purpose: Purpose, attachment_id: &str, link: &LinkQuery) -> Option<Duration> {
+    pub fn time_left(
+        &self,
+        purpose: Purpose,
+        attachment_id: &str,
+        link: &LinkQuery,
+    ) -> Option<Duration> {
         let expires = link.expires.as_deref()?.parse().ok()?;
         let signature = BASE64URL_NOPAD.decode(link.signature.as_deref()?.as_bytes()).ok()?;
         let text = signed_text(purpose, attachment_id, expires);
@@ -124,7 +135,8 @@ impl Links {
         let (life, step) = purpose.life();
         let step = step.as_secs();
         let expires = (self.clock.now() + life).as_secs() / step * step;
-        let signature = hmac::sign(&self.signs, signed_text(purpose, attachment_id, expires).as_bytes());
+        let signature =
+            hmac::sign(&self.signs, signed_text(purpose, attachment_id, expires).as_bytes());
         format!("expires={expires}&signature={}", BASE64URL_NOPAD.encode(signature.as_ref()))
     }
 }
@@ -190,10 +202,18 @@ mod tests {
         let clock = Arc::new(TestClock::at(NOW + 1));
         let links = links(&["one"], &clock);
         let (view, upload) = (links.view(&base(), "atc_1"), links.upload(&base(), "atc_1"));
-        assert!(view.starts_with("https://chat.example/api/chatkit/attachments/atc_1?expires="), "{view}");
-        assert!(upload.starts_with("https://chat.example/api/chatkit/upload?attachment=atc_1&expires="));
+        assert!(
+            view.starts_with("https://chat.example/api/chatkit/attachments/atc_1?expires="),
+            "{view}"
+        );
+        assert!(
+            upload.starts_with("https://chat.example/api/chatkit/upload?attachment=atc_1&expires=")
+        );
         let (view, upload) = (query(&view), query(&upload));
-        assert_eq!(links.time_left(Purpose::View, "atc_1", &view), Some(Duration::from_secs(60 * 60 - 1)));
+        assert_eq!(
+            links.time_left(Purpose::View, "atc_1", &view),
+            Some(Duration::from_secs(60 * 60 - 1))
+        );
         assert_eq!(
             links.time_left(Purpose::Upload, "atc_1", &upload),
             Some(Duration::from_secs(10 * 60 - 1))
@@ -222,7 +242,8 @@ mod tests {
         for second in 0..600 {
             let now = TestClock::at(NOW + second);
             let links = self::links(&["one"], &Arc::new(now));
-            let left = |purpose, link: &str| links.time_left(purpose, "atc_1", &query(link)).unwrap();
+            let left =
+                |purpose, link: &str| links.time_left(purpose, "atc_1", &query(link)).unwrap();
             let view = left(Purpose::View, &links.view(&base(), "atc_1"));
             assert!((55 * MINUTE..=60 * MINUTE).contains(&view), "{view:?}");
             let upload = left(Purpose::Upload, &links.upload(&base(), "atc_1"));
@@ -236,8 +257,9 @@ mod tests {
     fn the_first_key_signs_and_every_key_verifies() {
         let clock = Arc::new(TestClock::at(NOW));
         let (old, both) = (links(&["old"], &clock), links(&["new", "old"], &clock));
-        let good =
-            |links: &Links, link: &str| links.time_left(Purpose::View, "atc_1", &query(link)).is_some();
+        let good = |links: &Links, link: &str| {
+            links.time_left(Purpose::View, "atc_1", &query(link)).is_some()
+        };
         assert!(good(&both, &old.view(&base(), "atc_1")));
         assert!(!good(&old, &both.view(&base(), "atc_1")), "the new key signed it");
         assert!(Links::new(&[], clock).is_none());

@@ -1,9 +1,10 @@
 //! How does a chat work when this server runs it? The ChatKit protocol at `POST /api/chatkit`.
 //!
-//! [`http`] lets a request in and reads it. A plain one is answered by a function of [`ops`]. A streaming one becomes a plan
-//! ([`turn::Plan`]) there, or is refused; the plan is carried out by a turn ([`turn`]), which runs by itself, saves as it
-//! goes, and says what happens to a [`feed::Feed`]. The client hears that feed ([`sse`]). [`repeats`] knows the feeds by what
-//! was asked, so that the same request again hears the same turn.
+//! [`http`] lets a request in and reads it. A plain one is answered by a function of [`ops`]. A
+//! streaming one becomes a plan ([`turn::Plan`]) there, or is refused; the plan is carried out by a
+//! turn ([`turn`]), which runs by itself, saves as it goes, and says what happens to a
+//! [`feed::Feed`]. The client hears that feed ([`sse`]). [`repeats`] knows the feeds by what was
+//! asked, so that the same request again hears the same turn.
 
 pub mod feed;
 mod frames;
@@ -128,7 +129,8 @@ fn not_found() -> Error {
     Error::new(Kind::NotFound, "There is nothing with this id.")
 }
 
-/// What a mutex holds, also after a panic of somebody who held it: nothing here is left half changed.
+/// What a mutex holds, also after a panic of somebody who held it: nothing here is left half
+/// changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,5 @@
-//! Who dictates, and how many bytes of recordings are in memory at once? One recording of a user at a time; long ones share a room.
+//! Who dictates, and how many bytes of recordings are in memory at once? One recording of a user at
+//! a time; long ones share a room.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
@@ -63,7 +64,8 @@ impl Recordings {
     /// # Errors
     /// 429 while another recording of this user is under way.
     pub fn seat(&self, place: &Place) -> Result<Seat, Error> {
-        let mut seat = Seat { speakers: Arc::clone(&self.speakers), taken: Vec::new(), bytes: None };
+        let mut seat =
+            Seat { speakers: Arc::clone(&self.speakers), taken: Vec::new(), bytes: None };
         seat.take(Speaker::User(place.user.fingerprint()))?;
         Ok(seat)
     }
@@ -71,8 +73,8 @@ impl Recordings {
     /// The seat of one that takes so many bytes at the most. It waits for room a little.
     ///
     /// # Errors
-    /// 429 while another recording of this user is under way, for a visitor also a long one from the same address; 503 when there is
-    /// no room.
+    /// 429 while another recording of this user is under way, for a visitor also a long one from
+    /// the same address; 503 when there is no room.
     pub async fn long_seat(&self, place: &Place, bytes: usize) -> Result<Seat, Error> {
         let mut seat = self.seat(place)?;
         if place.user.is_visitor() {
@@ -81,7 +83,8 @@ impl Recordings {
         let bytes = u32::try_from(bytes.min(BYTES)).unwrap_or(u32::MAX);
         let room = timeout(PATIENCE, Arc::clone(&self.left).acquire_many_owned(bytes)).await;
         let Ok(Ok(room)) = room else {
-            let message = "Too many recordings are being written down right now. Try again in a moment.";
+            let message =
+                "Too many recordings are being written down right now. Try again in a moment.";
             let error = Error::new(Kind::Overloaded, message).retry_after(LATER);
             return Err(error.because("there is no room in memory for another recording"));
         };
@@ -136,14 +139,18 @@ mod tests {
         drop((first, second));
         assert_eq!(recordings.left.available_permits(), BYTES);
         assert!(lock(&recordings.speakers).is_empty());
-        recordings.long_seat(&place("ada"), usize::MAX).await.expect("nobody waits for more than there is");
+        recordings
+            .long_seat(&place("ada"), usize::MAX)
+            .await
+            .expect("nobody waits for more than there is");
     }
 
     #[tokio::test]
     async fn who_is_refused_leaves_nothing_behind() {
         let recordings = Recordings::default();
         let visitor = "visitor_0123456789abcdef0123456789abcde";
-        let first = recordings.long_seat(&place(&format!("{visitor}0")), 1).await.expect("it is empty");
+        let first =
+            recordings.long_seat(&place(&format!("{visitor}0")), 1).await.expect("it is empty");
         let second = recordings.long_seat(&place(&format!("{visitor}1")), 1).await;
         assert_eq!(second.expect_err("the address has one").kind(), Kind::RateLimited);
         recordings.seat(&place(&format!("{visitor}1"))).expect("a short one may be");

@@ -1,5 +1,5 @@
-//! Was this asked before? The same request of the same user hears the turn that answers it, as long as no answer of that turn
-//! has got through to its end.
+//! Was this asked before? The same request of the same user hears the turn that answers it, as long
+//! as no answer of that turn has got through to its end.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,8 @@ pub const REMEMBERED: Duration = Duration::from_secs(120);
 pub const REUSED_KEY: &str =
     "This `Idempotency-Key` came with another request before. Use a new key for a new request.";
 
-/// The most bytes of turns that are remembered after their end. Past it the oldest are forgotten early.
+/// The most bytes of turns that are remembered after their end. Past it the oldest are forgotten
+/// early.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// Which turn answers which request.
@@ -38,7 +39,8 @@ struct Ended {
     bytes: usize,
 }
 
-/// The turn of one request, and its door: while somebody holds it, who asks the same waits to hear what becomes of it.
+/// The turn of one request, and its door: while somebody holds it, who asks the same waits to hear
+/// what becomes of it.
 #[derive(Debug, Default)]
 struct Slot {
     door: Arc<AsyncMutex<()>>,
@@ -65,11 +67,13 @@ pub enum Standing {
     Heard,
     /// That turn was stopped because nobody listened, and is taken up again.
     Resumed(Box<Resumption>),
-    /// It was stopped, and nothing of it can be taken up, as with what was done in a widget: it is done anew.
+    /// It was stopped, and nothing of it can be taken up, as with what was done in a widget: it is
+    /// done anew.
     Anew,
 }
 
-/// What there is for a request: the turn that was begun for it, if any. Whoever holds it decides alone.
+/// What there is for a request: the turn that was begun for it, if any. Whoever holds it decides
+/// alone.
 #[derive(Debug)]
 pub struct Found {
     key: Fingerprint,
@@ -82,7 +86,8 @@ impl Running {
     /// A turn that has said nothing yet.
     #[must_use]
     pub fn new(body: Fingerprint) -> Self {
-        let (resumption, place, is_stopped) = (Mutex::default(), OnceLock::new(), AtomicBool::new(false));
+        let (resumption, place, is_stopped) =
+            (Mutex::default(), OnceLock::new(), AtomicBool::new(false));
         Self { feed: Arc::default(), body, resumption, place, is_stopped }
     }
 

@@ -1,4 +1,5 @@
-//! How does a client hear a turn? As `text/event-stream`: the first byte at once, a comment when nothing is said for a while.
+//! How does a client hear a turn? As `text/event-stream`: the first byte at once, a comment when
+//! nothing is said for a while.
 
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ use crate::telemetry::request::Streams;
 
 /// Proxies cut connections on which nothing comes for a minute, some for half of one.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// The longest that a stream may take: a turn, and what it takes to wind one up. Only one that got stuck is still there then.
+/// The longest that a stream may take: a turn, and what it takes to wind one up. Only one that got
+/// stuck is still there then.
 const LONGEST: Duration = turn::LONGEST.saturating_add(Duration::from_secs(60));
 /// A comment, which clients pass over. It makes proxies hand on the head.
 const OPENING: Bytes = Bytes::from_static(b": open\n\n");
@@ -51,7 +53,8 @@ fn frames(listener: Listener, longest: Duration) -> impl Stream<Item = Bytes> + 
         let mut listener = listener?;
         let now = Instant::now();
         if now >= end {
-            let error = Event::Error { code: "stream.error".to_owned(), message: None, allow_retry: true };
+            let error =
+                Event::Error { code: "stream.error".to_owned(), message: None, allow_retry: true };
             return Some((frame(&error), None));
         }
         let frames = match timeout(HEARTBEAT.min(end - now), listener.next()).await {

@@ -1,5 +1,5 @@
-//! What was said? `input.transcribe`: a recording comes in as base64 and goes to the model API, which writes it down. It is in
-//! memory once: the bytes of its sound take the place of its text.
+//! What was said? `input.transcribe`: a recording comes in as base64 and goes to the model API,
+//! which writes it down. It is in memory once: the bytes of its sound take the place of its text.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,8 +47,9 @@ impl Speech {
     /// `input.transcribe`: turns a recording into text.
     ///
     /// # Errors
-    /// 400 for a media type that browsers don't record, for what is no base64, for nothing at all and for more than the model API
-    /// takes; 429 while another recording of this user is under way; and what the model API makes of it.
+    /// 400 for a media type that browsers don't record, for what is no base64, for nothing at all
+    /// and for more than the model API takes; 429 while another recording of this user is under
+    /// way; and what the model API makes of it.
     pub async fn transcribe(
         &self,
         speaker: &Place,
@@ -59,11 +60,12 @@ impl Speech {
         self.write_down(recording(params)?, call).await
     }
 
-    /// The same for one that is too large for other requests: it waits for room in memory before it is read. `None` when it is
-    /// another request.
+    /// The same for one that is too large for other requests: it waits for room in memory before it
+    /// is read. `None` when it is another request.
     ///
     /// # Errors
-    /// As for [`transcribe`](Self::transcribe), for [`Longer::read`], and 503 when there is no room.
+    /// As for [`transcribe`](Self::transcribe), for [`Longer::read`], and 503 when there is no
+    /// room.
     pub async fn transcribe_long(
         &self,
         speaker: &Place,
@@ -72,8 +74,8 @@ impl Speech {
     ) -> Result<Option<Transcription>, Error> {
         let mut seat = self.recordings.long_seat(speaker, body.at_most()).await?;
         let body = body.read().await?;
-        // Megabytes take a while, and nobody else shall wait for that. The room is held until the work is done, also if nobody
-        // waits for its end any more.
+        // Megabytes take a while, and nobody else shall wait for that. The room is held until the
+        // work is done, also if nobody waits for its end any more.
         let work = move || {
             let recording = Transcribe::take(body)
                 .map_err(Error::from)
@@ -83,14 +85,20 @@ impl Speech {
             }
             (seat, recording)
         };
-        let (_seat, recording) = tokio::task::spawn_blocking(work).await.map_err(Error::internal)?;
+        let (_seat, recording) =
+            tokio::task::spawn_blocking(work).await.map_err(Error::internal)?;
         let Some(recording) = recording? else { return Ok(None) };
         self.write_down(recording, call).await.map(Some)
     }
 
-    async fn write_down(&self, recording: Recording, call: Call<'_>) -> Result<Transcription, Error> {
+    async fn write_down(
+        &self,
+        recording: Recording,
+        call: Call<'_>,
+    ) -> Result<Transcription, Error> {
         let Recording { audio, format } = recording;
-        let text = self.models.transcribe(&self.endpoint, &self.model, audio.into(), format, call).await?;
+        let text =
+            self.models.transcribe(&self.endpoint, &self.model, audio.into(), format, call).await?;
         Ok(Transcription { text })
     }
 }
@@ -105,16 +113,22 @@ struct Recording {
 fn recording(params: Transcribe) -> Result<Recording, Error> {
     let format = AudioFormat::of_media_type(&params.mime_type);
     let format = format.ok_or_else(|| {
-        Error::invalid("`params.mime_type` must be `audio/webm`, `audio/mp4` or `audio/ogg`, with or without parameters.")
+        Error::invalid(
+            "`params.mime_type` must be `audio/webm`, `audio/mp4` or `audio/ogg`, with \
+                        or without parameters.",
+        )
     })?;
-    let too_long =
-        || Error::invalid("`params.audio_base64` must hold at most 25 MiB of sound. Record less at once.");
+    let too_long = || {
+        Error::invalid(
+            "`params.audio_base64` must hold at most 25 MiB of sound. Record less at once.",
+        )
+    };
     if params.audio_base64.len() / 4 * 3 > MOST_AUDIO + 2 {
         return Err(too_long());
     }
     let audio = decoded(params.audio_base64.into_bytes());
-    let audio =
-        audio.ok_or_else(|| Error::invalid("`params.audio_base64` must be base64 with its padding."))?;
+    let audio = audio
+        .ok_or_else(|| Error::invalid("`params.audio_base64` must be base64 with its padding."))?;
     if audio.is_empty() {
         return Err(Error::invalid("`params.audio_base64` must not be empty."));
     }
@@ -175,7 +189,11 @@ mod tests {
     fn base64_of_any_length_is_decoded_in_its_place() {
         for length in [1, 2, 3, 3071, 3072, 3073, 6144, 10_000] {
             let bytes: Vec<u8> = (0..length).map(|number: usize| number.to_le_bytes()[0]).collect();
-            assert_eq!(decoded(BASE64.encode(&bytes).into_bytes()).as_ref(), Some(&bytes), "{length}");
+            assert_eq!(
+                decoded(BASE64.encode(&bytes).into_bytes()).as_ref(),
+                Some(&bytes),
+                "{length}"
+            );
             let mut broken = BASE64.encode(&bytes).into_bytes();
             if let Some(last) = broken.last_mut() {
                 *last = b'!';

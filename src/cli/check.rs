@@ -56,7 +56,9 @@ pub(super) async fn check(vars: &Environment) -> Result<(), Failure> {
         tally.report("Redis", redis(url, &metrics).await)?;
     }
     match tally {
-        Tally { is_unreached: true, .. } => Err(Failure::Work(anyhow!("not everything can be reached"))),
+        Tally { is_unreached: true, .. } => {
+            Err(Failure::Work(anyhow!("not everything can be reached")))
+        }
         Tally { has_failed: true, .. } => {
             Err(Failure::Work(anyhow!("not everything that is configured can be used")))
         }
@@ -110,25 +112,40 @@ impl Tally {
 }
 
 /// Mints a session with the default workflow and cancels it.
-async fn openai(config: &Config, hosted: &HostedConfig, metrics: &Metrics) -> Result<String, Fault> {
+async fn openai(
+    config: &Config,
+    hosted: &HostedConfig,
+    metrics: &Metrics,
+) -> Result<String, Fault> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let client = Client::new(&config.upstream, Arc::clone(&clock), metrics.clone());
     let client = client.map_err(|error| Fault::new(error, CLIENT_STEP))?;
     let registry = Arc::new(LocalRegistry::new(1, Arc::clone(&clock), metrics));
-    let mint = HostedMint::new(SessionsApi::new(client), hosted, config.session_ttl_seconds, registry, clock);
+    let mint = HostedMint::new(
+        SessionsApi::new(client),
+        hosted,
+        config.session_ttl_seconds,
+        registry,
+        clock,
+    );
     let workflows = Workflows::new(hosted);
     let workflow = workflows.choose(None, None);
-    let workflow = workflow.map_err(|error| Fault::new(error.log_text(), "check CHATKIT_WORKFLOW_ID"))?;
+    let workflow =
+        workflow.map_err(|error| Fault::new(error.log_text(), "check CHATKIT_WORKFLOW_ID"))?;
     let user = UserId::parse(CHECK_USER);
-    let user = user.ok_or_else(|| Fault::new("the check's own user is none", "report it as a bug"))?;
+    let user =
+        user.ok_or_else(|| Fault::new("the check's own user is none", "report it as a bug"))?;
     let call = || Call { deadline: Deadline::after(config.upstream.timeout), request: None };
     let fault = |error| match error {
         mint::Error::Upstream(error) => {
-            let is_unreached = matches!(error, upstream::Error::Timeout | upstream::Error::Unreachable(_));
+            let is_unreached =
+                matches!(error, upstream::Error::Timeout | upstream::Error::Unreachable(_));
             let fault = Fault::new(error::Error::from(&error).log_text(), openai_step(&error));
             Fault { is_unreached, ..fault }
         }
-        error @ (mint::Error::Unsigned(_) | mint::Error::Store(_)) => Fault::new(error, "report it as a bug"),
+        error @ (mint::Error::Unsigned(_) | mint::Error::Store(_)) => {
+            Fault::new(error, "report it as a bug")
+        }
     };
     let request = MintRequest { user: &user, claims: None, workflow };
     mint.mint(request, call()).await.map_err(fault)?;
@@ -140,32 +157,36 @@ async fn openai(config: &Config, hosted: &HostedConfig, metrics: &Metrics) -> Re
 fn openai_step(error: &upstream::Error) -> &'static str {
     let status = match error {
         upstream::Error::Refused(refusal) => refusal.status.as_u16(),
-        upstream::Error::Timeout | upstream::Error::Unreachable(_) | upstream::Error::Invalid(_) => 0,
+        upstream::Error::Timeout
+        | upstream::Error::Unreachable(_)
+        | upstream::Error::Invalid(_) => 0,
     };
     match (error.kind(), status) {
         (Kind::UpstreamAuthFailed, _) => {
-            "set OPENAI_API_KEY to a valid key of the project that holds the workflow, for the server that \
-             CHATKIT_API_BASE names"
+            "set OPENAI_API_KEY to a valid key of the project that holds the workflow, for the \
+             server that CHATKIT_API_BASE names"
         }
         (Kind::UpstreamRejected, 404 | 410) => {
             "set CHATKIT_WORKFLOW_ID to a workflow of the project that OPENAI_API_KEY belongs to"
         }
         (Kind::UpstreamRejected, 400 | 422) => {
-            "check CHATKIT_WORKFLOW_ID, CHATKIT_WORKFLOW_VERSION and the other CHATKIT_ variables of a session"
+            "check CHATKIT_WORKFLOW_ID, CHATKIT_WORKFLOW_VERSION and the other CHATKIT_ variables \
+             of a session"
         }
         (Kind::UpstreamQuotaExhausted, _) => {
             "add credit to the account that OPENAI_API_KEY belongs to, or raise its spending limit"
         }
         (Kind::UpstreamRateLimited, _) => {
-            "wait a minute and check again; if it stays, raise the limits of the project that OPENAI_API_KEY belongs to"
+            "wait a minute and check again; if it stays, raise the limits of the project that \
+             OPENAI_API_KEY belongs to"
         }
         (Kind::UpstreamTimeout, _) => {
-            "see that this machine reaches CHATKIT_API_BASE (unset: https://api.openai.com), through HTTPS_PROXY if it \
-             needs one, or raise UPSTREAM_TIMEOUT_SECONDS"
+            "see that this machine reaches CHATKIT_API_BASE (unset: https://api.openai.com), \
+             through HTTPS_PROXY if it needs one, or raise UPSTREAM_TIMEOUT_SECONDS"
         }
         (Kind::UpstreamUnavailable, _) => {
-            "see that this machine reaches CHATKIT_API_BASE (unset: https://api.openai.com), through HTTPS_PROXY if it \
-             needs one"
+            "see that this machine reaches CHATKIT_API_BASE (unset: https://api.openai.com), \
+             through HTTPS_PROXY if it needs one"
         }
         _ => "set CHATKIT_API_BASE to a server with OpenAI's API, or leave it unset",
     }
@@ -174,11 +195,17 @@ fn openai_step(error: &upstream::Error) -> &'static str {
 /// Waits until every source of keys has some.
 async fn keys(config: &Config, metrics: &Metrics) -> Result<String, Fault> {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let authenticator =
-        Authenticator::new(&config.auth, Arc::new(SystemClock), metrics.clone(), &tasks, stop.clone());
+    let authenticator = Authenticator::new(
+        &config.auth,
+        Arc::new(SystemClock),
+        metrics.clone(),
+        &tasks,
+        stop.clone(),
+    );
     let authenticator = authenticator.map_err(|error| Fault::new(error, CLIENT_STEP))?;
     let auth = &config.auth;
-    let here = [(auth.jwt_secret.is_some(), "JWT_SECRET"), (auth.public_key.is_some(), "JWT_PUBLIC_KEY")];
+    let here =
+        [(auth.jwt_secret.is_some(), "JWT_SECRET"), (auth.public_key.is_some(), "JWT_PUBLIC_KEY")];
     let here = here.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name.to_owned());
     let mut is_unreached = false;
     let (mut found, mut failed) = (here.collect::<Vec<_>>(), Vec::new());
@@ -195,22 +222,26 @@ async fn keys(config: &Config, metrics: &Metrics) -> Result<String, Fault> {
     }
     stop.cancel();
     if failed.is_empty() && found.is_empty() {
-        return Ok("no token of a user is taken: visitors or service tokens alone come in".to_owned());
+        return Ok(
+            "no token of a user is taken: visitors or service tokens alone come in".to_owned()
+        );
     }
     if failed.is_empty() {
         return Ok(format!("tokens of users are checked with {}", found.join(", ")));
     }
     let step = if config.auth.jwks_url.is_some() {
-        "set JWKS_URL to the address of a set of RSA, EC or Ed25519 public keys that this machine reaches"
+        "set JWKS_URL to the address of a set of RSA, EC or Ed25519 public keys that this machine \
+         reaches"
     } else {
-        "set JWT_ISSUER to issuers whose OpenID configuration and keys this machine reaches, or JWKS_URL to their keys"
+        "set JWT_ISSUER to issuers whose OpenID configuration and keys this machine reaches, or \
+         JWKS_URL to their keys"
     };
     Err(Fault { is_unreached, ..Fault::new(failed.join(", "), step) })
 }
 
 async fn redis(url: &Secret, metrics: &Metrics) -> Result<String, Fault> {
-    let step =
-        "set REDIS_URL to the address of a Redis that this machine reaches, with its user name and password";
+    let step = "set REDIS_URL to the address of a Redis that this machine reaches, with its user \
+                name and password";
     let link = RedisLink::new(url, metrics).map_err(|error| Fault::new(error, step))?;
     let fault = |error: Unusable| Fault { is_unreached: error.is_away, ..Fault::new(error, step) };
     link.ping().await.map_err(fault)?;

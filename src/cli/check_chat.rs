@@ -18,7 +18,8 @@ use crate::store::files::Files;
 use crate::store::{self, StoreError};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::model::{
-    InputItem, InputPart, ModelClient, ModelEndpoint, ModelError, ModelErrorKind, ModelRequest, Role,
+    InputItem, InputPart, ModelClient, ModelEndpoint, ModelError, ModelErrorKind, ModelRequest,
+    Role,
 };
 
 /// The least that OpenAI takes.
@@ -32,7 +33,8 @@ pub(super) async fn database(config: &SelfHostedConfig) -> Result<String, Fault>
     let step = if url.starts_with("sqlite") {
         "set DATABASE_URL to a file that this user can write to, in a folder that can be made"
     } else {
-        "set DATABASE_URL to the address of a PostgreSQL that this machine reaches, with a user that may make tables"
+        "set DATABASE_URL to the address of a PostgreSQL that this machine reaches, with a user \
+         that may make tables"
     };
     let fault = |error| match error {
         StoreError::Away(_) => Fault::unreached(error, step),
@@ -47,9 +49,11 @@ pub(super) async fn database(config: &SelfHostedConfig) -> Result<String, Fault>
 /// Writes a file to the folder of uploads, which is made if it is not there.
 pub(super) async fn uploads(config: &SelfHostedConfig) -> Result<String, Fault> {
     let dir = &config.uploads.dir;
-    let step = "set CHATKIT_UPLOADS_DIR to a folder that this user can write to or make; made images are kept there too";
-    let fault =
-        |error| Fault::new(format_args!("no file can be written to {}: {error}", dir.display()), step);
+    let step = "set CHATKIT_UPLOADS_DIR to a folder that this user can write to or make; made \
+                images are kept there too";
+    let fault = |error| {
+        Fault::new(format_args!("no file can be written to {}: {error}", dir.display()), step)
+    };
     Files::new(dir).probe().await.map_err(fault)?;
     Ok(format!("files can be written to {}", dir.display()))
 }
@@ -71,7 +75,8 @@ pub(super) async fn models(
         let what = format!("model {}", agent.model);
         let at = agent.endpoint.base_url.host_str().unwrap_or_default();
         let names: Vec<_> = agents.iter().map(|agent| agent.name.as_str()).collect();
-        let of = format!("{} {}", if names.len() == 1 { "agent" } else { "agents" }, names.join(", "));
+        let of =
+            format!("{} {}", if names.len() == 1 { "agent" } else { "agents" }, names.join(", "));
         let asked = ask(&models, &endpoint(agent, &config.upstream), agent).await;
         let asked = asked.map(|()| format!("it answers at {at} ({of})"));
         said.push((what, asked.map_err(|fault| fault.of(&of))));
@@ -80,7 +85,9 @@ pub(super) async fn models(
 }
 
 /// The agents of each model at each server under each key.
-fn distinct(own: &SelfHostedConfig) -> BTreeMap<(&str, &str, Option<&str>, bool), Vec<&AgentConfig>> {
+fn distinct(
+    own: &SelfHostedConfig,
+) -> BTreeMap<(&str, &str, Option<&str>, bool), Vec<&AgentConfig>> {
     let mut models: BTreeMap<_, Vec<&AgentConfig>> = BTreeMap::new();
     for agent in own.agents.by_name.values() {
         let at = &agent.endpoint;
@@ -93,7 +100,11 @@ fn distinct(own: &SelfHostedConfig) -> BTreeMap<(&str, &str, Option<&str>, bool)
 }
 
 /// Asks for a word. The first event is enough: what follows is not waited for.
-async fn ask(models: &ModelClient, endpoint: &ModelEndpoint, agent: &AgentConfig) -> Result<(), Fault> {
+async fn ask(
+    models: &ModelClient,
+    endpoint: &ModelEndpoint,
+    agent: &AgentConfig,
+) -> Result<(), Fault> {
     let parts = vec![InputPart::Text("Say ok.".to_owned())];
     let request = ModelRequest {
         model: agent.model.clone(),
@@ -115,8 +126,9 @@ async fn ask(models: &ModelClient, endpoint: &ModelEndpoint, agent: &AgentConfig
     }
 }
 
-const UNREACHED: &str = "see that this machine reaches OPENAI_BASE_URL (unset: https://api.openai.com/v1) or the agent's \
-                         base_url, through HTTPS_PROXY if it needs one, and that the model is loaded there";
+const UNREACHED: &str = "see that this machine reaches OPENAI_BASE_URL (unset: \
+                         https://api.openai.com/v1) or the agent's base_url, through HTTPS_PROXY \
+                         if it needs one, and that the model is loaded there";
 
 /// Whether nothing answered at all.
 fn is_unreached(error: &ModelError) -> bool {
@@ -128,8 +140,8 @@ fn is_unreached(error: &ModelError) -> bool {
 fn step(error: &ModelError) -> &'static str {
     match error.kind() {
         ModelErrorKind::Auth => {
-            "set OPENAI_API_KEY, or the variable that the agent's api_key_env names, to a key of that server that may use \
-             this model"
+            "set OPENAI_API_KEY, or the variable that the agent's api_key_env names, to a key of \
+             that server that may use this model"
         }
         ModelErrorKind::Quota => {
             "add credit to the account that the key belongs to, or raise its spending limit"
@@ -144,8 +156,9 @@ fn step(error: &ModelError) -> &'static str {
         | ModelErrorKind::BadFrame
         | ModelErrorKind::Failed
         | ModelErrorKind::Incomplete => {
-            "set CHATKIT_MODEL, or the agent's model, to one that this server has; OPENAI_BASE_URL or base_url to an address \
-             that ends in /v1; and CHATKIT_MODEL_API or model_api to `chat-completions` if it knows no responses"
+            "set CHATKIT_MODEL, or the agent's model, to one that this server has; OPENAI_BASE_URL \
+             or base_url to an address that ends in /v1; and CHATKIT_MODEL_API or model_api to \
+             `chat-completions` if it knows no responses"
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `dev` and `sandbox`: the service with nothing to configure, and the stand-in for OpenAI that it talks to.
+//! `dev` and `sandbox`: the service with nothing to configure, and the stand-in for OpenAI that it
+//! talks to.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -48,7 +49,11 @@ parameters = { type = "object", properties = {}, additionalProperties = false }
 "#;
 
 /// Runs the service against a sandbox in this process. What is set in the environment still counts.
-pub(super) async fn dev(mut vars: Environment, mode: Option<Mode>, output: Output) -> Result<(), Failure> {
+pub(super) async fn dev(
+    mut vars: Environment,
+    mode: Option<Mode>,
+    output: Output,
+) -> Result<(), Failure> {
     let lifecycle = Lifecycle::default();
     match mode {
         Some(Mode::Hosted) => vars.set("CHATKIT_MODE", "hosted"),
@@ -80,7 +85,8 @@ pub(super) async fn dev(mut vars: Environment, mode: Option<Mode>, output: Outpu
     let address = server.local_addr();
     config.service.origins.push(Origin::Local);
     let is_local_only = address.ip().is_loopback();
-    let tokens = DevTokens { auth: Arc::clone(&config.auth), clock: Arc::new(SystemClock), is_local_only };
+    let tokens =
+        DevTokens { auth: Arc::clone(&config.auth), clock: Arc::new(SystemClock), is_local_only };
     let welcome = welcome(address, &cast, &config);
     let own = Own { dev: Some(tokens), ..Own::default() };
     let service = Service::on(server, config, own).await?;
@@ -108,7 +114,9 @@ impl Cast {
     fn of(vars: &Environment, is_hosted: bool) -> Self {
         let has_key = vars.has("OPENAI_API_KEY");
         let base = if is_hosted { "CHATKIT_API_BASE" } else { "OPENAI_BASE_URL" };
-        let model = ["CHATKIT_AGENTS", "CHATKIT_MODEL"].into_iter().find(|name| !is_hosted && vars.has(name));
+        let model = ["CHATKIT_AGENTS", "CHATKIT_MODEL"]
+            .into_iter()
+            .find(|name| !is_hosted && vars.has(name));
         if vars.has(base) || (model.is_some() && has_key) {
             return Self::Named;
         }
@@ -121,7 +129,8 @@ fn lift_limits(vars: &mut Environment, is_hosted: bool) {
     let is_read = |reader| !is_hosted || reader != Reader::SelfHosted;
     for Variable { name, .. } in VARIABLES.iter().filter(|variable| is_read(variable.reader)) {
         let rate = name.strip_suffix("_PER_MINUTE").filter(|rate| rate.starts_with("RATE_LIMIT_"));
-        let is_limit = rate.is_some() || name.ends_with("_PER_USER") || name.ends_with("_PER_ADDRESS");
+        let is_limit =
+            rate.is_some() || name.ends_with("_PER_USER") || name.ends_with("_PER_ADDRESS");
         let has_burst = rate.is_some_and(|rate| vars.has(&format!("{rate}_BURST")));
         if is_limit && !has_burst {
             vars.set_default(name, "0");
@@ -133,12 +142,20 @@ async fn start_sandbox(lifecycle: &Lifecycle) -> Result<SocketAddr, Failure> {
     let server = Server::bind("127.0.0.1", 0).await.context("the sandbox can't listen")?;
     let address = server.local_addr();
     let router = sandbox::router(Arc::new(SystemClock));
-    lifecycle.tasks().spawn(server.serve(answer_with(router), SANDBOX_CONNECTIONS, lifecycle.clone()));
+    lifecycle.tasks().spawn(server.serve(
+        answer_with(router),
+        SANDBOX_CONNECTIONS,
+        lifecycle.clone(),
+    ));
     Ok(address)
 }
 
 /// Threads are kept in memory and files in a folder that goes away: `dev` leaves nothing behind.
-fn set_self_hosted_defaults(vars: &mut Environment, folder: &TempFolder, cast: &Cast) -> Result<(), Failure> {
+fn set_self_hosted_defaults(
+    vars: &mut Environment,
+    folder: &TempFolder,
+    cast: &Cast,
+) -> Result<(), Failure> {
     vars.set_default("CHATKIT_SIGNING_KEY", random_hex::<32>());
     vars.set_default("DATABASE_URL", IN_MEMORY);
     vars.set_default("CHATKIT_UPLOADS_DIR", folder.path("uploads"));
@@ -172,7 +189,8 @@ impl Drop for TempFolder {
     }
 }
 
-/// What is said once it listens: the address first, and no other that a terminal would make a link of.
+/// What is said once it listens: the address first, and no other that a terminal would make a link
+/// of.
 fn welcome(address: SocketAddr, cast: &Cast, config: &Config) -> String {
     let ip = address.ip();
     let (host, port) = if ip.is_loopback() || ip.is_unspecified() {
@@ -181,12 +199,14 @@ fn welcome(address: SocketAddr, cast: &Cast, config: &Config) -> String {
         (SocketAddr::new(ip, 0).to_string().trim_end_matches(":0").to_owned(), address.port())
     };
     let at = format!("{host}:{port}");
-    let bearer = format!("-H \"Authorization: Bearer $(curl -sSd '' {at}/dev/token | cut -d'\"' -f4)\"");
+    let bearer =
+        format!("-H \"Authorization: Bearer $(curl -sSd '' {at}/dev/token | cut -d'\"' -f4)\"");
     let mut curls = format!("  curl -sSX POST {at}/api/chatkit/session {bearer}\n");
     if matches!(config.mode, config::Mode::SelfHosted(_)) {
         let body = r#"{"type":"threads.create","params":{"input":{"content":[{"type":"input_text","text":"Hello"}]}}}"#;
-        curls +=
-            &format!("  curl -sSN {at}/api/chatkit {bearer} -H content-type:application/json -d '{body}'\n");
+        curls += &format!(
+            "  curl -sSN {at}/api/chatkit {bearer} -H content-type:application/json -d '{body}'\n"
+        );
     }
     let about = about_upstream(cast, config);
     format!(
@@ -206,8 +226,10 @@ fn about_upstream(cast: &Cast, config: &Config) -> String {
         (config::Mode::Hosted(_), Cast::Sandbox { has_key, .. }) => {
             let about_key = about_key(*has_key, config);
             return format!(
-                "OpenAI is played by a sandbox in this process: sessions are made, the chat itself does not run.\n\
-                 For the real one set CHATKIT_API_BASE, OPENAI_API_KEY and CHATKIT_WORKFLOW_ID.{about_key}"
+                "OpenAI is played by a sandbox in this process: sessions are made, the chat itself \
+                 does not run.\n\
+                 For the real one set CHATKIT_API_BASE, OPENAI_API_KEY and \
+                 CHATKIT_WORKFLOW_ID.{about_key}"
             );
         }
         (config::Mode::SelfHosted(own), _) => own,
@@ -215,18 +237,24 @@ fn about_upstream(cast: &Cast, config: &Config) -> String {
     let who = match cast {
         Cast::Named => {
             let agents = own.agents.by_name.values().map(|agent| {
-                format!("{} at {}", agent.model, agent.endpoint.base_url.host_str().unwrap_or_default())
+                format!(
+                    "{} at {}",
+                    agent.model,
+                    agent.endpoint.base_url.host_str().unwrap_or_default()
+                )
             });
             let agents: BTreeSet<_> = agents.collect();
             format!("Answers come from {}.", agents.into_iter().collect::<Vec<_>>().join(", "))
         }
         Cast::Sandbox { model: Some(model), .. } => format!(
-            "{model} is set, OPENAI_API_KEY and OPENAI_BASE_URL are not: a script in this process plays every model without an \
-             address of its own."
+            "{model} is set, OPENAI_API_KEY and OPENAI_BASE_URL are not: a script in this process \
+             plays every model without an address of its own."
         ),
         Cast::Sandbox { model: None, has_key, .. } => format!(
-            "The model is a script in this process. Words that it knows: long, think, search, cite, tool, image, fail.\n\
-             For a real one set OPENAI_API_KEY and CHATKIT_MODEL (and OPENAI_BASE_URL, if it is not OpenAI's).{}",
+            "The model is a script in this process. Words that it knows: long, think, search, \
+             cite, tool, image, fail.\n\
+             For a real one set OPENAI_API_KEY and CHATKIT_MODEL (and OPENAI_BASE_URL, if it is \
+             not OpenAI's).{}",
             about_key(*has_key, config)
         ),
     };
@@ -246,35 +274,45 @@ fn about_key(has_key: bool, config: &Config) -> &'static str {
             "\nOPENAI_API_KEY is set; the sandbox gets it, OpenAI does not."
         }
         Some(_) if has_key => {
-            "\nOPENAI_API_KEY is set, and the sandbox gets it. It does not start with `sk-`, so the sandbox refuses it: \
-             unset it, or set another."
+            "\nOPENAI_API_KEY is set, and the sandbox gets it. It does not start with `sk-`, so \
+             the sandbox refuses it: unset it, or set another."
         }
         Some(_) | None => "",
     }
 }
 
 /// Runs the stand-in alone, until a signal ends it.
-pub(super) async fn sandbox(mut vars: Environment, port: u16, output: Output) -> Result<(), Failure> {
+pub(super) async fn sandbox(
+    mut vars: Environment,
+    port: u16,
+    output: Output,
+) -> Result<(), Failure> {
     if !vars.has("HOST") {
         vars.set("HOST", "127.0.0.1");
     }
     let config = read(&vars, ServiceConfig::from_vars)?;
     let host = &config.host;
     serve::start_logs(&config)?;
-    let server = Server::bind(host, port).await.with_context(|| format!("{host}:{port} can't be bound"))?;
+    let server =
+        Server::bind(host, port).await.with_context(|| format!("{host}:{port} can't be bound"))?;
     let address = server.local_addr();
     if output.print_addr {
         say(address)?;
     } else {
         say(format_args!(
             "A stand-in for OpenAI's API listens on http://{address}\n\
-             Set CHATKIT_API_BASE=http://{address} (in self-hosted mode OPENAI_BASE_URL=http://{address}/v1) and OPENAI_API_KEY=sk-anything to use it."
+             Set CHATKIT_API_BASE=http://{address} (in self-hosted mode \
+             OPENAI_BASE_URL=http://{address}/v1) and OPENAI_API_KEY=sk-anything to use it."
         ))?;
     }
     let lifecycle = Lifecycle::default();
     let signals = signals().map_err(|error| anyhow!(error))?;
     let router = sandbox::router(Arc::new(SystemClock));
-    lifecycle.tasks().spawn(server.serve(answer_with(router), SANDBOX_CONNECTIONS, lifecycle.clone()));
+    lifecycle.tasks().spawn(server.serve(
+        answer_with(router),
+        SANDBOX_CONNECTIONS,
+        lifecycle.clone(),
+    ));
     lifecycle.run_until(signals, std::time::Duration::from_secs(1)).await;
     Ok(())
 }

@@ -11,19 +11,23 @@ use super::{Failure, read};
 use crate::config::env::Environment;
 use crate::config::service::{host, metrics, port};
 
-/// How long the server may take to answer at one address. Two of them fit the five seconds of the image's `HEALTHCHECK`.
+/// How long the server may take to answer at one address. Two of them fit the five seconds of the
+/// image's `HEALTHCHECK`.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// Asks `/readyz` at `METRICS_ADDR`, which answers while every connection of the front door is taken too; where that is not set,
-/// or nothing listens there, where `HOST` and `PORT` say the server listens.
+/// Asks `/readyz` at `METRICS_ADDR`, which answers while every connection of the front door is
+/// taken too; where that is not set, or nothing listens there, where `HOST` and `PORT` say the
+/// server listens.
 pub(super) async fn healthcheck(vars: &Environment) -> Result<(), Failure> {
     let (host, port, metrics) = read(vars, |vars| (host(vars), port(vars), metrics(vars)))?;
-    let metrics = metrics.filter(|addr| addr.port() != 0).map(|addr| (addr.ip().to_string(), addr.port()));
+    let metrics =
+        metrics.filter(|addr| addr.port() != 0).map(|addr| (addr.ip().to_string(), addr.port()));
     let mut answer = Err(anyhow!("no address is named").into());
     for (host, port) in metrics.into_iter().chain([(host, port)]) {
         let host = reachable(&host);
         let status = tokio::time::timeout(DEADLINE, readiness(host, port)).await;
-        let status = status.map_err(|_| anyhow!("{host}:{port} did not answer within 2 seconds").into());
+        let status =
+            status.map_err(|_| anyhow!("{host}:{port} did not answer within 2 seconds").into());
         answer = status.flatten();
         if answer.is_ok() {
             break;
@@ -44,8 +48,9 @@ fn reachable(host: &str) -> &str {
 
 /// The status of `GET /readyz`. One plain request needs no client, and so no certificates.
 async fn readiness(host: &str, port: u16) -> Result<String, Failure> {
-    let mut stream =
-        TcpStream::connect((host, port)).await.with_context(|| format!("{host}:{port} can't be reached"))?;
+    let mut stream = TcpStream::connect((host, port))
+        .await
+        .with_context(|| format!("{host}:{port} can't be reached"))?;
     let request = "GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).await.context("the request could not be sent")?;
     let mut head = [0; 12];

@@ -1,5 +1,5 @@
-//! What can be asked on the command line? The commands, and the exit codes: 0 ok, 1 failed at work, 2 bad usage or bad
-//! configuration.
+//! What can be asked on the command line? The commands, and the exit codes: 0 ok, 1 failed at work,
+//! 2 bad usage or bad configuration.
 
 mod check;
 mod check_chat;
@@ -51,7 +51,11 @@ enum Command {
     /// Run the service with nothing to configure, against a stand-in for OpenAI in the same process
     Dev {
         /// Who runs the chat
-        #[arg(long, value_enum, help = "Who runs the chat [default: CHATKIT_MODE, else self-hosted]")]
+        #[arg(
+            long,
+            value_enum,
+            help = "Who runs the chat [default: CHATKIT_MODE, else self-hosted]"
+        )]
         mode: Option<Mode>,
         #[command(flatten)]
         output: Output,
@@ -129,12 +133,15 @@ impl From<Problem> for Failure {
 #[must_use]
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
-    // Each stream takes two files, and the soft limit is often 1,024. Where it can't be raised, connections wait at it.
+    // Each stream takes two files, and the soft limit is often 1,024. Where it can't be raised,
+    // connections wait at it.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            return fail(&Failure::Work(anyhow::Error::new(error).context("the runtime can't start")));
+            return fail(&Failure::Work(
+                anyhow::Error::new(error).context("the runtime can't start"),
+            ));
         }
     };
     let ended = runtime.block_on(dispatch(cli));
@@ -150,7 +157,9 @@ async fn dispatch(cli: Cli) -> Result<(), Failure> {
     match cli.command.unwrap_or(Command::Serve { output: cli.output }) {
         Command::Serve { output } => serve::serve(&Environment::of_process()?, output).await,
         Command::Dev { mode, output } => dev::dev(Environment::of_process()?, mode, output).await,
-        Command::Sandbox { port, output } => dev::sandbox(Environment::of_process()?, port, output).await,
+        Command::Sandbox { port, output } => {
+            dev::sandbox(Environment::of_process()?, port, output).await
+        }
         Command::Token { user, ttl } => tokens::user_token(&Environment::of_process()?, &user, ttl),
         // It needs no configuration, so none can be in its way.
         Command::ServiceToken { id } => tokens::service_token(&id),
@@ -166,7 +175,8 @@ fn config(vars: &Environment) -> Result<Config, Failure> {
 
 /// What `part` makes of these variables.
 fn read<T>(vars: &Environment, part: impl FnOnce(&Vars<'_>) -> T) -> Result<T, Failure> {
-    vars.read(part).map_err(|problems| Failure::Config { warnings: unknown_names(vars.names()), problems })
+    vars.read(part)
+        .map_err(|problems| Failure::Config { warnings: unknown_names(vars.names()), problems })
 }
 
 /// What is allowed and yet probably not meant, a line each.

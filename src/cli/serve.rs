@@ -14,9 +14,10 @@ use crate::service::{Own, Service};
 use crate::telemetry::logs::{self, LogFormat};
 
 /// What hosted mode says at its start, ten days before the end and after it.
-const END_OF_HOSTED: &str = "OpenAI ends Agent Builder, which runs the workflows of hosted sessions, on 2026-11-30; \
-    from then on a site speaks the ChatKit protocol itself: CHATKIT_MODE=self-hosted, with CHATKIT_SIGNING_KEY and \
-    CHATKIT_MODEL";
+const END_OF_HOSTED: &str = "OpenAI ends Agent Builder, which runs the workflows of hosted \
+                             sessions, on 2026-11-30; from then on a site speaks the ChatKit \
+                             protocol itself: CHATKIT_MODE=self-hosted, with CHATKIT_SIGNING_KEY \
+                             and CHATKIT_MODEL";
 
 /// Runs the service until a signal ends it.
 pub(super) async fn serve(vars: &Environment, output: Output) -> Result<(), Failure> {
@@ -52,7 +53,8 @@ pub(super) fn log_warnings(vars: &Environment, config: &Config) {
 /// Starts logging as configured: text on a terminal and JSON elsewhere, unless told otherwise.
 pub(super) fn start_logs(config: &ServiceConfig) -> Result<(), Failure> {
     let terminal = std::io::stderr().is_terminal();
-    let format = config.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
+    let format =
+        config.log_format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
     let filter = EnvFilter::try_new(&config.log_filter).map_err(|error| anyhow!(error))?;
     logs::start(filter, format).map_err(|error| Failure::Work(anyhow!(error)))
 }

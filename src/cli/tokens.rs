@@ -19,7 +19,10 @@ pub(super) fn user_token(vars: &Environment, user: &str, ttl: Duration) -> Resul
     }
     let named = UserId::parse(user).filter(|user| !user.is_visitor());
     let user = named.ok_or_else(|| {
-        problem("--user", "must have 1 to 255 characters, none a control, and not the form of a visitor's id")
+        problem(
+            "--user",
+            "must have 1 to 255 characters, none a control, and not the form of a visitor's id",
+        )
     })?;
     let token = sign(&config, &user, ttl, &SystemClock).map_err(|error| anyhow!(error))?;
     say(token)
@@ -50,7 +53,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(expected()),
     };
     let number: u64 = text[..text.len() - 1].parse().map_err(|_| expected())?;
-    let seconds = number.checked_mul(seconds).filter(|seconds| (1..=10 * 366 * 86_400).contains(seconds));
+    let seconds =
+        number.checked_mul(seconds).filter(|seconds| (1..=10 * 366 * 86_400).contains(seconds));
     seconds
         .map(Duration::from_secs)
         .ok_or_else(|| "must be more than nothing and at most ten years".to_owned())

@@ -1,4 +1,5 @@
-//! Who answers in self-hosted mode? The agents of `agents.toml`, or the one that `CHATKIT_MODEL` names.
+//! Who answers in self-hosted mode? The agents of `agents.toml`, or the one that `CHATKIT_MODEL`
+//! names.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -52,7 +53,8 @@ pub struct AgentConfig {
     pub max_input_tokens: u32,
     /// Whether its threads get titles; `CHATKIT_THREAD_TITLES` by default.
     pub titles: bool,
-    /// Tools that OpenAI runs itself, for the Responses API as they stand. They may hold tokens of other servers.
+    /// Tools that OpenAI runs itself, for the Responses API as they stand. They may hold tokens of
+    /// other servers.
     pub hosted_tools: Vec<Json>,
     /// Tools that the page answers, each with a name of its own.
     pub client_tools: Vec<ClientTool>,
@@ -62,7 +64,8 @@ pub struct AgentConfig {
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "it holds an API key")]
 pub struct Endpoint {
-    /// Paths like `responses` are added to its own. It has no slash at its end, unless it has no path at all.
+    /// Paths like `responses` are added to its own. It has no slash at its end, unless it has no
+    /// path at all.
     pub base_url: Url,
     /// Of visible ASCII characters; a server that is not OpenAI's may need none.
     pub api_key: Option<Secret>,
@@ -121,9 +124,13 @@ impl Agents {
 
     /// The one agent of the environment.
     fn of_model(vars: &Vars<'_>, defaults: &Defaults) -> Self {
-        let model = vars.text(MODEL).map(|model| model.trim().to_owned()).filter(|model| !model.is_empty());
+        let model =
+            vars.text(MODEL).map(|model| model.trim().to_owned()).filter(|model| !model.is_empty());
         if model.is_none() && !vars.is_blamed(MODEL) && !vars.is_blamed(FILE) {
-            vars.problem(MODEL, "is required without CHATKIT_AGENTS: the model's name, like `gpt-5.1`");
+            vars.problem(
+                MODEL,
+                "is required without CHATKIT_AGENTS: the model's name, like `gpt-5.1`",
+            );
         }
         let agent = AgentConfig {
             instructions: vars.text("CHATKIT_INSTRUCTIONS"),
@@ -166,30 +173,35 @@ impl AgentConfig {
             if word.is_some_and(|word| !words.contains(&word)) {
                 let words = words.join(", ");
                 warnings.push(format!(
-                    "the agent {name}: reasoning.{key} is not one of the values that OpenAI takes: {words}"
+                    "the agent {name}: reasoning.{key} is not one of the values that OpenAI takes: \
+                     {words}"
                 ));
             }
         }
         if name.chars().any(char::is_whitespace) {
             warnings.push(format!(
-                "the agent {name:?} has a blank in its name, and whoever asks for it must write it so"
+                "the agent {name:?} has a blank in its name, and whoever asks for it must write it \
+                 so"
             ));
         }
         warnings
     }
 
-    /// A warning for each MCP server whose calls wait for an approval, which nobody is asked for. OpenAI takes an unset
-    /// `require_approval` for `always`.
+    /// A warning for each MCP server whose calls wait for an approval, which nobody is asked for.
+    /// OpenAI takes an unset `require_approval` for `always`.
     pub(super) fn approval_warnings(&self) -> impl Iterator<Item = String> {
         let waits = |approval: Option<&Json>| approval.is_none_or(|approval| approval == "always");
-        let servers =
-            self.hosted_tools.iter().filter(|tool| tool.get("type").is_some_and(|kind| kind == "mcp"));
+        let servers = self
+            .hosted_tools
+            .iter()
+            .filter(|tool| tool.get("type").is_some_and(|kind| kind == "mcp"));
         servers.filter(move |tool| waits(tool.get("require_approval"))).map(|tool| {
-            let server = tool.get("server_label").and_then(Json::as_str).unwrap_or("without a label");
+            let server =
+                tool.get("server_label").and_then(Json::as_str).unwrap_or("without a label");
             let name = &self.name;
             format!(
-                "the agent {name}: nobody is asked to approve calls of the MCP server {server}, so answers that need them \
-                 fail; set its require_approval to \"never\""
+                "the agent {name}: nobody is asked to approve calls of the MCP server {server}, so \
+                 answers that need them fail; set its require_approval to \"never\""
             )
         })
     }

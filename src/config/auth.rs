@@ -19,7 +19,8 @@ pub const VISITOR_COOKIE: &str = "chatkit_visitor";
 pub struct AuthConfig {
     /// `JWT_SECRET`: the one key that HMAC tokens are checked against.
     pub jwt_secret: Option<Secret>,
-    /// A key of this run alone, by which `dev` signs HS256 tokens. It is good beside every configured key.
+    /// A key of this run alone, by which `dev` signs HS256 tokens. It is good beside every
+    /// configured key.
     pub run_key: Option<Secret>,
     /// `JWT_PUBLIC_KEY`, checked.
     pub public_key: Option<PublicKey>,
@@ -27,7 +28,8 @@ pub struct AuthConfig {
     pub jwks_url: Option<Url>,
     /// `JWT_ISSUER`: a token's `iss` must be one of these; none means that `iss` is not looked at.
     pub issuers: Vec<String>,
-    /// `JWT_AUDIENCE`: a token's `aud` must name one of these; none means that `aud` is not looked at.
+    /// `JWT_AUDIENCE`: a token's `aud` must name one of these; none means that `aud` is not looked
+    /// at.
     pub audiences: Vec<String>,
     /// `JWT_ALGORITHMS`: what is accepted at most; unset means all that the keys can do.
     pub algorithms: Option<Vec<Algorithm>>,
@@ -39,7 +41,8 @@ pub struct AuthConfig {
     pub jwt_cookie: Option<String>,
     /// How visitors without a token are known again; unset means that there are none.
     pub visitors: Option<VisitorConfig>,
-    /// `SERVICE_TOKENS`: digests are distinct; a name may have several, so that its token can be changed.
+    /// `SERVICE_TOKENS`: digests are distinct; a name may have several, so that its token can be
+    /// changed.
     pub service_tokens: Vec<ServiceToken>,
     /// `HTTPS_PROXY`: the way to an issuer's keys, for https alone.
     pub https_proxy: Option<Url>,
@@ -59,7 +62,8 @@ pub struct VisitorConfig {
 pub enum SameSite {
     /// Only a top-level navigation does.
     Lax,
-    /// All do: for a page on another site. Browsers then ask for `Secure`, and keep one cookie a page with `Partitioned`.
+    /// All do: for a page on another site. Browsers then ask for `Secure`, and keep one cookie a
+    /// page with `Partitioned`.
     None,
 }
 
@@ -73,7 +77,8 @@ pub struct ServiceToken {
 }
 
 impl AuthConfig {
-    /// Reads the variables and notes every problem, also what contradicts and what would let nobody in.
+    /// Reads the variables and notes every problem, also what contradicts and what would let nobody
+    /// in.
     #[must_use]
     pub fn from_vars(vars: &Vars<'_>) -> Self {
         Self::with_run_key(vars, None)
@@ -85,7 +90,11 @@ impl AuthConfig {
             jwt_secret: jwt_secret(vars),
             run_key,
             public_key: public_key(vars),
-            jwks_url: vars.optional("JWKS_URL", "an https:// address (http:// on a loopback host)", key_url),
+            jwks_url: vars.optional(
+                "JWKS_URL",
+                "an https:// address (http:// on a loopback host)",
+                key_url,
+            ),
             issuers: distinct(vars.list("JWT_ISSUER")),
             audiences: distinct(vars.list("JWT_AUDIENCE")),
             algorithms: algorithms(vars),
@@ -117,7 +126,8 @@ impl AuthConfig {
             || !self.issuers.is_empty()
     }
 
-    /// Whether the keys come from the issuers themselves, by OpenID discovery: there is an issuer and no other source.
+    /// Whether the keys come from the issuers themselves, by OpenID discovery: there is an issuer
+    /// and no other source.
     #[must_use]
     pub fn discovers_keys(&self) -> bool {
         !self.issuers.is_empty()
@@ -127,17 +137,20 @@ impl AuthConfig {
             && self.issuers.iter().all(|issuer| is_discoverable(issuer))
     }
 
-    /// Whether `JWT_ALGORITHMS` lets this algorithm pass. Whether a key can do it is another question.
+    /// Whether `JWT_ALGORITHMS` lets this algorithm pass. Whether a key can do it is another
+    /// question.
     #[must_use]
     pub fn allows(&self, algorithm: Algorithm) -> bool {
         self.algorithms.as_ref().is_none_or(|allowed| allowed.contains(&algorithm))
     }
 
-    /// The algorithms that `JWT_SECRET` verifies: allowed, and no stronger than the key is long (RFC 7518 section 3.2).
+    /// The algorithms that `JWT_SECRET` verifies: allowed, and no stronger than the key is long
+    /// (RFC 7518 section 3.2).
     pub fn hmac_algorithms(&self) -> impl Iterator<Item = Algorithm> {
         let bytes = self.jwt_secret.as_ref().map_or(0, |secret| secret.expose().len());
         // In the order in which JWT_ALGORITHMS names them, because the first one signs.
-        let named = self.algorithms.clone().unwrap_or_else(|| AlgorithmFamily::Hmac.algorithms().to_vec());
+        let named =
+            self.algorithms.clone().unwrap_or_else(|| AlgorithmFamily::Hmac.algorithms().to_vec());
         named
             .into_iter()
             .filter(move |algorithm| hmac_key_bytes(*algorithm).is_some_and(|need| bytes >= need))
@@ -152,8 +165,8 @@ impl AuthConfig {
         let has_source = has_source || self.run_key.is_some();
         let has_keys = has_source || is_there(!self.issuers.is_empty(), "JWT_ISSUER");
         if !has_source && !self.issuers.iter().all(|issuer| is_discoverable(issuer)) {
-            let expected = "must be https:// addresses (http:// on a loopback host) when no key source is set, \
-                            because the keys are then fetched from there";
+            let expected = "must be https:// addresses (http:// on a loopback host) when no key \
+                            source is set, because the keys are then fetched from there";
             vars.problem("JWT_ISSUER", expected);
         }
         if self.jwt_cookie.is_some() && !has_keys {
@@ -174,8 +187,8 @@ impl AuthConfig {
         let anonymous = is_there(anonymous, "AUTH_ANONYMOUS");
         let has_services = is_there(!self.service_tokens.is_empty(), "SERVICE_TOKENS");
         if !has_keys && !anonymous && !has_services {
-            let expected = "nobody could authenticate: set this, or JWT_PUBLIC_KEY, JWKS_URL or JWT_ISSUER, \
-                            or AUTH_ANONYMOUS=on, or SERVICE_TOKENS";
+            let expected = "nobody could authenticate: set this, or JWT_PUBLIC_KEY, JWKS_URL or \
+                            JWT_ISSUER, or AUTH_ANONYMOUS=on, or SERVICE_TOKENS";
             vars.problem("JWT_SECRET", expected);
         }
     }
@@ -185,16 +198,21 @@ impl AuthConfig {
         for algorithm in algorithms {
             let Some(need) = hmac_key_bytes(*algorithm) else { continue };
             if secret.expose().len() < need {
-                vars.problem("JWT_SECRET", format!("must have {need} bytes or more for {algorithm:?}"));
+                vars.problem(
+                    "JWT_SECRET",
+                    format!("must have {need} bytes or more for {algorithm:?}"),
+                );
             }
         }
     }
 
     fn note_useless_algorithms(&self, vars: &Vars<'_>) {
         let Some(allowed) = &self.algorithms else { return };
-        let secret = allowed.iter().any(|a| a.family() == AlgorithmFamily::Hmac) && self.jwt_secret.is_some();
+        let secret = allowed.iter().any(|a| a.family() == AlgorithmFamily::Hmac)
+            && self.jwt_secret.is_some();
         let public = self.public_key.as_ref();
-        let public = public.is_some_and(|key| key.kind().algorithms().iter().any(|a| allowed.contains(a)));
+        let public =
+            public.is_some_and(|key| key.kind().algorithms().iter().any(|a| allowed.contains(a)));
         let fetched = self.jwks_url.is_some() || self.discovers_keys();
         let fetched = fetched && allowed.iter().any(|a| a.family() != AlgorithmFamily::Hmac);
         let any_key = self.jwt_secret.is_some()
@@ -252,8 +270,8 @@ fn algorithms(vars: &Vars<'_>) -> Option<Vec<Algorithm>> {
     let names = vars.list("JWT_ALGORITHMS");
     let algorithms: Option<Vec<_>> = names.iter().map(|name| algorithm_named(name)).collect();
     if algorithms.is_none() {
-        let expected = "must be a comma-separated list of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, \
-                        PS512, ES256, ES384 and EdDSA (or Ed25519)";
+        let expected = "must be a comma-separated list of HS256, HS384, HS512, RS256, RS384, \
+                        RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA (or Ed25519)";
         vars.problem("JWT_ALGORITHMS", expected);
     }
     algorithms.filter(|algorithms| !algorithms.is_empty())
@@ -261,15 +279,16 @@ fn algorithms(vars: &Vars<'_>) -> Option<Vec<Algorithm>> {
 
 fn visitors(vars: &Vars<'_>) -> Option<VisitorConfig> {
     let anonymous = vars.switch("AUTH_ANONYMOUS", false);
-    let same_site = vars.or("CHATKIT_COOKIE_SAMESITE", SameSite::Lax, "`lax` or `none`", |text| match text {
-        "lax" => Some(SameSite::Lax),
-        "none" => Some(SameSite::None),
-        _ => None,
-    });
+    let same_site =
+        vars.or("CHATKIT_COOKIE_SAMESITE", SameSite::Lax, "`lax` or `none`", |text| match text {
+            "lax" => Some(SameSite::Lax),
+            "none" => Some(SameSite::None),
+            _ => None,
+        });
     let key = vars.key("CHATKIT_COOKIE_KEY");
     if anonymous && key.is_none() && !vars.is_blamed("CHATKIT_COOKIE_KEY") {
-        let expected =
-            "is required with AUTH_ANONYMOUS=on: 32 bytes or more, `openssl rand -hex 32` makes one";
+        let expected = "is required with AUTH_ANONYMOUS=on: 32 bytes or more, `openssl rand -hex \
+                        32` makes one";
         vars.problem("CHATKIT_COOKIE_KEY", expected);
     }
     key.filter(|_| anonymous).map(|key| VisitorConfig { key, same_site })
@@ -284,16 +303,23 @@ fn service_tokens(vars: &Vars<'_>) -> Vec<ServiceToken> {
             None if entry.is_empty() && index > 0 => {}
             None if entry.contains("cks_") => vars.problem(
                 "SERVICE_TOKENS",
-                format!("entry {at} holds a token itself; give `name:` and the hex of the token's SHA-256"),
+                format!(
+                    "entry {at} holds a token itself; give `name:` and the hex of the token's \
+                         SHA-256"
+                ),
             ),
             None => vars.problem(
                 "SERVICE_TOKENS",
                 format!(
-                    "entry {at} must be `name:sha256hex`, with a name of up to 64 letters, digits, `.`, `_` or `-`"
+                    "entry {at} must be `name:sha256hex`, with a name of up to 64 letters, digits, \
+                     `.`, `_` or `-`"
                 ),
             ),
             Some(token) if tokens.iter().any(|other| other.digest == token.digest) => {
-                vars.problem("SERVICE_TOKENS", format!("entry {at} has the digest of an earlier one"));
+                vars.problem(
+                    "SERVICE_TOKENS",
+                    format!("entry {at} has the digest of an earlier one"),
+                );
             }
             Some(token) => tokens.push(token),
         }
@@ -310,7 +336,8 @@ fn parse_service_token(entry: &str) -> Option<ServiceToken> {
 /// Whether a service may have this name: 1 to 64 letters, digits, `.`, `_` or `-`.
 #[must_use]
 pub fn is_service_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
 /// An address from which keys may be fetched: nobody on the way can change what it answers.

@@ -10,10 +10,11 @@ const LARGEST_REQUEST: u64 = 1024 * 1024;
 /// What bounds one user in self-hosted mode, beside the rates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// `CHATKIT_MAX_MESSAGE_BYTES`: what people write in one message, a client tool's output, and answers to questions may have,
-    /// in UTF-8; 256 KiB by default.
+    /// `CHATKIT_MAX_MESSAGE_BYTES`: what people write in one message, a client tool's output, and
+    /// answers to questions may have, in UTF-8; 256 KiB by default.
     pub max_message_bytes: usize,
-    /// `CHATKIT_MAX_TURNS_PER_USER`: the answers under way for one user, 4 by default; `None` is no limit.
+    /// `CHATKIT_MAX_TURNS_PER_USER`: the answers under way for one user, 4 by default; `None` is no
+    /// limit.
     pub max_turns_per_user: Option<NonZeroUsize>,
 }
 
@@ -33,8 +34,9 @@ mod tests {
     use super::*;
 
     fn read(set: &[(&str, &str)]) -> Result<(usize, Option<usize>), String> {
-        let lookup =
-            |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let lookup = |name: &str| {
+            set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        };
         let vars = Vars::new(&lookup);
         let Bounds { max_message_bytes, max_turns_per_user } = Bounds::from_vars(&vars);
         match vars.into_problems().first() {
@@ -48,12 +50,16 @@ mod tests {
         let (bytes, turns) = ("CHATKIT_MAX_MESSAGE_BYTES", "CHATKIT_MAX_TURNS_PER_USER");
         assert_eq!(read(&[]), Ok((262_144, Some(4))));
         assert_eq!(read(&[(bytes, "1000"), (turns, "0")]), Ok((1000, None)));
-        for (name, bad) in [(bytes, "0"), (bytes, "1048577"), (bytes, "canary"), (turns, "-1"), (turns, "")] {
+        for (name, bad) in
+            [(bytes, "0"), (bytes, "1048577"), (bytes, "canary"), (turns, "-1"), (turns, "")]
+        {
             match read(&[(name, bad)]) {
                 Err(problem) => {
                     assert!(problem.starts_with(name) && !problem.contains("canary"), "{problem}")
                 }
-                Ok(read) => assert_eq!((bad, read.1), ("", Some(4)), "an empty value is an unset one"),
+                Ok(read) => {
+                    assert_eq!((bad, read.1), ("", Some(4)), "an empty value is an unset one")
+                }
             }
         }
     }

@@ -1,5 +1,6 @@
-//! Where do settings come from? [`Vars`] reads them by name and collects every problem it meets, so that a start
-//! that fails says all there is to mend at once. This is the only file that reads the process environment.
+//! Where do settings come from? [`Vars`] reads them by name and collects every problem it meets, so
+//! that a start that fails says all there is to mend at once. This is the only file that reads the
+//! process environment.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -24,7 +25,8 @@ impl Secret {
     }
 }
 
-/// One thing that is wrong with the configuration. It names the variable and what it should look like, never its value.
+/// One thing that is wrong with the configuration. It names the variable and what it should look
+/// like, never its value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Problem {
     /// The variable's name.
@@ -66,7 +68,8 @@ impl<'a> Vars<'a> {
         Self { read_file, ..self }
     }
 
-    /// Names the variables that are set and hold no text: reading one is a problem, and it counts as unset.
+    /// Names the variables that are set and hold no text: reading one is a problem, and it counts
+    /// as unset.
     #[must_use]
     pub fn with_unreadable(self, unreadable: &'a [String]) -> Self {
         Self { unreadable, ..self }
@@ -90,8 +93,8 @@ impl<'a> Vars<'a> {
         (self.lookup)(name).filter(|value| !value.is_empty())
     }
 
-    /// A variable that may be unset. A value that `parse` refuses is a problem, worded by `expected`
-    /// ("a whole number from 1 to 600"), and counts as unset.
+    /// A variable that may be unset. A value that `parse` refuses is a problem, worded by
+    /// `expected` ("a whole number from 1 to 600"), and counts as unset.
     pub fn optional<T>(
         &self,
         name: &str,
@@ -107,7 +110,13 @@ impl<'a> Vars<'a> {
     }
 
     /// A variable with a default.
-    pub fn or<T>(&self, name: &str, default: T, expected: &str, parse: impl FnOnce(&str) -> Option<T>) -> T {
+    pub fn or<T>(
+        &self,
+        name: &str,
+        default: T,
+        expected: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> T {
         self.optional(name, expected, parse).unwrap_or(default)
     }
 
@@ -129,15 +138,16 @@ impl<'a> Vars<'a> {
         })
     }
 
-    /// The items of a comma-separated list, trimmed; empty ones are dropped. Unset is an empty list.
+    /// The items of a comma-separated list, trimmed; empty ones are dropped. Unset is an empty
+    /// list.
     #[must_use]
     pub fn list(&self, name: &str) -> Vec<String> {
         let text = self.text(name).unwrap_or_default();
         text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
     }
 
-    /// A secret from `NAME`, or from the file that `NAME_FILE` names; one final newline of the file is dropped.
-    /// Both at once, or a file that can't be read, is a problem.
+    /// A secret from `NAME`, or from the file that `NAME_FILE` names; one final newline of the file
+    /// is dropped. Both at once, or a file that can't be read, is a problem.
     pub fn secret(&self, name: &str) -> Option<Secret> {
         let file_name = format!("{name}_FILE");
         match (self.text(name), self.text(&file_name)) {
@@ -194,11 +204,15 @@ impl<'a> Vars<'a> {
         }
     }
 
-    /// Whether a problem was noted with the variable or with its file: tells one that is missing from one that is bad.
+    /// Whether a problem was noted with the variable or with its file: tells one that is missing
+    /// from one that is bad.
     #[must_use]
     pub fn is_blamed(&self, name: &str) -> bool {
         let blamed = |problem: &Problem| {
-            problem.variable.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest == "_FILE")
+            problem
+                .variable
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.is_empty() || rest == "_FILE")
         };
         self.problems.borrow().iter().any(blamed)
     }
@@ -219,7 +233,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The variables of this process, completed by those of a `.env` file in the working folder, which never override.
+    /// The variables of this process, completed by those of a `.env` file in the working folder,
+    /// which never override.
     ///
     /// # Errors
     /// A `.env` file that exists and can't be read or parsed is a problem that names the file.
@@ -301,5 +316,8 @@ impl Environment {
 }
 
 fn dotenv_problem() -> Problem {
-    Problem { variable: ".env".to_owned(), expected: "must be readable lines of NAME=value".to_owned() }
+    Problem {
+        variable: ".env".to_owned(),
+        expected: "must be readable lines of NAME=value".to_owned(),
+    }
 }

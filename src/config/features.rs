@@ -1,4 +1,5 @@
-//! What may a chat do? The switches of uploads, history and titles, which are written the same in both modes.
+//! What may a chat do? The switches of uploads, history and titles, which are written the same in
+//! both modes.
 
 use super::env::Vars;
 
@@ -47,7 +48,8 @@ pub(super) fn dictation(vars: &Vars<'_>) -> Dictation {
 
 /// `CHATKIT_FILE_UPLOAD`, if it is set.
 pub(super) fn file_upload(vars: &Vars<'_>) -> Option<FileUpload> {
-    let expected = "`off`, `on`, or `on,max_file_size_mb=20,max_files=3` (1 to 512 MB, 1 file or more)";
+    let expected =
+        "`off`, `on`, or `on,max_file_size_mb=20,max_files=3` (1 to 512 MB, 1 file or more)";
     vars.optional("CHATKIT_FILE_UPLOAD", expected, parse_file_upload)
 }
 
@@ -75,7 +77,8 @@ fn parse_switch(text: &str) -> Option<bool> {
     }
 }
 
-/// Reads `on,name=value,…`: hands each setting to `set`, which says whether it liked it. `off` takes none.
+/// Reads `on,name=value,…`: hands each setting to `set`, which says whether it liked it. `off`
+/// takes none.
 fn parse_settings(text: &str, mut set: impl FnMut(&str, &str) -> bool) -> Option<bool> {
     let mut parts = text.split(',').map(str::trim);
     let enabled = parse_switch(parts.next()?)?;
@@ -96,9 +99,10 @@ fn fill(slot: &mut Option<u32>, value: Option<u32>) -> bool {
 fn parse_file_upload(text: &str) -> Option<FileUpload> {
     let mut upload = FileUpload::default();
     upload.enabled = parse_settings(text, |name, value| match name {
-        "max_file_size_mb" => {
-            fill(&mut upload.max_file_size_mb, at_least_one(value).filter(|megabytes| *megabytes <= 512))
-        }
+        "max_file_size_mb" => fill(
+            &mut upload.max_file_size_mb,
+            at_least_one(value).filter(|megabytes| *megabytes <= 512),
+        ),
         "max_files" => fill(&mut upload.max_files, at_least_one(value)),
         _ => false,
     })?;

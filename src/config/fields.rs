@@ -1,5 +1,6 @@
-//! What does a table of a TOML file hold? [`Fields`] hands out its keys one by one, notes what is wrong with each under the
-//! variable that names the file, and at the end every key that nobody asked for. It never shows a value.
+//! What does a table of a TOML file hold? [`Fields`] hands out its keys one by one, notes what is
+//! wrong with each under the variable that names the file, and at the end every key that nobody
+//! asked for. It never shows a value.
 
 use serde_json::{Map, Value as Json};
 use toml::{Table, Value};
@@ -21,9 +22,12 @@ impl<'a> Fields<'a> {
     /// The top of a file. One that is no TOML is a problem that names the line.
     pub(super) fn parse(vars: &'a Vars<'a>, variable: &'static str, text: &str) -> Option<Self> {
         match toml::from_str::<Table>(text) {
-            Ok(table) => Some(Self { vars, variable, path: String::new(), table, asked: Vec::new() }),
+            Ok(table) => {
+                Some(Self { vars, variable, path: String::new(), table, asked: Vec::new() })
+            }
             Err(error) => {
-                let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+                let before =
+                    error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
                 let line = before.matches('\n').count() + 1;
                 vars.problem(
                     variable,
@@ -48,7 +52,8 @@ impl<'a> Fields<'a> {
         self.table.get(key).and_then(Value::as_array).is_some_and(|items| !items.is_empty())
     }
 
-    /// A key that may be left out. A value that `read` refuses is a problem, and counts as left out.
+    /// A key that may be left out. A value that `read` refuses is a problem, and counts as left
+    /// out.
     pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
@@ -72,14 +77,20 @@ impl<'a> Fields<'a> {
     }
 
     /// A number within bounds, whole or not.
-    pub(super) fn number(&mut self, key: &'static str, bounds: std::ops::RangeInclusive<f64>) -> Option<f64> {
+    pub(super) fn number(
+        &mut self,
+        key: &'static str,
+        bounds: std::ops::RangeInclusive<f64>,
+    ) -> Option<f64> {
         let expected = format!("a number from {} to {}", bounds.start(), bounds.end());
         let number = |value: Value| match value {
             Value::Float(number) => Some(number),
             Value::Integer(number) => i32::try_from(number).ok().map(f64::from),
             _ => None,
         };
-        self.optional(key, &expected, |value| number(value).filter(|number| bounds.contains(number)))
+        self.optional(key, &expected, |value| {
+            number(value).filter(|number| bounds.contains(number))
+        })
     }
 
     /// A whole number of at least so many.
@@ -141,7 +152,8 @@ impl<'a> Fields<'a> {
         for key in self.table.keys() {
             let known = self.asked.iter().filter(|known| is_near(key, known));
             let nearest = known.min_by_key(|known| strsim::damerau_levenshtein(key, known));
-            let hint = nearest.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
+            let hint =
+                nearest.map(|known| format!("; did you mean `{known}`?")).unwrap_or_default();
             self.problem(key, &format!("is not a key that is known here{hint}"));
         }
     }

@@ -13,7 +13,8 @@ const MAX_NAME_CHARS: usize = 64;
 pub struct HostedConfig {
     /// `CHATKIT_WORKFLOW_ID`: the workflow of a session that names none.
     pub workflow_id: String,
-    /// `CHATKIT_WORKFLOW_VERSION`: pins the default workflow; without it OpenAI takes the latest deployed one.
+    /// `CHATKIT_WORKFLOW_VERSION`: pins the default workflow; without it OpenAI takes the latest
+    /// deployed one.
     pub workflow_version: Option<String>,
     /// `CHATKIT_WORKFLOWS`: further workflows, as (name, id).
     pub workflows: Vec<(String, String)>,
@@ -27,7 +28,8 @@ pub struct HostedConfig {
     pub thread_titles: Option<bool>,
     /// `CHATKIT_STATE_CLAIMS`: which claims of a user's token become state variables.
     pub state_claims: Vec<StateClaim>,
-    /// `CHATKIT_USER_ID_KEY`: when set, OpenAI sees HMAC-SHA256(key, user) in place of the user's id.
+    /// `CHATKIT_USER_ID_KEY`: when set, OpenAI sees HMAC-SHA256(key, user) in place of the user's
+    /// id.
     pub user_id_key: Option<Secret>,
 }
 
@@ -105,16 +107,25 @@ fn named_workflows(vars: &Vars<'_>) -> Vec<(String, String)> {
         match entry {
             Some((name, id)) if is_name(name) && is_workflow_id(id) => {
                 if name == "default" {
-                    vars.problem(NAME, "must not name a workflow `default`: that is CHATKIT_WORKFLOW_ID");
+                    vars.problem(
+                        NAME,
+                        "must not name a workflow `default`: that is CHATKIT_WORKFLOW_ID",
+                    );
                 } else if workflows.iter().any(|(known, _)| known == name) {
-                    vars.problem(NAME, format!("must give each name once; `{name}` is there twice"));
+                    vars.problem(
+                        NAME,
+                        format!("must give each name once; `{name}` is there twice"),
+                    );
                 } else {
                     workflows.push((name.to_owned(), id.to_owned()));
                 }
             }
             _ => {
                 let place = index + 1;
-                vars.problem(NAME, format!("must be like `support=wf_1,sales=wf_2`; entry {place} is not"));
+                vars.problem(
+                    NAME,
+                    format!("must be like `support=wf_1,sales=wf_2`; entry {place} is not"),
+                );
             }
         }
     }
@@ -129,10 +140,14 @@ fn state_claims(vars: &Vars<'_>) -> Vec<StateClaim> {
         let (variable, claim) = (variable.trim(), claim.trim());
         if !is_name(variable) || claim.is_empty() {
             let place = index + 1;
-            let shape = "must be like `plan,tenant_id=org` (variable=claim, names of at most 64 characters)";
+            let shape = "must be like `plan,tenant_id=org` (variable=claim, names of at most 64 \
+                         characters)";
             vars.problem(NAME, format!("{shape}; entry {place} is not"));
         } else if claims.iter().any(|known| known.variable == variable) {
-            vars.problem(NAME, format!("must give each variable once; `{variable}` is there twice"));
+            vars.problem(
+                NAME,
+                format!("must give each variable once; `{variable}` is there twice"),
+            );
         } else {
             claims.push(StateClaim { variable: variable.to_owned(), claim: claim.to_owned() });
         }
@@ -144,7 +159,9 @@ fn state_claims(vars: &Vars<'_>) -> Vec<StateClaim> {
 }
 
 fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.chars().count() <= MAX_NAME_CHARS && !text.chars().any(char::is_control)
+    !text.is_empty()
+        && text.chars().count() <= MAX_NAME_CHARS
+        && !text.chars().any(char::is_control)
 }
 
 fn is_workflow_id(text: &str) -> bool {
@@ -191,7 +208,10 @@ mod tests {
     fn the_alias_of_the_workflow_id_counts_and_must_not_contradict() {
         let (config, problems) = read(&[("CHATKIT_WORKFLOW_ID", ""), ("WORKFLOW_ID", "wf_2")]);
         assert_eq!((config.workflow_id.as_str(), problems.len()), ("wf_2", 0));
-        assert!(read(&[("WORKFLOW_ID", "wf_1")]).1.is_empty(), "the same twice is no contradiction");
+        assert!(
+            read(&[("WORKFLOW_ID", "wf_1")]).1.is_empty(),
+            "the same twice is no contradiction"
+        );
         assert_eq!(read(&[("WORKFLOW_ID", "wf_2")]).1.len(), 1, "two that differ");
         assert!(one_problem("CHATKIT_WORKFLOW_ID", "").contains("required"));
         for bad in ["asst_1", "wf_", "wf_a b", "wf_ü"] {
@@ -212,15 +232,22 @@ mod tests {
     #[test]
     fn the_version_latest_is_refused_with_its_reason() {
         assert!(one_problem("CHATKIT_WORKFLOW_VERSION", "latest").contains("fails in the browser"));
-        assert_eq!(read(&[("CHATKIT_WORKFLOW_VERSION", "3")]).0.workflow_version.as_deref(), Some("3"));
+        assert_eq!(
+            read(&[("CHATKIT_WORKFLOW_VERSION", "3")]).0.workflow_version.as_deref(),
+            Some("3")
+        );
     }
 
     #[test]
     fn a_claim_may_have_another_name_as_a_variable() {
-        let (config, _) = read(&[("CHATKIT_STATE_CLAIMS", "plan, tenant_id=org, url=https://a.example/b=c")]);
+        let (config, _) =
+            read(&[("CHATKIT_STATE_CLAIMS", "plan, tenant_id=org, url=https://a.example/b=c")]);
         let pairs: Vec<_> =
             config.state_claims.iter().map(|c| (c.variable.as_str(), c.claim.as_str())).collect();
-        assert_eq!(pairs, [("plan", "plan"), ("tenant_id", "org"), ("url", "https://a.example/b=c")]);
+        assert_eq!(
+            pairs,
+            [("plan", "plan"), ("tenant_id", "org"), ("url", "https://a.example/b=c")]
+        );
         let long = "a".repeat(65);
         for bad in ["=org", "tenant=", "a,a=b", long.as_str()] {
             one_problem("CHATKIT_STATE_CLAIMS", bad);
@@ -235,8 +262,11 @@ mod tests {
         one_problem("CHATKIT_SESSION_REQUESTS_PER_MINUTE", "0");
         one_problem("CHATKIT_THREAD_TITLES", "maybe");
         one_problem("CHATKIT_USER_ID_KEY", "too short");
-        let (_, problems) =
-            read(&[("CHATKIT_WORKFLOW_ID", "x"), ("CHATKIT_THREAD_TITLES", "?"), ("CHATKIT_HISTORY", "?")]);
+        let (_, problems) = read(&[
+            ("CHATKIT_WORKFLOW_ID", "x"),
+            ("CHATKIT_THREAD_TITLES", "?"),
+            ("CHATKIT_HISTORY", "?"),
+        ]);
         assert_eq!(problems.len(), 3, "{problems:?}");
     }
 }

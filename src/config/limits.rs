@@ -1,4 +1,5 @@
-//! How often, and how much at once? The settings of the limits, of the proxies that are believed, and of Redis.
+//! How often, and how much at once? The settings of the limits, of the proxies that are believed,
+//! and of Redis.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -8,7 +9,8 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::env::{Secret, Vars};
 
-/// The most that a rate or a burst may be: with it, all times of a limiter fit 53 bits of microseconds.
+/// The most that a rate or a burst may be: with it, all times of a limiter fit 53 bits of
+/// microseconds.
 const MOST: u64 = 1_000_000;
 
 /// How often, and how much at once.
@@ -19,18 +21,20 @@ pub struct LimitsConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// The one header that is read for a trusted peer (`FORWARDED_HEADER`).
     pub forwarded_header: ForwardedHeader,
-    /// Per client address, on `/api/chatkit` and what is below it, files aside (`RATE_LIMIT_IP_PER_MINUTE`,
-    /// `RATE_LIMIT_IP_BURST`); `None` is off.
+    /// Per client address, on `/api/chatkit` and what is below it, files aside
+    /// (`RATE_LIMIT_IP_PER_MINUTE`, `RATE_LIMIT_IP_BURST`); `None` is off.
     pub address: Option<Rate>,
-    /// Per user, for what costs (`RATE_LIMIT_USER_PER_MINUTE`, `RATE_LIMIT_USER_BURST`); `None` is off.
+    /// Per user, for what costs (`RATE_LIMIT_USER_PER_MINUTE`, `RATE_LIMIT_USER_BURST`); `None` is
+    /// off.
     pub user: Option<Rate>,
-    /// How many connections one client address may have open, `TRUSTED_PROXIES` aside (`CONNECTIONS_PER_ADDRESS`); `None` is
-    /// no limit.
+    /// How many connections one client address may have open, `TRUSTED_PROXIES` aside
+    /// (`CONNECTIONS_PER_ADDRESS`); `None` is no limit.
     pub connections_per_address: Option<usize>,
-    /// Per user, for everything else of the chat (`RATE_LIMIT_READS_PER_MINUTE`, `RATE_LIMIT_READS_BURST`); `None` is off.
+    /// Per user, for everything else of the chat (`RATE_LIMIT_READS_PER_MINUTE`,
+    /// `RATE_LIMIT_READS_BURST`); `None` is off.
     pub reads: Option<Rate>,
-    /// Where the per-user limits and the sessions are shared by every replica (`REDIS_URL`); without it they live in
-    /// this process.
+    /// Where the per-user limits and the sessions are shared by every replica (`REDIS_URL`);
+    /// without it they live in this process.
     pub redis_url: Option<Secret>,
     /// How many requests may be under way at once (`MAX_CONCURRENT_REQUESTS`), 1 or more.
     pub max_concurrent_requests: usize,
@@ -65,7 +69,8 @@ impl Rate {
 impl LimitsConfig {
     /// The chat of hosted mode is at OpenAI: there is no reading here to limit.
     pub(super) fn from_vars(vars: &Vars<'_>, is_hosted: bool) -> Self {
-        let reads = || rate(vars, "RATE_LIMIT_READS_PER_MINUTE", 600, "RATE_LIMIT_READS_BURST", 120);
+        let reads =
+            || rate(vars, "RATE_LIMIT_READS_PER_MINUTE", 600, "RATE_LIMIT_READS_BURST", 120);
         let connections = vars.number("CONNECTIONS_PER_ADDRESS", 1024, 0..=MOST);
         let max_concurrent_requests = vars.number("MAX_CONCURRENT_REQUESTS", 10_000, 1..=MOST);
         Self {
@@ -103,15 +108,18 @@ fn trusted_proxies(vars: &Vars<'_>) -> Vec<IpNet> {
             Some(net) => nets.push(net),
             None => vars.problem(
                 "TRUSTED_PROXIES",
-                format!("must be networks or addresses like `10.0.0.0/8,::1`; entry {} is not", index + 1),
+                format!(
+                    "must be networks or addresses like `10.0.0.0/8,::1`; entry {} is not",
+                    index + 1
+                ),
             ),
         }
     }
     nets
 }
 
-/// A network, or a single address. IPv4 networks written as IPv6 ones (`::ffff:10.0.0.0/104`) become what they mean,
-/// because addresses are compared in their shortest form.
+/// A network, or a single address. IPv4 networks written as IPv6 ones (`::ffff:10.0.0.0/104`)
+/// become what they mean, because addresses are compared in their shortest form.
 fn parse_net(text: &str) -> Option<IpNet> {
     let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
     let IpNet::V6(v6) = net else { return Some(net) };
@@ -137,13 +145,15 @@ fn rate(vars: &Vars<'_>, rate_name: &str, rate: u64, burst_name: &str, burst: u6
 
 fn redis_url(vars: &Vars<'_>) -> Option<Secret> {
     let url = vars.secret("REDIS_URL")?;
-    let known = ["redis://", "rediss://", "unix://"].iter().any(|scheme| url.expose().starts_with(scheme));
+    let known =
+        ["redis://", "rediss://", "unix://"].iter().any(|scheme| url.expose().starts_with(scheme));
     if known && redis::Client::open(url.expose()).is_ok() {
         return Some(url);
     }
     vars.problem(
         "REDIS_URL",
-        "must look like redis://:password@host:6379/0, rediss://… (TLS) or unix:///path/to/redis.sock",
+        "must look like redis://:password@host:6379/0, rediss://… (TLS) or \
+         unix:///path/to/redis.sock",
     );
     None
 }
@@ -153,8 +163,9 @@ mod tests {
     use super::*;
 
     fn read(vars: &[(&str, &str)]) -> (LimitsConfig, Vec<String>) {
-        let lookup =
-            |name: &str| vars.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let lookup = |name: &str| {
+            vars.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        };
         let vars = Vars::new(&lookup);
         let config = LimitsConfig::from_vars(&vars, false);
         (config, vars.into_problems().iter().map(ToString::to_string).collect())
@@ -198,11 +209,16 @@ mod tests {
 
     #[test]
     fn proxies_are_networks_or_single_addresses() {
-        let (config, problems) =
-            read(&[("TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.7,2001:db8::/32,::1, ::ffff:172.16.0.0/108")]);
+        let (config, problems) = read(&[(
+            "TRUSTED_PROXIES",
+            "10.0.0.0/8, 192.0.2.7,2001:db8::/32,::1, ::ffff:172.16.0.0/108",
+        )]);
         assert_eq!(problems, Vec::<String>::new());
         let nets: Vec<_> = config.trusted_proxies.iter().map(ToString::to_string).collect();
-        assert_eq!(nets, ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32", "::1/128", "172.16.0.0/12"]);
+        assert_eq!(
+            nets,
+            ["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32", "::1/128", "172.16.0.0/12"]
+        );
     }
 
     #[test]
@@ -230,18 +246,27 @@ mod tests {
 
     #[test]
     fn a_redis_url_has_one_of_three_schemes_and_a_bad_one_is_never_shown() {
-        for good in ["redis://localhost", "rediss://:hunter2@cache:6380/1", "unix:///run/redis.sock"] {
+        for good in
+            ["redis://localhost", "rediss://:hunter2@cache:6380/1", "unix:///run/redis.sock"]
+        {
             let (config, problems) = read(&[("REDIS_URL", good)]);
             assert_eq!(config.redis_url.map(|url| url.expose().to_owned()).as_deref(), Some(good));
             assert_eq!(problems, Vec::<String>::new());
         }
-        for bad in ["http://:hunter2@cache", "cache:6379", "redis://:hunter2@cache/x", "redis://:hunter2@:x"]
-        {
+        for bad in [
+            "http://:hunter2@cache",
+            "cache:6379",
+            "redis://:hunter2@cache/x",
+            "redis://:hunter2@:x",
+        ] {
             let (config, problems) = read(&[("REDIS_URL", bad)]);
             assert!(config.redis_url.is_none(), "{bad}");
             assert_eq!(problems.len(), 1, "{bad}");
             assert!(problems[0].starts_with("REDIS_URL: must look like"), "{problems:?}");
-            assert!(!problems[0].contains("hunter2") && !problems[0].contains("cache"), "{problems:?}");
+            assert!(
+                !problems[0].contains("hunter2") && !problems[0].contains("cache"),
+                "{problems:?}"
+            );
         }
     }
 }

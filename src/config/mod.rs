@@ -1,5 +1,5 @@
-//! What may be set? [`Config::from_vars`] turns variables into a [`Config`] that cannot be wrong, or into every problem
-//! that it found. It is pure: it never touches the process environment.
+//! What may be set? [`Config::from_vars`] turns variables into a [`Config`] that cannot be wrong,
+//! or into every problem that it found. It is pure: it never touches the process environment.
 
 pub mod agents;
 mod agents_file;
@@ -33,14 +33,15 @@ pub struct Config {
     pub limits: limits::LimitsConfig,
     /// How OpenAI, or a model's server, is reached.
     pub upstream: upstream::UpstreamConfig,
-    /// `CHATKIT_SESSION_TTL_SECONDS`: a session's life, 1 to 600 in hosted mode and 60 to 3600 in self-hosted mode.
+    /// `CHATKIT_SESSION_TTL_SECONDS`: a session's life, 1 to 600 in hosted mode and 60 to 3600 in
+    /// self-hosted mode.
     pub session_ttl_seconds: u64,
     /// Who runs the chat, and what only that needs.
     pub mode: Mode,
 }
 
-/// `CHATKIT_MODE`: who runs the chat. The variables of the other mode are not read. Where it is unset, a workflow means hosted
-/// mode, and everything else self-hosted mode.
+/// `CHATKIT_MODE`: who runs the chat. The variables of the other mode are not read. Where it is
+/// unset, a workflow means hosted mode, and everything else self-hosted mode.
 #[expect(missing_debug_implementations, reason = "it holds secrets")]
 pub enum Mode {
     /// OpenAI runs a workflow.
@@ -61,7 +62,8 @@ impl Config {
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 
-    /// Reads all variables; what is wrong with them is noted in `vars`, and then the result must not be used.
+    /// Reads all variables; what is wrong with them is noted in `vars`, and then the result must
+    /// not be used.
     #[must_use]
     pub fn read(vars: &Vars<'_>) -> Self {
         Self::with_run_key(vars, None)
@@ -77,7 +79,11 @@ impl Config {
             Choice::Hosted => {
                 let upstream = upstream::UpstreamConfig::of_hosted(vars);
                 // OpenAI's ceiling.
-                (upstream, session_ttl(vars, 1..=600), Mode::Hosted(hosted::HostedConfig::from_vars(vars)))
+                (
+                    upstream,
+                    session_ttl(vars, 1..=600),
+                    Mode::Hosted(hosted::HostedConfig::from_vars(vars)),
+                )
             }
         };
         Self {
@@ -96,9 +102,13 @@ impl Config {
         let mut warnings = self.upstream.warnings.clone();
         if let Mode::SelfHosted(own) = &self.mode {
             warnings.extend(own.agents.by_name.values().flat_map(|agent| agent.setting_warnings()));
-            warnings.extend(own.agents.by_name.values().flat_map(|agent| agent.approval_warnings()));
-            for agent in
-                own.agents.by_name.values().filter(|agent| agent.endpoint.base_url != self.upstream.base)
+            warnings
+                .extend(own.agents.by_name.values().flat_map(|agent| agent.approval_warnings()));
+            for agent in own
+                .agents
+                .by_name
+                .values()
+                .filter(|agent| agent.endpoint.base_url != self.upstream.base)
             {
                 let name = format!("base_url of the agent {}", agent.name);
                 warnings.extend(upstream::plain_http_warning(&name, &agent.endpoint.base_url));
@@ -115,7 +125,10 @@ impl Config {
         let is_lent = own.expose() == lent.expose() && self.upstream.base.host_str() != Some(host);
         let name = &agent.name;
         is_lent.then(|| {
-            format!("the agent {name} sends OPENAI_API_KEY to {host}; api_key_env names a key of its own")
+            format!(
+                "the agent {name} sends OPENAI_API_KEY to {host}; api_key_env names a key of \
+                     its own"
+            )
         })
     }
 }
@@ -146,8 +159,8 @@ fn choose_mode(vars: &Vars<'_>) -> Choice {
         (Some(workflow), Some(model)) => {
             if !is_bad {
                 let expected = format!(
-                    "must be set, because {workflow} and {model} are both: `hosted` for a workflow at OpenAI, `self-hosted` \
-                     for a model"
+                    "must be set, because {workflow} and {model} are both: `hosted` for a workflow \
+                     at OpenAI, `self-hosted` for a model"
                 );
                 vars.problem(NAME, expected);
             }
@@ -161,7 +174,8 @@ fn choose_mode(vars: &Vars<'_>) -> Choice {
 
 fn read_self_hosted(vars: &Vars<'_>) -> (upstream::UpstreamConfig, u64, Mode) {
     let upstream = upstream::UpstreamConfig::of_self_hosted(vars);
-    let mode = Mode::SelfHosted(Box::new(self_hosted::SelfHostedConfig::from_vars(vars, &upstream)));
+    let mode =
+        Mode::SelfHosted(Box::new(self_hosted::SelfHostedConfig::from_vars(vars, &upstream)));
     (upstream, session_ttl(vars, 60..=3600), mode)
 }
 

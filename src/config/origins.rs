@@ -32,10 +32,12 @@ impl Origin {
     /// # Errors
     /// What an entry should look like.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        const EXPECTED: &str = "must list origins like https://example.com, or https://*.example.com for subdomains, without a path";
+        const EXPECTED: &str = "must list origins like https://example.com, or \
+                                https://*.example.com for subdomains, without a path";
         if text == "*" {
             return Err(
-                "must not be `*`: name the origins of your pages, because sessions are minted for them",
+                "must not be `*`: name the origins of your pages, because sessions are minted for \
+                 them",
             );
         }
         if text == "null" {
@@ -43,7 +45,8 @@ impl Origin {
         }
         let (scheme, rest) = text.split_once("://").ok_or(EXPECTED)?;
         let pattern = rest.strip_prefix("*.");
-        let url = Url::parse(&format!("{scheme}://{}", pattern.unwrap_or(rest))).map_err(|_| EXPECTED)?;
+        let url =
+            Url::parse(&format!("{scheme}://{}", pattern.unwrap_or(rest))).map_err(|_| EXPECTED)?;
         let bare = matches!(url.scheme(), "http" | "https")
             && url.path() == "/"
             && !rest.ends_with('/')
@@ -65,16 +68,23 @@ impl Origin {
         if !domain.contains('.') && domain != "localhost" {
             return Err("must not allow all of a top-level domain: write https://*.example.com");
         }
-        let suffix = psl::suffix(domain.as_bytes()).filter(|suffix| suffix.as_bytes() == domain.as_bytes());
+        let suffix =
+            psl::suffix(domain.as_bytes()).filter(|suffix| suffix.as_bytes() == domain.as_bytes());
         let is_shared = match suffix.and_then(|suffix| suffix.typ()) {
             Some(psl::Type::Icann) => {
-                return Err("must not allow all of a public suffix: anybody can register a domain there");
+                return Err(
+                    "must not allow all of a public suffix: anybody can register a domain there",
+                );
             }
             Some(psl::Type::Private) => true,
             None => false,
         };
         let (scheme, host) = origin.split_once("://").ok_or(EXPECTED)?;
-        Ok(Self::Subdomains { scheme: format!("{scheme}://"), suffix: format!(".{host}"), is_shared })
+        Ok(Self::Subdomains {
+            scheme: format!("{scheme}://"),
+            suffix: format!(".{host}"),
+            is_shared,
+        })
     }
 
     fn matches(&self, origin: &str) -> bool {
@@ -85,21 +95,25 @@ impl Origin {
                 .and_then(|rest| rest.strip_suffix(suffix.as_str()))
                 .is_some_and(is_labels),
             Self::Local => {
-                let scheme = ["http://", "https://"].into_iter().find(|scheme| origin.starts_with(scheme));
+                let scheme =
+                    ["http://", "https://"].into_iter().find(|scheme| origin.starts_with(scheme));
                 scheme.is_some_and(|scheme| is_local(&origin[scheme.len()..]))
             }
         }
     }
 }
 
-/// Whether a host, with a port or without, is one of the names under which this machine reaches itself.
+/// Whether a host, with a port or without, is one of the names under which this machine reaches
+/// itself.
 #[must_use]
 pub fn is_local(authority: &str) -> bool {
     ["localhost", "127.0.0.1", "[::1]"].into_iter().any(|name| {
         let Some((host, port)) = authority.split_at_checked(name.len()) else { return false };
-        let is_port =
-            |port: &str| (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit());
-        host.eq_ignore_ascii_case(name) && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+        let is_port = |port: &str| {
+            (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        host.eq_ignore_ascii_case(name)
+            && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
     })
 }
 
@@ -107,7 +121,9 @@ pub fn is_local(authority: &str) -> bool {
 fn is_labels(text: &str) -> bool {
     text.split('.').all(|label| {
         !label.is_empty()
-            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_')
     })
 }
 
@@ -124,10 +140,13 @@ impl OriginList {
         self.origins.iter().any(|allowed| allowed.matches(origin))
     }
 
-    /// The patterns below which the pages of many people are, as with a hoster (`https://*.github.io`): each of them may call.
+    /// The patterns below which the pages of many people are, as with a hoster
+    /// (`https://*.github.io`): each of them may call.
     pub fn shared(&self) -> impl Iterator<Item = String> {
         self.origins.iter().filter_map(|origin| match origin {
-            Origin::Subdomains { scheme, suffix, is_shared: true } => Some(format!("{scheme}*{suffix}")),
+            Origin::Subdomains { scheme, suffix, is_shared: true } => {
+                Some(format!("{scheme}*{suffix}"))
+            }
             Origin::Subdomains { .. } | Origin::Exact(_) | Origin::Local => None,
         })
     }
@@ -149,11 +168,19 @@ mod tests {
     #[test]
     fn an_exact_origin_matches_itself_alone() {
         let list = list(&["https://Example.com:443", "http://localhost:3000"]);
-        assert!(list.allows("https://example.com"), "case and default port are as browsers write them");
+        assert!(
+            list.allows("https://example.com"),
+            "case and default port are as browsers write them"
+        );
         assert!(list.allows("http://localhost:3000"));
-        for other in
-            ["http://example.com", "https://example.com:8443", "https://a.example.com", "null", "", "*"]
-        {
+        for other in [
+            "http://example.com",
+            "https://example.com:8443",
+            "https://a.example.com",
+            "null",
+            "",
+            "*",
+        ] {
             assert!(!list.allows(other), "{other}");
         }
     }
@@ -182,9 +209,12 @@ mod tests {
     #[test]
     fn a_page_of_this_machine_is_local_whichever_its_port() {
         let list = OriginList::new(vec![Origin::Local]);
-        for local in
-            ["http://localhost", "http://localhost:5173", "https://127.0.0.1:8443", "http://[::1]:3000"]
-        {
+        for local in [
+            "http://localhost",
+            "http://localhost:5173",
+            "https://127.0.0.1:8443",
+            "http://[::1]:3000",
+        ] {
             assert!(list.allows(local), "{local}");
         }
         for other in [
@@ -217,9 +247,12 @@ mod tests {
         ] {
             assert!(Origin::parse(text).unwrap_err().contains("public suffix"), "{text}");
         }
-        for text in
-            ["https://*.com.", "https://*.example.com.", "https://example.com.", "https://example.com.:8443"]
-        {
+        for text in [
+            "https://*.com.",
+            "https://*.example.com.",
+            "https://example.com.",
+            "https://example.com.:8443",
+        ] {
             assert!(Origin::parse(text).unwrap_err().contains("dot"), "{text}");
         }
         let hosters = [
@@ -244,18 +277,27 @@ mod tests {
 
     #[test]
     fn what_is_no_origin_is_refused() {
-        for text in
-            ["*", "null", "example.com", "https://", "https://example.com/", "https://example.com/app"]
-                .into_iter()
-                .chain([
-                    "https://*",
-                    "https://*.com",
-                    "https://a*.example.com",
-                    "https://*.*.example.com",
-                    "ftp://a.b",
-                ])
-                .chain(["https://user@example.com", "https://example.com?x", "https://*.127.0.0.1"])
-        {
+        for text in [
+            "*",
+            "null",
+            "example.com",
+            "https://",
+            "https://example.com/",
+            "https://example.com/app",
+        ]
+        .into_iter()
+        .chain([
+            "https://*",
+            "https://*.com",
+            "https://a*.example.com",
+            "https://*.*.example.com",
+            "ftp://a.b",
+        ])
+        .chain([
+            "https://user@example.com",
+            "https://example.com?x",
+            "https://*.127.0.0.1",
+        ]) {
             assert!(Origin::parse(text).is_err(), "{text}");
         }
     }

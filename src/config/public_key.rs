@@ -1,5 +1,5 @@
-//! Which public key is this? Turns a PEM text or a JWK's numbers into a [`PublicKey`] that is strong enough and whose
-//! kind is known; nothing else can verify a user's token.
+//! Which public key is this? Turns a PEM text or a JWK's numbers into a [`PublicKey`] that is
+//! strong enough and whose kind is known; nothing else can verify a user's token.
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa;
@@ -10,7 +10,8 @@ use aws_lc_rs::signature::{
 use data_encoding::BASE64;
 use jsonwebtoken::{Algorithm, DecodingKey};
 
-/// The smallest and the largest RSA modulus, in bits: below is too weak (RFC 7518 section 3.3), above is too slow.
+/// The smallest and the largest RSA modulus, in bits: below is too weak (RFC 7518 section 3.3),
+/// above is too slow.
 const RSA_BITS: std::ops::RangeInclusive<u32> = 2048..=8192;
 
 /// What a key is, and so which algorithms it may verify.
@@ -40,14 +41,15 @@ impl KeyKind {
     }
 }
 
-/// The algorithm of this name, as tokens, JWKs and `JWT_ALGORITHMS` write it. RFC 9864 gives `EdDSA` with the one curve that is
-/// taken here a name of its own, `Ed25519`.
+/// The algorithm of this name, as tokens, JWKs and `JWT_ALGORITHMS` write it. RFC 9864 gives
+/// `EdDSA` with the one curve that is taken here a name of its own, `Ed25519`.
 #[must_use]
 pub fn algorithm_named(name: &str) -> Option<Algorithm> {
     if name == "Ed25519" { Some(Algorithm::EdDSA) } else { name.parse().ok() }
 }
 
-/// A public key that has been checked: its kind is known, it is strong enough, and its point lies on its curve.
+/// A public key that has been checked: its kind is known, it is strong enough, and its point lies
+/// on its curve.
 #[derive(Debug, Clone)]
 pub struct PublicKey {
     kind: KeyKind,
@@ -60,12 +62,15 @@ pub struct PublicKey {
 pub enum KeyProblem {
     #[error("holds a private key; give the public one (`openssl pkey -in private.pem -pubout`)")]
     Private,
-    #[error("holds a certificate; give its public key (`openssl x509 -in cert.pem -noout -pubkey`)")]
+    #[error(
+        "holds a certificate; give its public key (`openssl x509 -in cert.pem -noout -pubkey`)"
+    )]
     Certificate,
     #[error("must hold one key, and holds several")]
     Several,
     #[error(
-        "must be a PEM text that starts with `-----BEGIN PUBLIC KEY-----` or `-----BEGIN RSA PUBLIC KEY-----`"
+        "must be a PEM text that starts with `-----BEGIN PUBLIC KEY-----` or `-----BEGIN RSA \
+         PUBLIC KEY-----`"
     )]
     NotPem,
     #[error("holds an RSA key whose size is out of bounds; it must have 2048 to 8192 bits")]
@@ -75,7 +80,8 @@ pub enum KeyProblem {
 }
 
 impl PublicKey {
-    /// Reads a PEM text: SPKI, or PKCS#1 for RSA. Line ends may be LF, CRLF, blanks, or a written-out `\n`.
+    /// Reads a PEM text: SPKI, or PKCS#1 for RSA. Line ends may be LF, CRLF, blanks, or a
+    /// written-out `\n`.
     ///
     /// # Errors
     /// What is wrong with the text; never a part of it.
@@ -94,12 +100,14 @@ impl PublicKey {
     /// # Errors
     /// When the size is out of bounds, or the numbers are no RSA key.
     pub fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, KeyProblem> {
-        let numbers = RsaPublicKeyComponents { n: without_zeros(modulus), e: without_zeros(exponent) };
+        let numbers =
+            RsaPublicKeyComponents { n: without_zeros(modulus), e: without_zeros(exponent) };
         let der = numbers.as_der().map_err(|_| KeyProblem::Unsupported)?;
         Self::from_rsa_der(der.as_ref())
     }
 
-    /// An EC key from a JWK's `x` and `y`, each of the curve's full size (RFC 7518 section 6.2.1.2).
+    /// An EC key from a JWK's `x` and `y`, each of the curve's full size (RFC 7518 section
+    /// 6.2.1.2).
     ///
     /// # Errors
     /// When the point is not on the curve, or `kind` is no such curve.
@@ -170,7 +178,8 @@ impl PublicKey {
     }
 }
 
-/// The label and the bytes of the one PEM block in the text. Text before and after the block is left alone.
+/// The label and the bytes of the one PEM block in the text. Text before and after the block is
+/// left alone.
 fn read_pem(text: &str) -> Result<(String, Vec<u8>), KeyProblem> {
     if text.contains("PRIVATE KEY-----") {
         return Err(KeyProblem::Private);
@@ -178,7 +187,8 @@ fn read_pem(text: &str) -> Result<(String, Vec<u8>), KeyProblem> {
     let text = text.replace("\\r", "\r").replace("\\n", "\n");
     let (_, rest) = text.split_once("-----BEGIN ").ok_or(KeyProblem::NotPem)?;
     let (label, rest) = rest.split_once("-----").ok_or(KeyProblem::NotPem)?;
-    let (body, after) = rest.split_once(&format!("-----END {label}-----")).ok_or(KeyProblem::NotPem)?;
+    let (body, after) =
+        rest.split_once(&format!("-----END {label}-----")).ok_or(KeyProblem::NotPem)?;
     if after.contains("-----BEGIN ") {
         return Err(KeyProblem::Several);
     }
@@ -267,7 +277,10 @@ mod tests {
     fn numbers_that_are_no_key_are_refused() {
         let odd = vec![0xff; 256];
         assert!(PublicKey::rsa(&odd, &[1, 0, 1]).is_ok());
-        assert!(PublicKey::rsa(&[&[0, 0], odd.as_slice()].concat(), &[1, 0, 1]).is_ok(), "zeros in front");
+        assert!(
+            PublicKey::rsa(&[&[0, 0], odd.as_slice()].concat(), &[1, 0, 1]).is_ok(),
+            "zeros in front"
+        );
         assert!(PublicKey::rsa(&odd[..128], &[1, 0, 1]).is_err(), "1024 bits");
         assert!(
             PublicKey::rsa(&[vec![0; 128], odd[..128].to_vec()].concat(), &[1, 0, 1]).is_err(),

@@ -1,4 +1,5 @@
-//! Where do we listen and how do we behave as a service? Address, logs, CORS, page, metrics, shutdown.
+//! Where do we listen and how do we behave as a service? Address, logs, CORS, page, metrics,
+//! shutdown.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -26,7 +27,8 @@ pub struct ServiceConfig {
     pub origins: OriginList,
     /// `SHUTDOWN_GRACE_SECONDS`: how long open requests may take to finish; 25 by default.
     pub shutdown_grace: Duration,
-    /// `METRICS_ADDR`: where Prometheus may scrape, and health is asked for too; nowhere by default.
+    /// `METRICS_ADDR`: where Prometheus may scrape, and health is asked for too; nowhere by
+    /// default.
     pub metrics: Option<SocketAddr>,
     /// The sample page and the way to chatkit.js.
     pub page: PageConfig,
@@ -81,7 +83,11 @@ impl ServiceConfig {
                 _ => None,
             }),
             origins: origins(vars),
-            shutdown_grace: Duration::from_secs(vars.number("SHUTDOWN_GRACE_SECONDS", 25, 0..=3600)),
+            shutdown_grace: Duration::from_secs(vars.number(
+                "SHUTDOWN_GRACE_SECONDS",
+                25,
+                0..=3600,
+            )),
             metrics: metrics(vars),
             page: page(vars),
         }
@@ -100,7 +106,9 @@ pub fn port(vars: &Vars<'_>) -> u16 {
 
 /// `METRICS_ADDR`: nowhere by default.
 pub fn metrics(vars: &Vars<'_>) -> Option<SocketAddr> {
-    vars.optional("METRICS_ADDR", "an address and port like 127.0.0.1:9090", |text| text.parse().ok())
+    vars.optional("METRICS_ADDR", "an address and port like 127.0.0.1:9090", |text| {
+        text.parse().ok()
+    })
 }
 
 /// An IP address (IPv6 with or without brackets), or a name of letters, digits, dots and hyphens.
@@ -125,9 +133,14 @@ fn origins(vars: &Vars<'_>) -> OriginList {
 
 fn page(vars: &Vars<'_>) -> PageConfig {
     let source =
-        vars.or("STATIC_DIR", PageSource::BuiltIn, "`off` or a folder that exists", |text| match text {
-            "off" => Some(PageSource::Off),
-            path => std::fs::canonicalize(path).ok().filter(|path| path.is_dir()).map(PageSource::Folder),
+        vars.or("STATIC_DIR", PageSource::BuiltIn, "`off` or a folder that exists", |text| {
+            match text {
+                "off" => Some(PageSource::Off),
+                path => std::fs::canonicalize(path)
+                    .ok()
+                    .filter(|path| path.is_dir())
+                    .map(PageSource::Folder),
+            }
         });
     let assets = vars.or("CHATKIT_ASSETS", Assets::Cdn, "`cdn` or `proxy`", |text| match text {
         "cdn" => Some(Assets::Cdn),
@@ -145,7 +158,10 @@ fn page(vars: &Vars<'_>) -> PageConfig {
             && url.fragment().is_none()
     });
     if base.is_none() {
-        vars.problem("CHATKIT_CDN_BASE", format!("must be an http or https address like {default}"));
+        vars.problem(
+            "CHATKIT_CDN_BASE",
+            format!("must be an http or https address like {default}"),
+        );
     }
     #[expect(clippy::expect_used, reason = "a constant that parses")]
     let cdn_base = base.unwrap_or_else(|| Url::parse(default).expect("the default is an address"));

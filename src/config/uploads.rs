@@ -14,10 +14,11 @@ pub struct UploadsConfig {
     pub enabled: bool,
     /// `CHATKIT_UPLOADS_DIR`: `data/uploads` by default. It need not exist yet.
     pub dir: PathBuf,
-    /// The largest file in bytes: `CHATKIT_UPLOAD_MAX_BYTES` (20 MiB by default), or `max_file_size_mb` of
-    /// `CHATKIT_FILE_UPLOAD` if that is less.
+    /// The largest file in bytes: `CHATKIT_UPLOAD_MAX_BYTES` (20 MiB by default), or
+    /// `max_file_size_mb` of `CHATKIT_FILE_UPLOAD` if that is less.
     pub max_bytes: u64,
-    /// What one user may keep, in bytes: `CHATKIT_UPLOAD_QUOTA_BYTES`, 1 GiB by default; `None` is no quota.
+    /// What one user may keep, in bytes: `CHATKIT_UPLOAD_QUOTA_BYTES`, 1 GiB by default; `None` is
+    /// no quota.
     pub quota: Option<u64>,
     /// Files in one message, 1 or more: `max_files` of `CHATKIT_FILE_UPLOAD`.
     pub max_files: Option<u32>,
@@ -31,8 +32,11 @@ pub(super) fn uploads(vars: &Vars<'_>) -> UploadsConfig {
     let megabytes = asked.and_then(|upload| upload.max_file_size_mb);
     UploadsConfig {
         enabled: asked.is_none_or(|upload| upload.enabled),
-        dir: vars.text("CHATKIT_UPLOADS_DIR").map_or_else(|| PathBuf::from("data/uploads"), PathBuf::from),
-        max_bytes: megabytes.map_or(max_bytes, |megabytes| max_bytes.min(u64::from(megabytes) * MEBIBYTE)),
+        dir: vars
+            .text("CHATKIT_UPLOADS_DIR")
+            .map_or_else(|| PathBuf::from("data/uploads"), PathBuf::from),
+        max_bytes: megabytes
+            .map_or(max_bytes, |megabytes| max_bytes.min(u64::from(megabytes) * MEBIBYTE)),
         quota: (quota > 0).then_some(quota),
         max_files: asked.and_then(|upload| upload.max_files),
     }

@@ -12,28 +12,32 @@ const OPENAI_API_KEY: &str = "OPENAI_API_KEY";
 
 /// Seconds, unless `UPSTREAM_TIMEOUT_SECONDS` says otherwise.
 const SESSION_TIMEOUT: u64 = 10;
-/// The same for models: one that runs nearby may have to be loaded before it begins, and a long recording takes its time.
+/// The same for models: one that runs nearby may have to be loaded before it begins, and a long
+/// recording takes its time.
 const MODEL_TIMEOUT: u64 = 60;
 
 /// The way to OpenAI's API, or to a server that has it too.
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "it holds the API key")]
 pub struct UpstreamConfig {
-    /// `OPENAI_API_KEY`: the server-held key, of visible ASCII characters. Only a server that is not OpenAI's may need none.
+    /// `OPENAI_API_KEY`: the server-held key, of visible ASCII characters. Only a server that is
+    /// not OpenAI's may need none.
     pub api_key: Option<Secret>,
-    /// Paths are added to its own. In hosted mode `CHATKIT_API_BASE` without the final `/v1`: `v1/chatkit/sessions` is such
-    /// a path. In self-hosted mode `OPENAI_BASE_URL` whole: `responses` is one.
+    /// Paths are added to its own. In hosted mode `CHATKIT_API_BASE` without the final `/v1`:
+    /// `v1/chatkit/sessions` is such a path. In self-hosted mode `OPENAI_BASE_URL` whole:
+    /// `responses` is one.
     pub base: Url,
     /// `OPENAI_ORG_ID`, sent as `OpenAI-Organization`.
     pub organization: Option<HeaderValue>,
     /// `OPENAI_PROJECT_ID`, sent as `OpenAI-Project`.
     pub project: Option<HeaderValue>,
-    /// `UPSTREAM_TIMEOUT_SECONDS`: for one request of a client, retries included. Of an answer that streams it is the time until it
-    /// begins.
+    /// `UPSTREAM_TIMEOUT_SECONDS`: for one request of a client, retries included. Of an answer that
+    /// streams it is the time until it begins.
     pub timeout: Duration,
     /// `UPSTREAM_RETRIES`: further tries after the first.
     pub retries: u32,
-    /// `HTTPS_PROXY`: the proxy for `https` upstreams. No other proxy variable is read. Its address may hold a password.
+    /// `HTTPS_PROXY`: the proxy for `https` upstreams. No other proxy variable is read. Its address
+    /// may hold a password.
     pub https_proxy: Option<Url>,
     /// What is allowed and yet probably not meant, a line each, for the log at the start.
     pub warnings: Vec<String>,
@@ -43,8 +47,10 @@ impl UpstreamConfig {
     /// The way to OpenAI's sessions.
     pub(super) fn of_hosted(vars: &Vars<'_>) -> Self {
         let base = base(vars, "CHATKIT_API_BASE", "https://api.openai.com", parse_base);
-        let (key, why) =
-            (api_key(vars, OPENAI_API_KEY), "a key of the project that holds the workflow (`sk-…`)");
+        let (key, why) = (
+            api_key(vars, OPENAI_API_KEY),
+            "a key of the project that holds the workflow (`sk-…`)",
+        );
         if key.is_none() {
             note_missing_key(vars, why);
         }
@@ -81,15 +87,22 @@ impl UpstreamConfig {
     }
 }
 
-fn base(vars: &Vars<'_>, name: &str, default: &'static str, parse: impl FnOnce(&str) -> Option<Url>) -> Url {
-    let expected =
-        format!("an http or https address without credentials, query and fragment, like `{default}`");
+fn base(
+    vars: &Vars<'_>,
+    name: &str,
+    default: &'static str,
+    parse: impl FnOnce(&str) -> Option<Url>,
+) -> Url {
+    let expected = format!(
+        "an http or https address without credentials, query and fragment, like `{default}`"
+    );
     #[expect(clippy::expect_used, reason = "a constant that parses")]
     let default = || Url::parse(default).expect("the default is an address");
     vars.optional(name, &expected, parse).unwrap_or_else(default)
 }
 
-/// A key for a server with OpenAI's API, from this variable. One that can't be sent in a header is a problem.
+/// A key for a server with OpenAI's API, from this variable. One that can't be sent in a header is
+/// a problem.
 pub(super) fn api_key(vars: &Vars<'_>, name: &str) -> Option<Secret> {
     let key = vars.secret(name)?;
     let fits = key.expose().bytes().all(|byte| byte.is_ascii_graphic());
@@ -128,8 +141,8 @@ fn parse_base(text: &str) -> Option<Url> {
     Some(base)
 }
 
-/// The base of a model's API, usually with the final `/v1`: an address with nothing but a path. Slashes at its end are
-/// dropped.
+/// The base of a model's API, usually with the final `/v1`: an address with nothing but a path.
+/// Slashes at its end are dropped.
 pub(super) fn model_url(text: &str) -> Option<Url> {
     let mut base = Url::parse(text).ok()?;
     let is_plain = matches!(base.scheme(), "http" | "https")
@@ -147,7 +160,11 @@ pub(super) fn model_url(text: &str) -> Option<Url> {
 pub(super) fn https_proxy(vars: &Vars<'_>) -> Option<Url> {
     let expected = "the address of an HTTP proxy, like `http://proxy.example.com:3128`";
     vars.optional("HTTPS_PROXY", expected, |text| {
-        let url = if text.contains("://") { Url::parse(text) } else { Url::parse(&format!("http://{text}")) };
+        let url = if text.contains("://") {
+            Url::parse(text)
+        } else {
+            Url::parse(&format!("http://{text}"))
+        };
         url.ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
     })
 }
@@ -159,12 +176,15 @@ pub(super) fn plain_http_warning(name: &str, base: &Url) -> Option<String> {
         Host::Ipv6(address) => is_near(IpAddr::V6(address)),
         Host::Domain(name) => {
             !name.contains('.')
-                || [".localhost", ".local", ".internal", ".test"].iter().any(|end| name.ends_with(end))
+                || [".localhost", ".local", ".internal", ".test"]
+                    .iter()
+                    .any(|end| name.ends_with(end))
         }
     };
     (base.scheme() == "http" && !near).then(|| {
         format!(
-            "{name} is plain http to a host that looks public: the API key and what is answered travel unencrypted"
+            "{name} is plain http to a host that looks public: the API key and what is answered \
+             travel unencrypted"
         )
     })
 }
@@ -182,7 +202,8 @@ mod tests {
 
     fn read(vars: &[(&str, &str)]) -> (UpstreamConfig, Vec<String>) {
         let lookup = |name: &str| {
-            let found = vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            let found =
+                vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
             found.or_else(|| (name == "OPENAI_API_KEY").then(|| "sk-test".to_owned()))
         };
         let vars = Vars::new(&lookup);
@@ -228,9 +249,13 @@ mod tests {
 
     #[test]
     fn plain_http_is_warned_about_unless_the_host_is_near() {
-        for near in
-            ["http://localhost:1", "http://127.0.0.1", "http://10.1.2.3", "http://[::1]:1", "http://gateway"]
-        {
+        for near in [
+            "http://localhost:1",
+            "http://127.0.0.1",
+            "http://10.1.2.3",
+            "http://[::1]:1",
+            "http://gateway",
+        ] {
             assert!(read(&[("CHATKIT_API_BASE", near)]).0.warnings.is_empty(), "{near}");
         }
         for far in ["http://api.openai.com", "http://8.8.8.8", "http://[2001:db8::1]"] {
@@ -240,8 +265,9 @@ mod tests {
     }
 
     fn read_self_hosted(set: &[(&str, &str)]) -> (UpstreamConfig, Vec<String>) {
-        let lookup =
-            |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        let lookup = |name: &str| {
+            set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        };
         let vars = Vars::new(&lookup);
         let config = UpstreamConfig::of_self_hosted(&vars);
         (config, vars.into_problems().iter().map(ToString::to_string).collect())
@@ -263,7 +289,10 @@ mod tests {
         assert_eq!((config.base.as_str(), problems.len()), ("https://api.openai.com/v1", 0));
         let (_, problems) =
             read_self_hosted(&[("OPENAI_API_KEY", "sk-1"), ("OPENAI_BASE_URL", "localhost:1/v1")]);
-        assert!(problems[0].starts_with("OPENAI_BASE_URL: must be an http or https address"), "{problems:?}");
+        assert!(
+            problems[0].starts_with("OPENAI_BASE_URL: must be an http or https address"),
+            "{problems:?}"
+        );
     }
 
     #[test]
@@ -273,7 +302,8 @@ mod tests {
             assert_eq!(problems.len(), 1, "{openai}");
             assert!(problems[0].starts_with("OPENAI_API_KEY: is required"), "{problems:?}");
         }
-        let (config, problems) = read_self_hosted(&[("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1")]);
+        let (config, problems) =
+            read_self_hosted(&[("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1")]);
         assert!(problems.is_empty() && config.api_key.is_none(), "{problems:?}");
     }
 
@@ -295,9 +325,11 @@ mod tests {
         let vars = Vars::new(&none);
         UpstreamConfig::of_hosted(&vars);
         assert_eq!(vars.into_problems().len(), 1, "missing");
-        let (_, problems) = read(&[("OPENAI_API_KEY", "sk-a"), ("OPENAI_API_KEY_FILE", "/nowhere")]);
+        let (_, problems) =
+            read(&[("OPENAI_API_KEY", "sk-a"), ("OPENAI_API_KEY_FILE", "/nowhere")]);
         assert_eq!(problems.len(), 1, "twice: {problems:?}");
-        let (_, problems) = read(&[("OPENAI_API_KEY", ""), ("OPENAI_API_KEY_FILE", "/nowhere/key")]);
+        let (_, problems) =
+            read(&[("OPENAI_API_KEY", ""), ("OPENAI_API_KEY_FILE", "/nowhere/key")]);
         assert_eq!(problems.len(), 1, "a file that is not there: {problems:?}");
         assert!(problems[0].starts_with("OPENAI_API_KEY_FILE: "), "{problems:?}");
     }

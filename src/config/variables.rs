@@ -1,5 +1,5 @@
-//! Which variables are there? Every name that is read, and the warnings for one that is nearly right and for one that the mode
-//! does not read.
+//! Which variables are there? Every name that is read, and the warnings for one that is nearly
+//! right and for one that the mode does not read.
 
 use super::Mode;
 
@@ -132,7 +132,8 @@ pub const VARIABLES: &[Variable] = &[
 /// Where traces would go. An operator who sets it expects them.
 const TRACES: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
-/// A warning for each name that starts like one of ours and is none, with the nearest one that is; and for what is not read yet.
+/// A warning for each name that starts like one of ours and is none, with the nearest one that is;
+/// and for what is not read yet.
 #[must_use]
 pub fn unknown_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     const PREFIXES: [&str; 4] = ["CHATKIT_", "JWT_", "RATE_LIMIT_", "CORS_"];
@@ -142,7 +143,9 @@ pub fn unknown_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     unknown.sort_unstable();
     let warning = |name| match name {
         TRACES => format!("{name} is not read: this version exports no traces"),
-        name => format!("{name} is not a variable of this service; did you mean {}?", nearest(name)),
+        name => {
+            format!("{name} is not a variable of this service; did you mean {}?", nearest(name))
+        }
     };
     unknown.into_iter().map(warning).collect()
 }
@@ -153,7 +156,8 @@ pub fn unread_names<'a>(names: impl Iterator<Item = &'a str>, mode: &Mode) -> Ve
     let unread = names.filter_map(|name| Some((name, variable(name)?.reader.instead_of(mode)?)));
     let mut unread: Vec<_> = unread.collect();
     unread.sort_unstable();
-    let warning = |(name, reader)| format!("{name} is set and not read: only {reader} mode reads it");
+    let warning =
+        |(name, reader)| format!("{name} is set and not read: only {reader} mode reads it");
     unread.into_iter().map(warning).collect()
 }
 
@@ -197,14 +201,25 @@ mod tests {
             let (asked, mode) = read(name);
             for variable in VARIABLES {
                 let is_read = variable.reader.instead_of(&mode).is_none();
-                assert_eq!(asked.contains(variable.name), is_read, "{} in {name} mode", variable.name);
+                assert_eq!(
+                    asked.contains(variable.name),
+                    is_read,
+                    "{} in {name} mode",
+                    variable.name
+                );
             }
         }
     }
 
     #[test]
     fn a_variable_that_the_mode_does_not_read_gets_a_warning() {
-        let names = ["PORT", "CHATKIT_STATE_CLAIMS", "DATABASE_URL_FILE", "CHATKIT_USER_ID_KEY_FILE", "HOME"];
+        let names = [
+            "PORT",
+            "CHATKIT_STATE_CLAIMS",
+            "DATABASE_URL_FILE",
+            "CHATKIT_USER_ID_KEY_FILE",
+            "HOME",
+        ];
         let warnings = |mode| unread_names(names.into_iter(), &read(mode).1);
         assert_eq!(
             warnings("self-hosted"),
@@ -233,10 +248,12 @@ mod tests {
         assert_eq!(
             unknown_names(names.into_iter()),
             [
-                "CHATKIT_WORKFLOW is not a variable of this service; did you mean CHATKIT_WORKFLOWS?",
+                "CHATKIT_WORKFLOW is not a variable of this service; did you mean \
+                 CHATKIT_WORKFLOWS?",
                 "JWT_ISSUER_FILE is not a variable of this service; did you mean JWT_ISSUER?",
                 "OTEL_EXPORTER_OTLP_ENDPOINT is not read: this version exports no traces",
-                "RATE_LIMIT_IP_BRUST is not a variable of this service; did you mean RATE_LIMIT_IP_BURST?",
+                "RATE_LIMIT_IP_BRUST is not a variable of this service; did you mean \
+                 RATE_LIMIT_IP_BURST?",
             ]
         );
     }

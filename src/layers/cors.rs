@@ -1,5 +1,5 @@
-//! Which browsers may read our answers? For a listed origin tower-http's CORS layer answers preflights and adds the
-//! headers; a request from any other origin passes without them.
+//! Which browsers may read our answers? For a listed origin tower-http's CORS layer answers
+//! preflights and adds the headers; a request from any other origin passes without them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::config::origins::OriginList;
 
-/// Where the widget itself runs. It loads what it shows of a conversation by links, and those may come from any site.
+/// Where the widget itself runs. It loads what it shows of a conversation by links, and those may
+/// come from any site.
 const WIDGET: &str = "https://cdn.platform.openai.com";
 
 /// Where those links lead.

@@ -1,7 +1,8 @@
-//! What happens to every request before and after its handler? One file a layer; `app.rs` puts them in order.
+//! What happens to every request before and after its handler? One file a layer; `app.rs` puts them
+//! in order.
 //!
-//! They are plain functions and values, called one inside the other: a stack of boxed services would clone itself and
-//! allocate for each request at each layer.
+//! They are plain functions and values, called one inside the other: a stack of boxed services
+//! would clone itself and allocate for each request at each layer.
 
 pub mod cors;
 pub mod headers;

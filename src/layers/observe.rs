@@ -1,4 +1,5 @@
-//! The outermost layer: gives the request its id, writes the body of an error, counts, and writes the one log line.
+//! The outermost layer: gives the request its id, writes the body of an error, counts, and writes
+//! the one log line.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::pin::Pin;
@@ -27,7 +28,8 @@ const RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 
-/// The paths of the routes: with those of files and `other`, the values of the metrics' `route` label.
+/// The paths of the routes: with those of files and `other`, the values of the metrics' `route`
+/// label.
 const ROUTES: &[&str] = &[
     "/api/chatkit",
     "/api/chatkit/upload",
@@ -53,7 +55,8 @@ const ROUTES: &[&str] = &[
     "/textbox.js",
 ];
 
-/// What is logged and counted for a request whose client left before the answer. No client sees it; nginx uses it too.
+/// What is logged and counted for a request whose client left before the answer. No client sees it;
+/// nginx uses it too.
 const CLIENT_LEFT: u16 = 499;
 const LEFT: &str = "the client left before the end of the answer";
 
@@ -67,7 +70,8 @@ pub struct Observed<'a> {
 }
 
 impl<'a> Observed<'a> {
-    /// Begins to watch, and puts a [`RequestContext`] into the request for those who learn something on the way.
+    /// Begins to watch, and puts a [`RequestContext`] into the request for those who learn
+    /// something on the way.
     pub fn begin(request: &mut Request, metrics: &'a Metrics) -> Self {
         let id = request_id(request.headers().get(X_REQUEST_ID));
         let context = RequestContext::shared(id.to_str().unwrap_or_default());
@@ -77,14 +81,15 @@ impl<'a> Observed<'a> {
         Self { id, line, metrics, is_answered: false }
     }
 
-    /// The span of what happens for this request. It is there at the debug level, for those who follow one request.
+    /// The span of what happens for this request. It is there at the debug level, for those who
+    /// follow one request.
     #[must_use]
     pub fn span(&self) -> Span {
         debug_span!("request", request_id = self.line.context.id())
     }
 
-    /// Completes the answer: the body of an error, the id, the limit, a cookie. Then counts, and writes the log line; that of a
-    /// stream is written at its end.
+    /// Completes the answer: the body of an error, the id, the limit, a cookie. Then counts, and
+    /// writes the log line; that of a stream is written at its end.
     #[must_use]
     pub fn end(mut self, mut response: Response) -> Response {
         self.is_answered = true;
@@ -99,8 +104,9 @@ impl<'a> Observed<'a> {
         let status = response.status().as_u16();
         line.count(self.metrics, status);
         if response.extensions().get::<Streams>().is_some() {
-            return response
-                .map(|body| Body::new(Watched { body, line: line.clone(), status, is_over: false }));
+            return response.map(|body| {
+                Body::new(Watched { body, line: line.clone(), status, is_over: false })
+            });
         }
         line.write(status, error.map(|error| error.log_text()).as_deref(), status >= 500);
         response
@@ -117,8 +123,8 @@ impl Drop for Observed<'_> {
     }
 }
 
-/// What the one log line of a request is made of. Nothing of it is a part of the request's head, which would keep a buffer of the
-/// connection as long as a stream lasts.
+/// What the one log line of a request is made of. Nothing of it is a part of the request's head,
+/// which would keep a buffer of the connection as long as a stream lasts.
 #[derive(Debug, Clone)]
 struct Line {
     started: Instant,
@@ -129,10 +135,16 @@ struct Line {
 
 impl Line {
     fn count(&self, metrics: &Metrics, status: u16) {
-        metrics.request(route_label(&self.path), method_label(&self.method), status, self.started.elapsed());
+        metrics.request(
+            route_label(&self.path),
+            method_label(&self.method),
+            status,
+            self.started.elapsed(),
+        );
     }
 
-    /// A fault of ours, or of the upstream's, is a warning, everything else information: a refused client is neither.
+    /// A fault of ours, or of the upstream's, is a warning, everything else information: a refused
+    /// client is neither.
     fn write(&self, status: u16, error: Option<&str>, is_fault: bool) {
         let user = self.context.user().map(|user| user.fingerprint().hex());
         let user = user.as_deref();
@@ -204,11 +216,16 @@ impl Drop for Watched {
         let failure = self.line.context.end();
         let left = (!self.is_over).then_some(LEFT);
         let cause = failure.as_ref().map(|failure| &*failure.cause).or(left);
-        self.line.write(self.status, cause, failure.as_ref().is_some_and(|failure| failure.is_fault));
+        self.line.write(
+            self.status,
+            cause,
+            failure.as_ref().is_some_and(|failure| failure.is_fault),
+        );
     }
 }
 
-/// The caller's own id if it is 1 to 128 characters of `[A-Za-z0-9._-]` and no credential, else 128 random bits.
+/// The caller's own id if it is 1 to 128 characters of `[A-Za-z0-9._-]` and no credential, else 128
+/// random bits.
 fn request_id(given: Option<&HeaderValue>) -> HeaderValue {
     let fits = |value: &&HeaderValue| {
         let bytes = value.as_bytes();
@@ -219,8 +236,9 @@ fn request_id(given: Option<&HeaderValue>) -> HeaderValue {
     given.filter(fits).cloned().unwrap_or_else(new_request_id)
 }
 
-/// 128 bits that nobody else has: std's hasher, keyed anew from the system's randomness. An id is no secret, and the
-/// crypto library would first spend a tenth of a second on its own entropy.
+/// 128 bits that no other request has: two numbers of std's hasher. Its keys come from the system's
+/// randomness once in a thread and are counted up after that. An id is no secret, and the crypto
+/// library would first spend a tenth of a second on its own entropy.
 #[must_use]
 pub fn new_request_id() -> HeaderValue {
     let half = || RandomState::new().build_hasher().finish().to_be_bytes();

@@ -1,4 +1,5 @@
-//! When is a request refused unread? While the service shuts down, and past `MAX_CONCURRENT_REQUESTS`.
+//! When is a request refused unread? While the service shuts down, and past
+//! `MAX_CONCURRENT_REQUESTS`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -51,8 +52,8 @@ impl Shed {
 }
 
 impl Place {
-    /// Keeps the place as long as the body goes on. One that is all there already is handed over with its head, and a
-    /// connection that is told to end writes what it has.
+    /// Keeps the place until the response's body has ended. A body that is complete already gives
+    /// the place back now: a connection that is told to close still writes such a body.
     #[must_use]
     pub fn hold(self, response: Response) -> Response {
         if response.body().size_hint().exact().is_some() {

@@ -1,6 +1,7 @@
-//! What becomes of a body that nobody read? A request that is refused by its head leaves its body on the connection, where
-//! the next request would be looked for; and many clients hear a refusal only when they have sent everything. So what is on its
-//! way is read and thrown away. Where it does not come, or is too much, the answer says that the connection ends.
+//! What becomes of a body that nobody read? A request that is refused by its head leaves its body
+//! on the connection, where the next request would be looked for; and many clients hear a refusal
+//! only when they have sent everything. So what is on its way is read and thrown away. Where it
+//! does not come, or is too much, the answer says that the connection ends.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,8 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::time::timeout;
 
-/// More than this is not read for nothing, in bytes: well over the largest bodies that the chat takes.
+/// More than this is not read for nothing, in bytes: well over the largest bodies that the chat
+/// takes.
 const MOST: usize = 64 * 1024 * 1024;
 /// How long reading for nothing may take.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -30,7 +32,8 @@ pub struct Rest {
     is_expecting: bool,
 }
 
-/// Gives a request its body so that it comes back here when its reader is done with it. None for a request without a body.
+/// Gives a request its body so that it comes back here when its reader is done with it. None for a
+/// request without a body.
 #[must_use]
 pub fn lend(request: Request<Incoming>) -> (Request, Option<Rest>) {
     if request.body().is_end_stream() {
@@ -38,7 +41,8 @@ pub fn lend(request: Request<Incoming>) -> (Request, Option<Rest>) {
     }
     let left = Arc::new(Mutex::new(None));
     let is_expecting = request.headers().contains_key(EXPECT);
-    let request = request.map(|body| Body::new(Lent { body: Some(body), owner: Arc::clone(&left) }));
+    let request =
+        request.map(|body| Body::new(Lent { body: Some(body), owner: Arc::clone(&left) }));
     (request, Some(Rest { left, is_expecting }))
 }
 

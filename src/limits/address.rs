@@ -1,5 +1,5 @@
-//! May this address ask? tower_governor counts requests per client address before anybody is authenticated; a server with
-//! a valid service token counts for the user it names instead.
+//! May this address ask? tower_governor counts requests per client address before anybody is
+//! authenticated; a server with a valid service token counts for the user it names instead.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -27,8 +27,9 @@ use crate::user::{Fingerprint, UserId};
 type Config = GovernorConfig<ByClient, StateInformationMiddleware>;
 type Governed<S> = Governor<ByClient, StateInformationMiddleware, S, Body>;
 
-/// Marks a request that came with a valid service token. A layer outside of [`AddressLimit::layer`] puts it into the
-/// request's extensions; such a request is not counted by address, and its handler calls [`AddressLimit::count_user`].
+/// Marks a request that came with a valid service token. A layer outside of [`AddressLimit::layer`]
+/// puts it into the request's extensions; such a request is not counted by address, and its handler
+/// calls [`AddressLimit::count_user`].
 #[derive(Debug, Clone, Copy)]
 pub struct ServiceCall;
 
@@ -58,13 +59,15 @@ impl AddressLimit {
         Self { on, metrics: metrics.clone() }
     }
 
-    /// The layer that counts. It needs a [`Client`] in the request's extensions, notes in the request's
-    /// `Arc<RequestContext>` where the client stands, and answers 429 `rate_limited` itself.
+    /// The layer that counts. It needs a [`Client`] in the request's extensions, notes in the
+    /// request's `Arc<RequestContext>` where the client stands, and answers 429 `rate_limited`
+    /// itself.
     #[must_use]
     pub fn layer(&self) -> AddressLayer {
         let governor = self.on.as_ref().map(|(rate, config)| {
             let (rate, metrics) = (*rate, self.metrics.clone());
-            GovernorLayer::new(Arc::clone(config)).error_handler(move |error| refuse(&error, rate, &metrics))
+            GovernorLayer::new(Arc::clone(config))
+                .error_handler(move |error| refuse(&error, rate, &metrics))
         });
         AddressLayer { governor, rate: self.on.as_ref().map(|(rate, _)| *rate) }
     }
@@ -77,7 +80,8 @@ impl AddressLimit {
         self.count(&Key::User(user.fingerprint()), context)
     }
 
-    /// Counts a request that came around the layer, and turned out to be one that has to be counted by its address.
+    /// Counts a request that came around the layer, and turned out to be one that has to be counted
+    /// by its address.
     ///
     /// # Errors
     /// 429 `rate_limited` when that address has used up the limit.
@@ -131,13 +135,14 @@ impl KeyExtractor for ByClient {
     type Key = Key;
 
     fn extract<T>(&self, request: &axum::http::Request<T>) -> Result<Key, GovernorError> {
-        let client = request.extensions().get::<Client>().ok_or(GovernorError::UnableToExtractKey)?;
+        let client =
+            request.extensions().get::<Client>().ok_or(GovernorError::UnableToExtractKey)?;
         Ok(Key::Address(AddressKey::of(client.address)))
     }
 }
 
-/// Our answer in place of tower_governor's text. Where the client stands goes into the response's extensions, where
-/// [`AddressService`] finds it.
+/// Our answer in place of tower_governor's text. Where the client stands goes into the response's
+/// extensions, where [`AddressService`] finds it.
 fn refuse(error: &GovernorError, rate: Rate, metrics: &Metrics) -> Response {
     match error {
         GovernorError::TooManyRequests { wait_time, .. } => {
@@ -222,7 +227,8 @@ where
     }
 }
 
-/// Takes the crate's headers off a response that passed, and reads from them where the client stands.
+/// Takes the crate's headers off a response that passed, and reads from them where the client
+/// stands.
 fn take_headers(headers: &mut HeaderMap, rate: Rate) -> Option<RateLimit> {
     headers.remove("x-ratelimit-limit");
     let remaining = headers.remove("x-ratelimit-remaining")?;

@@ -1,5 +1,6 @@
-//! Who is the client, and did it come over TLS? Proxies say so in headers that anybody can write, so a header is believed
-//! only as far as a trusted proxy wrote it: from right to left, past trusted hops.
+//! Who is the client, and did it come over TLS? Proxies say so in headers that anybody can write,
+//! so a header is believed only as far as a trusted proxy wrote it: from right to left, past
+//! trusted hops.
 
 use std::net::IpAddr;
 
@@ -21,12 +22,13 @@ pub struct Client {
 impl Client {
     /// The client behind the peer of this connection.
     ///
-    /// Of a peer that is no trusted proxy no header is read. Otherwise the one configured header is read, all its lines
-    /// joined in order. A hop that can't be parsed (`unknown`, an obfuscated name, rubbish) ends the walk, and the last
-    /// good address counts.
+    /// Of a peer that is no trusted proxy no header is read. Otherwise the one configured header is
+    /// read, all its lines joined in order. A hop that can't be parsed (`unknown`, an obfuscated
+    /// name, rubbish) ends the walk, and the last good address counts.
     #[must_use]
     pub fn find(peer: IpAddr, headers: &HeaderMap, config: &LimitsConfig) -> Self {
-        let trusted = |address: IpAddr| config.trusted_proxies.iter().any(|net| net.contains(&address));
+        let trusted =
+            |address: IpAddr| config.trusted_proxies.iter().any(|net| net.contains(&address));
         let peer = peer.to_canonical();
         if !trusted(peer) {
             return Self { address: peer, https: false };
@@ -38,8 +40,8 @@ impl Client {
     }
 }
 
-/// What a limit files an address under: an IPv4 address whole, of an IPv6 address the /64, because one subscriber has
-/// all of it.
+/// What a limit files an address under: an IPv4 address whole, of an IPv6 address the /64, because
+/// one subscriber has all of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AddressKey {
     /// The whole address.
@@ -63,10 +65,15 @@ impl AddressKey {
     }
 }
 
-fn by_x_forwarded_for(peer: IpAddr, headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Client {
+fn by_x_forwarded_for(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    trusted: impl Fn(IpAddr) -> bool,
+) -> Client {
     let mut address = peer;
     let mut visited = 0_usize;
-    for hop in from_the_right(headers, "x-forwarded-for", |line| line.rsplit(|byte| *byte == b',')) {
+    for hop in from_the_right(headers, "x-forwarded-for", |line| line.rsplit(|byte| *byte == b','))
+    {
         visited += 1;
         let Some(found) = std::str::from_utf8(hop).ok().and_then(parse_hop) else { break };
         address = found;
@@ -74,16 +81,22 @@ fn by_x_forwarded_for(peer: IpAddr, headers: &HeaderMap, trusted: impl Fn(IpAddr
             break;
         }
     }
-    // Each trusted proxy may have added a scheme, or passed on the one it was given: the scheme of the client's own
-    // hop stands as far from the right as its address, or is the leftmost.
-    let schemes = from_the_right(headers, "x-forwarded-proto", |line| line.rsplit(|byte| *byte == b','));
+    // Each trusted proxy may have added a scheme, or passed on the one it was given: the scheme of
+    // the client's own hop stands as far from the right as its address, or is the leftmost.
+    let schemes =
+        from_the_right(headers, "x-forwarded-proto", |line| line.rsplit(|byte| *byte == b','));
     let scheme = schemes.take(visited.max(1)).last();
-    Client { address, https: scheme.is_some_and(|scheme| scheme.trim_ascii().eq_ignore_ascii_case(b"https")) }
+    Client {
+        address,
+        https: scheme.is_some_and(|scheme| scheme.trim_ascii().eq_ignore_ascii_case(b"https")),
+    }
 }
 
 fn by_forwarded(peer: IpAddr, headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Client {
     let mut client = Client { address: peer, https: false };
-    for element in from_the_right(headers, FORWARDED.as_str(), |line| QuotedRightSplit::new(line, b',')) {
+    for element in
+        from_the_right(headers, FORWARDED.as_str(), |line| QuotedRightSplit::new(line, b','))
+    {
         let node = Node::parse(element);
         if let Some(https) = node.https {
             client.https = https;
@@ -166,7 +179,8 @@ mod tests {
         for (proxies, header) in
             [("", "x-forwarded-for"), ("10.0.0.0/8", "x-forwarded-for"), ("", "forwarded")]
         {
-            let found = Client::find("203.0.113.5".parse().unwrap(), &lines, &config(proxies, header));
+            let found =
+                Client::find("203.0.113.5".parse().unwrap(), &lines, &config(proxies, header));
             assert_eq!(found, Client { address: "203.0.113.5".parse().unwrap(), https: false });
         }
     }
@@ -248,17 +262,28 @@ mod tests {
     #[test]
     fn forwarded_is_read_as_rfc_7239_writes_it() {
         assert_eq!(by_rfc7239("for=198.51.100.1;proto=https"), ("198.51.100.1".to_owned(), true));
-        assert_eq!(by_rfc7239(r#"For="[2001:db8::1]:4711";Proto=HTTPS"#), ("2001:db8::1".to_owned(), true));
-        assert_eq!(by_rfc7239(r#"by=10.0.0.1; for="198.51.100.1:_gate" ;host=a"#).0, "198.51.100.1");
         assert_eq!(
-            by_rfc7239(r#"for="6.6.6.6", for=198.51.100.1;proto=http, for="10.1.0.1";proto=https"#).0,
+            by_rfc7239(r#"For="[2001:db8::1]:4711";Proto=HTTPS"#),
+            ("2001:db8::1".to_owned(), true)
+        );
+        assert_eq!(
+            by_rfc7239(r#"by=10.0.0.1; for="198.51.100.1:_gate" ;host=a"#).0,
+            "198.51.100.1"
+        );
+        assert_eq!(
+            by_rfc7239(r#"for="6.6.6.6", for=198.51.100.1;proto=http, for="10.1.0.1";proto=https"#)
+                .0,
             "198.51.100.1"
         );
         assert_eq!(by_rfc7239(r"for=198.51.100.1, for=unknown").0, "10.0.0.1");
         assert_eq!(by_rfc7239(r#"for=198.51.100.1, for="_hidden", for=10.1.0.1"#).0, "10.1.0.1");
         assert_eq!(by_rfc7239(r"for=unknown;proto=https"), ("10.0.0.1".to_owned(), true));
         assert_eq!(by_rfc7239(r#"for="\1\9\8.51.100.1""#).0, "198.51.100.1", "escapes");
-        assert_eq!(by_rfc7239("for=198.51.100.1;for=203.0.113.9").0, "10.0.0.1", "twice says nothing");
+        assert_eq!(
+            by_rfc7239("for=198.51.100.1;for=203.0.113.9").0,
+            "10.0.0.1",
+            "twice says nothing"
+        );
         assert_eq!(by_rfc7239("proto=https"), ("10.0.0.1".to_owned(), true));
     }
 
@@ -266,7 +291,10 @@ mod tests {
     fn what_a_stranger_leaves_open_on_the_left_swallows_nothing() {
         assert_eq!(by_rfc7239(r#"for="6.6.6.6, for=198.51.100.1"#).0, "198.51.100.1");
         assert_eq!(by_rfc7239(r#"for=x\", for="198.51.100.1""#).0, "198.51.100.1");
-        assert_eq!(by_rfc7239(r#"for="a,b;c\"", for="198.51.100.1";host="x,y;z\"w""#).0, "198.51.100.1");
+        assert_eq!(
+            by_rfc7239(r#"for="a,b;c\"", for="198.51.100.1";host="x,y;z\"w""#).0,
+            "198.51.100.1"
+        );
     }
 
     #[test]
@@ -330,7 +358,8 @@ mod tests {
                 let found = Client::find(peer, &map, &config);
                 prop_assert_eq!(found.address, found.address.to_canonical());
                 prop_assert_eq!(Client::find(stranger, &map, &config), Client { address: stranger, https: false });
-                // A proxy that appends the address it saw, as proxies do, decides whatever stands to the left.
+                // A proxy that appends the address it saw, as proxies do, decides whatever stands
+                // to the left.
                 map.append(HeaderName::from_static(name), HeaderValue::from_static(
                     if name == "forwarded" { "for=198.51.100.7" } else { "198.51.100.7" },
                 ));

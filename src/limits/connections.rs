@@ -1,4 +1,5 @@
-//! May this address open one more connection? Counted before anything is read, for whoever is no trusted proxy.
+//! May this address open one more connection? Counted before anything is read, for whoever is no
+//! trusted proxy.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -51,7 +52,8 @@ impl ConnectionLimit {
     #[must_use]
     pub fn admit(&self, peer: IpAddr) -> Option<OpenConnection> {
         let peer = peer.to_canonical();
-        let Some(most) = self.most.filter(|_| !self.proxies.iter().any(|net| net.contains(&peer))) else {
+        let Some(most) = self.most.filter(|_| !self.proxies.iter().any(|net| net.contains(&peer)))
+        else {
             return Some(OpenConnection { _held: self.metrics.connection_open(), counted: None });
         };
         let key = AddressKey::of(peer);
@@ -64,8 +66,8 @@ impl ConnectionLimit {
                 drop(counts);
                 tracing::warn!(
                     most,
-                    "connections are closed because their address has too many open; if it is that of a proxy, \
-                     TRUSTED_PROXIES must name it"
+                    "connections are closed because their address has too many open; if it is that \
+                     of a proxy, TRUSTED_PROXIES must name it"
                 );
             }
             return None;
@@ -87,7 +89,8 @@ impl Drop for OpenConnection {
                 counts.open.remove(&key);
             }
         }
-        // A crowd leaves no empty table behind, and a table that is nearly right is not made anew each time.
+        // A crowd leaves no empty table behind, and a table that is nearly right is not made anew
+        // each time.
         if counts.open.capacity() > 64 && counts.open.len() < counts.open.capacity() / 4 {
             let twice = counts.open.len() * 2;
             counts.open.shrink_to(twice);
@@ -122,15 +125,18 @@ mod tests {
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         let ada = address("203.0.113.5");
         let first = limit.admit(ada).unwrap();
-        let _second =
-            limit.admit(address("::ffff:203.0.113.5")).expect("the same address, as IPv6 writes it");
+        let _second = limit
+            .admit(address("::ffff:203.0.113.5"))
+            .expect("the same address, as IPv6 writes it");
         assert!(limit.admit(ada).is_none());
         assert!(limit.admit(address("203.0.113.6")).is_some(), "another address");
         drop(first);
         assert!(limit.admit(ada).is_some());
 
-        let _net =
-            [limit.admit(address("2001:db8::1")).unwrap(), limit.admit(address("2001:db8::2")).unwrap()];
+        let _net = [
+            limit.admit(address("2001:db8::1")).unwrap(),
+            limit.admit(address("2001:db8::2")).unwrap(),
+        ];
         assert!(limit.admit(address("2001:db8:0:0:ffff::3")).is_none(), "the same /64");
         assert!(limit.admit(address("2001:db8:0:1::3")).is_some(), "the next /64");
     }

@@ -1,4 +1,5 @@
-//! What does one entry of a forwarding header say? The small grammars of `X-Forwarded-For` and of `Forwarded` (RFC 7239).
+//! What does one entry of a forwarding header say? The small grammars of `X-Forwarded-For` and of
+//! `Forwarded` (RFC 7239).
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -12,20 +13,22 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// RFC 7239 section 4: `;`-separated pairs, names in any case, values as tokens or quoted strings. A pair that
-    /// comes twice says nothing.
+    /// RFC 7239 section 4: `;`-separated pairs, names in any case, values as tokens or quoted
+    /// strings. A pair that comes twice says nothing.
     pub(super) fn parse(element: &[u8]) -> Self {
         let mut found = Self::default();
         let (mut fors, mut protos) = (0, 0);
         for pair in QuotedRightSplit::new(element, b';') {
             let Some(equals) = pair.iter().position(|byte| *byte == b'=') else { continue };
-            let (name, value) = (pair[..equals].trim_ascii(), unquote(pair[equals + 1..].trim_ascii()));
+            let (name, value) =
+                (pair[..equals].trim_ascii(), unquote(pair[equals + 1..].trim_ascii()));
             if name.eq_ignore_ascii_case(b"for") {
                 fors += 1;
                 found.address = value.and_then(|text| parse_hop(&text)).filter(|_| fors == 1);
             } else if name.eq_ignore_ascii_case(b"proto") {
                 protos += 1;
-                found.https = value.map(|text| text.eq_ignore_ascii_case("https")).filter(|_| protos == 1);
+                found.https =
+                    value.map(|text| text.eq_ignore_ascii_case("https")).filter(|_| protos == 1);
             }
         }
         found
@@ -44,7 +47,8 @@ fn unquote(value: &[u8]) -> Option<String> {
     Some(plain)
 }
 
-/// An address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
+/// An address with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`,
+/// `[2001:db8::1]:80`.
 pub(super) fn parse_hop(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     if let Some(rest) = text.strip_prefix('[') {
@@ -63,17 +67,20 @@ fn canonical(address: Ipv6Addr) -> IpAddr {
     IpAddr::V6(address).to_canonical()
 }
 
-/// A port number, or an obfuscated port (RFC 7239 section 6.3): `_` and letters, digits, `.`, `_`, `-`.
+/// A port number, or an obfuscated port (RFC 7239 section 6.3): `_` and letters, digits, `.`, `_`,
+/// `-`.
 fn is_port(text: &str) -> bool {
     let number = (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     let obfuscated = text.strip_prefix('_').is_some_and(|rest| {
-        !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        !rest.is_empty()
+            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
     });
     number || obfuscated
 }
 
-/// Splits from the right at a separator outside quoted strings. From the right, because what a trusted proxy wrote
-/// stands there: a quote that a stranger left open on the left can't swallow it.
+/// Splits from the right at a separator outside quoted strings. From the right, because what a
+/// trusted proxy wrote stands there: a quote that a stranger left open on the left can't swallow
+/// it.
 pub(super) struct QuotedRightSplit<'h> {
     rest: Option<&'h [u8]>,
     separator: u8,

@@ -1,5 +1,5 @@
-//! How often may they ask? Limits per client address and per user: token buckets, the burst at once, then evenly by the
-//! minute's rate.
+//! How often may they ask? Limits per client address and per user: token buckets, the burst at
+//! once, then evenly by the minute's rate.
 
 pub mod address;
 pub mod client_ip;
@@ -57,7 +57,12 @@ struct PerUser {
 }
 
 impl PerUser {
-    fn new(name: &'static str, keys: &'static str, rate: Rate, redis: Option<&Arc<RedisLink>>) -> Self {
+    fn new(
+        name: &'static str,
+        keys: &'static str,
+        rate: Rate,
+        redis: Option<&Arc<RedisLink>>,
+    ) -> Self {
         let local = LocalUserLimiter::new(rate);
         let limiter: Box<dyn UserLimiter> = match redis {
             Some(link) => Box::new(SharedUserLimiter::new(Arc::clone(link), keys, rate, local)),
@@ -66,7 +71,12 @@ impl PerUser {
         Self { name, limiter }
     }
 
-    async fn count(&self, user: &UserId, context: &RequestContext, metrics: &Metrics) -> Result<(), Error> {
+    async fn count(
+        &self,
+        user: &UserId,
+        context: &RequestContext,
+        metrics: &Metrics,
+    ) -> Result<(), Error> {
         let decision = self.limiter.count(user).await;
         context.note_rate_limit(decision.rate);
         match decision.retry_after {
@@ -80,23 +90,30 @@ impl PerUser {
 }
 
 impl Limits {
-    /// The limits that the configuration asks for. With a link to Redis the per-user limits are shared by every replica;
-    /// the per-address limit is always this process's own.
+    /// The limits that the configuration asks for. With a link to Redis the per-user limits are
+    /// shared by every replica; the per-address limit is always this process's own.
     #[must_use]
     pub fn new(config: &LimitsConfig, redis: Option<&Arc<RedisLink>>, metrics: &Metrics) -> Self {
         let user = config.user.map(|rate| PerUser::new("user", USER_KEYS, rate, redis));
         let reads = config.reads.map(|rate| PerUser::new("reads", READ_KEYS, rate, redis));
-        Self { address: AddressLimit::new(config.address, metrics), user, reads, metrics: metrics.clone() }
+        Self {
+            address: AddressLimit::new(config.address, metrics),
+            user,
+            reads,
+            metrics: metrics.clone(),
+        }
     }
 
-    /// The limit per client address: its layer goes around `/api/chatkit` and what is below it, files aside.
+    /// The limit per client address: its layer goes around `/api/chatkit` and what is below it,
+    /// files aside.
     #[must_use]
     pub fn address(&self) -> &AddressLimit {
         &self.address
     }
 
-    /// Counts one request of an authenticated user that costs something, and notes where the user stands: a session, a message, a
-    /// retry, an action, answers to questions, an upload, dictation.
+    /// Counts one request of an authenticated user that costs something, and notes where the user
+    /// stands: a session, a message, a retry, an action, answers to questions, an upload,
+    /// dictation.
     ///
     /// # Errors
     /// 429 `rate_limited` when the user has used up the limit.
@@ -151,8 +168,8 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// The request passes, and so many more may come now. The time until the whole burst is back is counted in whole
-    /// requests, because governor tells no more than that.
+    /// The request passes, and so many more may come now. The time until the whole burst is back is
+    /// counted in whole requests, because governor tells no more than that.
     fn pass(rate: Rate, remaining: u32) -> Self {
         let limit = rate.burst.get();
         let reset = seconds_up(rate.period() * limit.saturating_sub(remaining));
@@ -199,7 +216,10 @@ mod tests {
     use super::*;
 
     fn rate(per_minute: u32, burst: u32) -> Rate {
-        Rate { per_minute: NonZeroU32::new(per_minute).unwrap(), burst: NonZeroU32::new(burst).unwrap() }
+        Rate {
+            per_minute: NonZeroU32::new(per_minute).unwrap(),
+            burst: NonZeroU32::new(burst).unwrap(),
+        }
     }
 
     #[test]
@@ -219,13 +239,18 @@ mod tests {
         );
         assert_eq!(Decision::pass(two_a_second, 0).rate.reset, 15);
         let refused = Decision::refuse(two_a_second, Duration::from_millis(400));
-        assert_eq!(refused.rate, RateLimit { limit: 30, remaining: 0, reset: 15 }, "0.4 s and 29 halves");
+        assert_eq!(
+            refused.rate,
+            RateLimit { limit: 30, remaining: 0, reset: 15 },
+            "0.4 s and 29 halves"
+        );
         assert_eq!(refused.retry_after, Some(Duration::from_millis(400)));
     }
 
     #[test]
     fn the_largest_rates_overflow_nothing() {
-        for rate in [rate(1, 1_000_000), rate(1_000_000, 1_000_000), rate(1_000_000, 1), rate(1, 1)] {
+        for rate in [rate(1, 1_000_000), rate(1_000_000, 1_000_000), rate(1_000_000, 1), rate(1, 1)]
+        {
             let limiter = LocalUserLimiter::new(rate);
             let user = UserId::parse("ada").unwrap();
             let decision = futures_util::FutureExt::now_or_never(limiter.count(&user)).unwrap();

@@ -1,4 +1,5 @@
-//! How many answers may be under way for one user? [`TurnLimit`] counts them in this process, for visitors by their address too.
+//! How many answers may be under way for one user? [`TurnLimit`] counts them in this process, for
+//! visitors by their address too.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -92,12 +93,15 @@ impl Drop for TurnPlace {
 /// Whether an id is one that this service invented for a browser without a token.
 fn is_visitor(user: &UserId) -> bool {
     let number = user.as_str().strip_prefix("visitor_");
-    number.is_some_and(|number| number.len() == 32 && number.bytes().all(|digit| digit.is_ascii_hexdigit()))
+    number.is_some_and(|number| {
+        number.len() == 32 && number.bytes().all(|digit| digit.is_ascii_hexdigit())
+    })
 }
 
 fn refusal(most: NonZeroUsize) -> Error {
     let message = format!(
-        "Too many answers are under way: {most} at once are the most. Wait for one to end, or stop one."
+        "Too many answers are under way: {most} at once are the most. Wait for one to end, or stop \
+         one."
     );
     Error::new(Kind::RateLimited, message).retry_after(RETRY_AFTER)
 }
@@ -128,7 +132,8 @@ mod tests {
     #[test]
     fn a_user_has_so_many_places_from_every_address_and_gets_them_back() {
         let limit = limit(2);
-        let held = [limit.take(&user("ada"), at(1)).unwrap(), limit.take(&user("ada"), at(2)).unwrap()];
+        let held =
+            [limit.take(&user("ada"), at(1)).unwrap(), limit.take(&user("ada"), at(2)).unwrap()];
         assert_eq!(limit.take(&user("ada"), at(3)).unwrap_err().kind(), Kind::RateLimited);
         let bob = limit.take(&user("bob"), at(1)).unwrap();
         drop(held);
@@ -141,7 +146,8 @@ mod tests {
     fn visitors_of_one_address_share_its_places() {
         let limit = limit(2);
         let visitor = |number: u8| user(&format!("visitor_{number:032x}"));
-        let held = [limit.take(&visitor(1), at(1)).unwrap(), limit.take(&visitor(2), at(1)).unwrap()];
+        let held =
+            [limit.take(&visitor(1), at(1)).unwrap(), limit.take(&visitor(2), at(1)).unwrap()];
         assert!(limit.take(&visitor(3), at(1)).is_err(), "another visitor each time");
         assert!(limit.take(&visitor(3), at(2)).is_ok(), "another address");
         assert!(limit.take(&user("visitor_1"), at(1)).is_ok(), "no visitor");
@@ -152,7 +158,8 @@ mod tests {
     #[test]
     fn without_a_limit_everybody_passes() {
         let limit = limit(0);
-        let held: Vec<TurnPlace> = (0..100).map(|_| limit.take(&user("ada"), at(1)).unwrap()).collect();
+        let held: Vec<TurnPlace> =
+            (0..100).map(|_| limit.take(&user("ada"), at(1)).unwrap()).collect();
         assert_eq!((held.len(), limit.keys()), (100, 0));
     }
 }

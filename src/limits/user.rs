@@ -1,4 +1,5 @@
-//! May this user ask? Counted after authentication, in this process or, with Redis, for all replicas together.
+//! May this user ask? Counted after authentication, in this process or, with Redis, for all
+//! replicas together.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -38,14 +39,18 @@ impl LocalUserLimiter {
     #[must_use]
     pub fn new(rate: Rate) -> Self {
         let quota = Quota::per_minute(rate.per_minute).allow_burst(rate.burst);
-        let buckets = governor::RateLimiter::keyed(quota).with_middleware::<StateInformationMiddleware>();
+        let buckets =
+            governor::RateLimiter::keyed(quota).with_middleware::<StateInformationMiddleware>();
         Self { rate, buckets }
     }
 }
 
 impl std::fmt::Debug for LocalUserLimiter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LocalUserLimiter").field("rate", &self.rate).field("keys", &self.keys()).finish()
+        f.debug_struct("LocalUserLimiter")
+            .field("rate", &self.rate)
+            .field("keys", &self.keys())
+            .finish()
     }
 }
 
@@ -64,11 +69,12 @@ impl UserLimiter for LocalUserLimiter {
     }
 }
 
-/// The generic cell rate algorithm, as governor has it, in one atomic step and by Redis' own clock, so that replicas need
-/// not agree on the time. The key holds the microsecond at which the whole burst is back, and ends then.
+/// The generic cell rate algorithm, as governor has it, in one atomic step and by Redis' own clock,
+/// so that replicas need not agree on the time. The key holds the microsecond at which the whole
+/// burst is back, and ends then.
 ///
-/// KEYS: the user's key. ARGV: microseconds a request, burst.
-/// Returns: the wait in microseconds (0 when the request passes), what remains, microseconds until all is back.
+/// KEYS: the user's key. ARGV: microseconds a request, burst. Returns: the wait in microseconds (0
+/// when the request passes), what remains, microseconds until all is back.
 static COUNT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -100,9 +106,15 @@ pub struct SharedUserLimiter {
 }
 
 impl SharedUserLimiter {
-    /// A limiter on this link that falls back to `local`. Its keys begin with `prefix`: each limit has one of its own.
+    /// A limiter on this link that falls back to `local`. Its keys begin with `prefix`: each limit
+    /// has one of its own.
     #[must_use]
-    pub fn new(link: Arc<RedisLink>, prefix: &'static str, rate: Rate, local: LocalUserLimiter) -> Self {
+    pub fn new(
+        link: Arc<RedisLink>,
+        prefix: &'static str,
+        rate: Rate,
+        local: LocalUserLimiter,
+    ) -> Self {
         Self { link, prefix, rate, local }
     }
 

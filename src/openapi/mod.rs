@@ -1,4 +1,5 @@
-//! What does the API look like to a program? The parts of the OpenAPI 3.1 document that no single endpoint owns.
+//! What does the API look like to a program? The parts of the OpenAPI 3.1 document that no single
+//! endpoint owns.
 
 mod answers;
 mod shape;
@@ -13,7 +14,8 @@ use crate::error::ErrorBody;
 #[openapi(
     info(
         title = "chatkit-server",
-        description = "A site's ChatKit backend: the chat itself or OpenAI's sessions, behind the site's own sign-in."
+        description = "A site's ChatKit backend: the chat itself or OpenAI's sessions, behind the \
+                       site's own sign-in."
     ),
     tags(
         (name = "sessions", description = "Client secrets for ChatKit"),
@@ -31,13 +33,15 @@ pub struct Document;
 #[derive(utoipa::IntoResponses)]
 #[expect(dead_code, reason = "it documents the answers, which `Error` makes")]
 pub(crate) enum Refusals {
-    /// `invalid_json` or `invalid_request`: the body is not as documented; the message names the field.
+    /// `invalid_json` or `invalid_request`: the body is not as documented; the message names the
+    /// field.
     #[response(status = 400)]
     Invalid(ErrorBody<'static>),
     /// `missing_token`, `invalid_token` or `expired_token`: no credential, or one that is not good.
     #[response(status = 401)]
     Unknown(ErrorBody<'static>),
-    /// `workflow_not_allowed`, `session_mismatch`, `origin_not_allowed` or `insufficient_scope`: the caller may not do that.
+    /// `workflow_not_allowed`, `session_mismatch`, `origin_not_allowed` or `insufficient_scope`:
+    /// the caller may not do that.
     #[response(status = 403)]
     Forbidden(ErrorBody<'static>),
     /// `request_timeout`: the body took too long.
@@ -52,12 +56,13 @@ pub(crate) enum Refusals {
     /// `internal_error`.
     #[response(status = 500)]
     Broken(ErrorBody<'static>),
-    /// `upstream_auth_failed`, `upstream_rejected`, `upstream_quota_exhausted` or `upstream_invalid_response`: the upstream
-    /// refused what this service sent.
+    /// `upstream_auth_failed`, `upstream_rejected`, `upstream_quota_exhausted` or
+    /// `upstream_invalid_response`: the upstream refused what this service sent.
     #[response(status = 502)]
     Refused(ErrorBody<'static>),
-    /// `upstream_unavailable`, `upstream_rate_limited`, `overloaded`, `shutting_down` or `not_ready`: the upstream or this
-    /// service is away or busy. Try again after `Retry-After` seconds.
+    /// `upstream_unavailable`, `upstream_rate_limited`, `overloaded`, `shutting_down` or
+    /// `not_ready`: the upstream or this service is away or busy. Try again after `Retry-After`
+    /// seconds.
     #[response(status = 503)]
     Away(ErrorBody<'static>),
     /// `upstream_timeout`: the upstream took too long.
@@ -85,14 +90,20 @@ impl Modify for Credentials {
         );
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("user_cookie", SecurityScheme::ApiKey(ApiKey::Cookie(own)));
-        components.add_security_scheme("user_token", bearer("JWT", "The JWT of the site's signed-in user"));
+        components.add_security_scheme(
+            "user_token",
+            bearer("JWT", "The JWT of the site's signed-in user"),
+        );
         components.add_security_scheme(
             "client_secret",
             bearer("JWT", "The client secret of `POST /api/chatkit/session`, in self-hosted mode"),
         );
+        components.add_security_scheme(
+            "service_token",
+            bearer("cks_…", "A server that mints for a user it names"),
+        );
         components
-            .add_security_scheme("service_token", bearer("cks_…", "A server that mints for a user it names"));
-        components.add_security_scheme("visitor_cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+            .add_security_scheme("visitor_cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
 }
 

@@ -1,5 +1,5 @@
-//! How are the types of the document named? What is derived from Rust has choices written in place and without a name: here
-//! each gets one, and says by which member it is told apart.
+//! How are the types of the document named? What is derived from Rust has choices written in place
+//! and without a name: here each gets one, and says by which member it is told apart.
 
 use serde_json::{Map, Value, json};
 
@@ -35,12 +35,15 @@ pub(super) fn name_choices(document: &mut Value) {
 
 /// Says how large a file may be, and how many a message may carry.
 pub(super) fn limit_files(document: &mut Value, files: FileLimits) {
-    if let Some(size) = document.pointer_mut("/components/schemas/CreateAttachment/properties/size") {
+    if let Some(size) = document.pointer_mut("/components/schemas/CreateAttachment/properties/size")
+    {
         // A truth value counts as 0 or 1, as officially.
         size["type"] = json!(["integer", "boolean"]);
         size["maximum"] = json!(files.bytes);
     }
-    if let Some(ids) = document.pointer_mut("/components/schemas/UserMessageInput/properties/attachments") {
+    if let Some(ids) =
+        document.pointer_mut("/components/schemas/UserMessageInput/properties/attachments")
+    {
         ids["maxItems"] = json!(files.count);
         ids["uniqueItems"] = json!(true);
     }
@@ -59,8 +62,7 @@ fn complete_types(schemas: &mut Map<String, Value>) {
     // The data of an event of a stream are JSON in a text.
     if let Some(event) = schemas.get_mut("StreamedEvent") {
         let data = event["properties"]["data"].take();
-        event["properties"]["data"] =
-            json!({ "type": "string", "contentMediaType": "application/json", "contentSchema": data });
+        event["properties"]["data"] = json!({ "type": "string", "contentMediaType": "application/json", "contentSchema": data });
     }
     // One of the two says which workflow.
     if let Some(session) = schemas.get_mut("SessionRequest") {
@@ -73,15 +75,19 @@ fn complete_types(schemas: &mut Map<String, Value>) {
     }
 }
 
-/// Makes a type that is a choice with members besides a choice whose every object has these members: what a program generates from
-/// the other form can't be told apart by its tag.
+/// Makes a type that is a choice with members besides a choice whose every object has these
+/// members: what a program generates from the other form can't be told apart by its tag.
 fn spread_choices(schemas: &mut Map<String, Value>) {
     let choices_of = |schema: &Value| {
         let kind = schema["allOf"][0]["$ref"].as_str()?.strip_prefix(SCHEMAS)?;
         let choices = schemas.get(kind)?.get("oneOf")?.as_array()?;
-        choices.iter().all(|choice| tag_of(choice).is_some()).then(|| (kind.to_owned(), choices.clone()))
+        choices
+            .iter()
+            .all(|choice| tag_of(choice).is_some())
+            .then(|| (kind.to_owned(), choices.clone()))
     };
-    let spread = schemas.iter().filter_map(|(name, schema)| Some((name.clone(), choices_of(schema)?)));
+    let spread =
+        schemas.iter().filter_map(|(name, schema)| Some((name.clone(), choices_of(schema)?)));
     for (name, (kind, mut choices)) in spread.collect::<Vec<_>>() {
         schemas.remove(&kind);
         let Some(Value::Object(schema)) = schemas.get_mut(&name) else { continue };
@@ -132,11 +138,13 @@ fn name_choices_of(name: &str, schema: &mut Value, named: &mut Map<String, Value
     schema["discriminator"] = json!({ "propertyName": property, "mapping": mapping });
 }
 
-/// The member that has one possible value, and that value. A choice may be an object, or several that hold together.
+/// The member that has one possible value, and that value. A choice may be an object, or several
+/// that hold together.
 fn tag_of(choice: &Value) -> Option<(String, String)> {
     let together = choice.get("allOf").and_then(Value::as_array);
     let objects = together.map_or(std::slice::from_ref(choice), Vec::as_slice);
-    let mut members = objects.iter().filter_map(|object| object.get("properties")?.as_object()).flatten();
+    let mut members =
+        objects.iter().filter_map(|object| object.get("properties")?.as_object()).flatten();
     members.find_map(|(name, member)| match member.get("enum")?.as_array()?.as_slice() {
         [Value::String(tag)] => Some((name.clone(), tag.clone())),
         _ => None,
@@ -145,12 +153,16 @@ fn tag_of(choice: &Value) -> Option<(String, String)> {
 
 /// Makes one list of a choice between lists.
 fn join_choices(schemas: &mut Map<String, Value>, name: &str) {
-    let Some(Value::Array(lists)) = schemas.get(name).and_then(|schema| schema.get("oneOf")) else { return };
+    let Some(Value::Array(lists)) = schemas.get(name).and_then(|schema| schema.get("oneOf")) else {
+        return;
+    };
     let list_of = |list: &Value| schemas.get(list.get("$ref")?.as_str()?.strip_prefix(SCHEMAS)?);
     let lists: Vec<&Value> = lists.iter().filter_map(list_of).collect();
     let choices = lists.iter().filter_map(|list| list["oneOf"].as_array()).flatten().cloned();
-    let mapping = lists.iter().filter_map(|list| list["discriminator"]["mapping"].as_object()).flatten();
-    let mapping: Map<String, Value> = mapping.map(|(tag, name)| (tag.clone(), name.clone())).collect();
+    let mapping =
+        lists.iter().filter_map(|list| list["discriminator"]["mapping"].as_object()).flatten();
+    let mapping: Map<String, Value> =
+        mapping.map(|(tag, name)| (tag.clone(), name.clone())).collect();
     let joined = json!({
         "oneOf": choices.collect::<Vec<_>>(),
         "discriminator": { "propertyName": "type", "mapping": mapping },

@@ -1,16 +1,18 @@
-//! Where does chatkit.js come from when the CDN is out of a browser's reach? From here: its files are fetched from the
-//! CDN and passed on, and the addresses in them that lead back to the CDN are made to lead here.
+//! Where does chatkit.js come from when the CDN is out of a browser's reach? From here: its files
+//! are fetched from the CDN and passed on, and the addresses in them that lead back to the CDN are
+//! made to lead here.
 //!
-//! `chatkit.js` and its siblings are `deployments/chatkit/*` at the CDN, `ck1/*` is `assets/ck1/*`; a path that begins
-//! with `deployments/` or `assets/` is taken as it is. Domain verification is between the widget and OpenAI and is left alone.
+//! `chatkit.js` and its siblings are `deployments/chatkit/*` at the CDN, `ck1/*` is `assets/ck1/*`;
+//! a path that begins with `deployments/` or `assets/` is taken as it is. Domain verification is
+//! between the widget and OpenAI and is left alone.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::header::{
-    ACCEPT_ENCODING, ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
-    EXPIRES, HeaderName, LAST_MODIFIED, VARY,
+    ACCEPT_ENCODING, ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_TYPE, ETAG, EXPIRES, HeaderName, LAST_MODIFIED, VARY,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::Response;
@@ -30,10 +32,12 @@ pub const PREFIX: &str = "/api/chatkit/assets/";
 /// The address that is written into the loader, also when the files are fetched from elsewhere.
 const OFFICIAL_CDN: &str = "https://cdn.platform.openai.com";
 
-/// A larger file is not held in memory; the widget's largest has half of it, the loader and its page far less.
+/// A larger file is not held in memory; the widget's largest has half of it, the loader and its
+/// page far less.
 const LARGEST: usize = 8 * 1024 * 1024;
 
-/// How long a file that is passed on as it is may take to be whole. One that takes longer flows through.
+/// How long a file that is passed on as it is may take to be whole. One that takes longer flows
+/// through.
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// How long it is believed that the CDN does not have a file, and that it fails.
@@ -77,10 +81,12 @@ impl CdnProxy {
         Self { client, base, kept: Kept::default() }
     }
 
-    /// Answers GET or HEAD for one file. `public_origin` is where the browser reached us, as `https://chat.example.com`.
+    /// Answers GET or HEAD for one file. `public_origin` is where the browser reached us, as
+    /// `https://chat.example.com`.
     ///
     /// # Errors
-    /// `not_found` for a path that the CDN doesn't have or that is not plain; the upstream errors for a CDN that fails.
+    /// `not_found` for a path that the CDN doesn't have or that is not plain; the upstream errors
+    /// for a CDN that fails.
     pub async fn answer(
         &self,
         method: &Method,
@@ -119,7 +125,9 @@ impl CdnProxy {
     async fn ask(&self, asked: &Asked, rewritten: bool, flowing: &mut Option<Begun>) -> Answer {
         let upstream = match self.fetch(asked).await {
             Ok(upstream) => upstream,
-            Err(error) if error.kind() == Kind::NotFound => return Answer::Refused(error, MISSING_FOR),
+            Err(error) if error.kind() == Kind::NotFound => {
+                return Answer::Refused(error, MISSING_FOR);
+            }
             Err(error) => return Answer::Refused(error, FAILED_FOR),
         };
         let mut begun = Begun::whole(upstream);
@@ -158,7 +166,9 @@ impl CdnProxy {
             StatusCode::OK => Ok(answer),
             StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => Err(not_found()),
             StatusCode::TOO_MANY_REQUESTS => Err(unavailable("the CDN limits our requests")),
-            status if status.is_server_error() => Err(unavailable(format_args!("the CDN answered {status}"))),
+            status if status.is_server_error() => {
+                Err(unavailable(format_args!("the CDN answered {status}")))
+            }
             status => Err(invalid(format_args!("the CDN answered {status}"))),
         }
     }
@@ -166,8 +176,11 @@ impl CdnProxy {
     fn rewrite(&self, whole: &Bytes, public_origin: &str) -> Bytes {
         let Ok(text) = std::str::from_utf8(whole) else { return whole.clone() };
         let ours = self.base.as_str().trim_end_matches('/');
-        let text =
-            rewrite_addresses(&rewrite_addresses(text, ours, public_origin), OFFICIAL_CDN, public_origin);
+        let text = rewrite_addresses(
+            &rewrite_addresses(text, ours, public_origin),
+            OFFICIAL_CDN,
+            public_origin,
+        );
         let home = format!("{public_origin}{PREFIX}");
         rewrite_root_paths(&text, &home).into()
     }
@@ -186,7 +199,8 @@ impl Begun {
         Self { upstream, headers, beginning: BytesMut::new() }
     }
 
-    /// Reads up to the end, or to where it is too large to be held: says whether it came to its end.
+    /// Reads up to the end, or to where it is too large to be held: says whether it came to its
+    /// end.
     async fn read(&mut self) -> reqwest::Result<bool> {
         if self.upstream.content_length().is_some_and(|length| length > LARGEST as u64) {
             return Ok(false);
@@ -235,7 +249,8 @@ fn unavailable(cause: impl std::fmt::Display) -> Error {
 }
 
 fn invalid(cause: impl std::fmt::Display) -> Error {
-    Error::new(Kind::UpstreamInvalidResponse, "OpenAI's CDN gave an answer that is no file.").because(cause)
+    Error::new(Kind::UpstreamInvalidResponse, "OpenAI's CDN gave an answer that is no file.")
+        .because(cause)
 }
 
 /// Where a path of ours lies at the CDN; nothing if any part of it is not a plain name.
@@ -243,9 +258,9 @@ fn cdn_path(path: &str) -> Option<String> {
     let plain = |part: &str| {
         !part.is_empty()
             && !part.starts_with('.')
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'~' | b'@' | b'+'))
+            && part.bytes().all(|b| {
+                b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'~' | b'@' | b'+')
+            })
     };
     if path.len() > LONGEST_PATH || !path.split('/').all(plain) {
         return None;
@@ -259,7 +274,8 @@ fn cdn_path(path: &str) -> Option<String> {
 
 /// The loader and the pages of the iframe hold addresses; everything else is passed on as it is.
 fn is_rewritten(cdn_path: &str) -> bool {
-    cdn_path == LOADER_PATH || std::path::Path::new(cdn_path).extension().is_some_and(|ext| ext == "html")
+    cdn_path == LOADER_PATH
+        || std::path::Path::new(cdn_path).extension().is_some_and(|ext| ext == "html")
 }
 
 /// Makes absolute addresses of the CDN lead here.
@@ -269,7 +285,8 @@ fn rewrite_addresses(text: &str, cdn: &str, public_origin: &str) -> String {
         .replace(cdn, &format!("{public_origin}{}", PREFIX.trim_end_matches('/')))
 }
 
-/// Makes `/assets/ck1/`, written from the root, lead here: but not where it is the end of a longer address.
+/// Makes `/assets/ck1/`, written from the root, lead here: but not where it is the end of a longer
+/// address.
 fn rewrite_root_paths(text: &str, home: &str) -> String {
     const ROOT_PATH: &str = "/assets/ck1/";
     let mut out = String::with_capacity(text.len());
@@ -277,8 +294,10 @@ fn rewrite_root_paths(text: &str, home: &str) -> String {
     while let Some(at) = rest.find(ROOT_PATH) {
         let (before, found) = rest.split_at(at);
         out.push_str(before);
-        let begins =
-            before.chars().next_back().is_none_or(|c| matches!(c, '"' | '\'' | '`' | '(' | '=' | ' ' | ','));
+        let begins = before
+            .chars()
+            .next_back()
+            .is_none_or(|c| matches!(c, '"' | '\'' | '`' | '(' | '=' | ' ' | ','));
         if begins {
             out.push_str(home);
             out.push_str("ck1/");

@@ -1,4 +1,5 @@
-//! How is the operator's folder served? By tower-http, but without dot-files, links out of the folder and listings.
+//! How is the operator's folder served? By tower-http, but without dot-files, links out of the
+//! folder and listings.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +28,8 @@ impl Folder {
         Self { root: root.to_owned(), files: ServeDir::new(root) }
     }
 
-    /// Answers GET and HEAD for a file; a folder answers with its `index.html`. Anything else is not found.
+    /// Answers GET and HEAD for a file; a folder answers with its `index.html`. Anything else is
+    /// not found.
     pub async fn answer(&self, request: Request) -> Response {
         if !self.is_public(request.uri().path()).await {
             return not_found().into_response();
@@ -37,7 +39,9 @@ impl Folder {
             return ([(ALLOW, "GET,HEAD")], refusal).into_response();
         }
         match self.files.clone().oneshot(request).await {
-            Ok(response) if response.status().is_client_error() || response.status().is_server_error() => {
+            Ok(response)
+                if response.status().is_client_error() || response.status().is_server_error() =>
+            {
                 refused_file(response.status(), response.headers(), not_found())
             }
             Ok(response) => response.map(Body::new),
@@ -45,7 +49,8 @@ impl Folder {
         }
     }
 
-    /// Whether every part of the path is plain and what it names, links followed, lies in the folder.
+    /// Whether every part of the path is plain and what it names, links followed, lies in the
+    /// folder.
     async fn is_public(&self, path: &str) -> bool {
         let Some(parts) = plain_parts(path) else { return false };
         let target = parts.iter().fold(self.root.clone(), |path, part| path.join(part));
@@ -53,8 +58,9 @@ impl Folder {
     }
 }
 
-/// The decoded parts of a path, or nothing if one begins with a dot or can't be the name of a file. Two slashes in a row
-/// are refused: where a folder's missing slash is added, `//name/` would lead a browser to another host.
+/// The decoded parts of a path, or nothing if one begins with a dot or can't be the name of a file.
+/// Two slashes in a row are refused: where a folder's missing slash is added, `//name/` would lead
+/// a browser to another host.
 fn plain_parts(path: &str) -> Option<Vec<String>> {
     if path.contains("//") {
         return None;

@@ -1,5 +1,6 @@
-//! What of the CDN's answers is kept? Files that are whole in a moment, for as long as the CDN lets us, and for some seconds that
-//! there is none; so many bytes of them, and each is asked for once however many browsers want it.
+//! What of the CDN's answers is kept? Files that are whole in a moment, for as long as the CDN lets
+//! us, and for some seconds that there is none; so many bytes of them, and each is asked for once
+//! however many browsers want it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -110,12 +111,19 @@ impl Default for Kept {
             let body = if let Answer::File(file) = answer { file.body.len() } else { 0 };
             u32::try_from(body + asked.path.len() + ENTRY_BYTES).unwrap_or(u32::MAX)
         };
-        Self(Cache::builder().max_capacity(MOST_BYTES).weigher(weight).expire_after(AsTheCdnSays).build())
+        Self(
+            Cache::builder()
+                .max_capacity(MOST_BYTES)
+                .weigher(weight)
+                .expire_after(AsTheCdnSays)
+                .build(),
+        )
     }
 }
 
 impl Kept {
-    /// The answer that is kept, or what `ask` finds out. Whoever wants the same meanwhile waits for it.
+    /// The answer that is kept, or what `ask` finds out. Whoever wants the same meanwhile waits for
+    /// it.
     pub(super) async fn get(&self, asked: Asked, ask: impl Future<Output = Answer>) -> Answer {
         self.0.get_with(asked, ask).await
     }
@@ -136,16 +144,21 @@ impl Expiry<Asked, Answer> for AsTheCdnSays {
 /// How long a file with these headers may be kept (RFC 9111 section 5.2.2).
 fn life(headers: &HeaderMap) -> Duration {
     let lines = headers.get_all(CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
-    let directives: Vec<_> =
-        lines.flat_map(|line| line.split(',')).map(|part| part.trim().to_ascii_lowercase()).collect();
+    let directives: Vec<_> = lines
+        .flat_map(|line| line.split(','))
+        .map(|part| part.trim().to_ascii_lowercase())
+        .collect();
     if directives.iter().any(|name| matches!(name.as_str(), "no-store" | "no-cache" | "private")) {
         return Duration::ZERO;
     }
     let seconds = |name: &str| {
-        let value = directives.iter().find_map(|part| part.strip_prefix(name)?.strip_prefix('='))?;
+        let value =
+            directives.iter().find_map(|part| part.strip_prefix(name)?.strip_prefix('='))?;
         value.trim_matches('"').parse::<u64>().ok()
     };
-    let Some(most) = seconds("s-maxage").or_else(|| seconds("max-age")) else { return UNBOUNDED_LIFE };
+    let Some(most) = seconds("s-maxage").or_else(|| seconds("max-age")) else {
+        return UNBOUNDED_LIFE;
+    };
     Duration::from_secs(most.saturating_sub(age(headers))).min(LONGEST_LIFE)
 }
 
@@ -154,9 +167,15 @@ fn age(headers: &HeaderMap) -> u64 {
 }
 
 impl File {
-    /// The answer to a browser with these headers, of this body: the file's own, or what was made of it. `is_head` leaves the body
-    /// out.
-    pub(super) fn answer(&self, asked: &HeaderMap, body: Bytes, is_own: bool, is_head: bool) -> Response {
+    /// The answer to a browser with these headers, of this body: the file's own, or what was made
+    /// of it. `is_head` leaves the body out.
+    pub(super) fn answer(
+        &self,
+        asked: &HeaderMap,
+        body: Bytes,
+        is_own: bool,
+        is_head: bool,
+    ) -> Response {
         let mut headers = self.headers.clone();
         let age = age(&headers).saturating_add(self.at.elapsed().as_secs());
         if age > 0 || headers.contains_key(AGE) {
@@ -170,12 +189,16 @@ impl File {
             match part(range, body.len()) {
                 Part::Bytes(from, to) => {
                     let range = format!("bytes {from}-{to}/{}", body.len());
-                    headers.extend(HeaderValue::try_from(range).ok().map(|range| (CONTENT_RANGE, range)));
+                    headers.extend(
+                        HeaderValue::try_from(range).ok().map(|range| (CONTENT_RANGE, range)),
+                    );
                     (StatusCode::PARTIAL_CONTENT, Some(body.slice(from..=to)))
                 }
                 Part::OutOfRange => {
                     let range = HeaderValue::try_from(format!("bytes */{}", body.len()));
-                    return out_of_range(&range.into_iter().map(|range| (CONTENT_RANGE, range)).collect());
+                    return out_of_range(
+                        &range.into_iter().map(|range| (CONTENT_RANGE, range)).collect(),
+                    );
                 }
                 Part::Whole => (StatusCode::OK, Some(body)),
             }
@@ -188,7 +211,8 @@ impl File {
         if let Some(body) = &body {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }
-        let mut response = Response::new(body.filter(|_| !is_head).map_or_else(Body::empty, Body::from));
+        let mut response =
+            Response::new(body.filter(|_| !is_head).map_or_else(Body::empty, Body::from));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
@@ -202,7 +226,8 @@ impl File {
         self.is_named(asked, &IF_MODIFIED_SINCE, &LAST_MODIFIED)
     }
 
-    /// Whether a part of the file is of use: `If-Range` names the file that the browser has the rest of.
+    /// Whether a part of the file is of use: `If-Range` names the file that the browser has the
+    /// rest of.
     fn may_be_cut(&self, asked: &HeaderMap) -> bool {
         !asked.contains_key(IF_RANGE)
             || self.is_named(asked, &IF_RANGE, &ETAG)
@@ -220,12 +245,15 @@ enum Part {
     Whole,
 }
 
-/// The one part that a `Range` names of a file of this length; several are answered with the whole file.
+/// The one part that a `Range` names of a file of this length; several are answered with the whole
+/// file.
 fn part(range: &HeaderValue, length: usize) -> Part {
-    let parsed = range.to_str().ok().and_then(|text| http_range_header::parse_range_header(text).ok());
+    let parsed =
+        range.to_str().ok().and_then(|text| http_range_header::parse_range_header(text).ok());
     let Some(parsed) = parsed.filter(|parsed| parsed.ranges.len() == 1) else { return Part::Whole };
     let Ok(parts) = parsed.validate(length as u64) else { return Part::OutOfRange };
-    let ends = parts.first().map(|part| (usize::try_from(*part.start()), usize::try_from(*part.end())));
+    let ends =
+        parts.first().map(|part| (usize::try_from(*part.start()), usize::try_from(*part.end())));
     match ends {
         Some((Ok(from), Ok(to))) => Part::Bytes(from, to),
         _ => Part::Whole,
@@ -295,7 +323,10 @@ mod tests {
             (&[(RANGE, "bytes=2-5"), (IF_RANGE, "\"v0\"")], 200),
             (&[(RANGE, "bytes=2-5"), (IF_NONE_MATCH, "\"v1\"")], 304),
             (&[(IF_NONE_MATCH, "W/\"v1\"")], 304),
-            (&[(IF_NONE_MATCH, "\"v0\""), (IF_MODIFIED_SINCE, "Fri, 10 Oct 2025 00:00:00 GMT")], 200),
+            (
+                &[(IF_NONE_MATCH, "\"v0\""), (IF_MODIFIED_SINCE, "Fri, 10 Oct 2025 00:00:00 GMT")],
+                200,
+            ),
             (&[(IF_MODIFIED_SINCE, "Fri, 10 Oct 2025 00:00:00 GMT")], 304),
         ] {
             assert_eq!(status(asked), expected, "{asked:?}");

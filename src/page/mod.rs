@@ -29,8 +29,16 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/steps.js", "text/javascript; charset=utf-8", include_str!("../../static/steps.js")),
     ("/loader.js", "text/javascript; charset=utf-8", include_str!("../../static/loader.js")),
     ("/requests.js", "text/javascript; charset=utf-8", include_str!("../../static/requests.js")),
-    ("/chatkit-fetch.js", "text/javascript; charset=utf-8", include_str!("../../static/chatkit-fetch.js")),
-    ("/chatkit-fetch.d.ts", "text/plain; charset=utf-8", include_str!("../../static/chatkit-fetch.d.ts")),
+    (
+        "/chatkit-fetch.js",
+        "text/javascript; charset=utf-8",
+        include_str!("../../static/chatkit-fetch.js"),
+    ),
+    (
+        "/chatkit-fetch.d.ts",
+        "text/plain; charset=utf-8",
+        include_str!("../../static/chatkit-fetch.d.ts"),
+    ),
     ("/protocol.js", "text/javascript; charset=utf-8", include_str!("../../static/protocol.js")),
     ("/items.js", "text/javascript; charset=utf-8", include_str!("../../static/items.js")),
     ("/textbox.js", "text/javascript; charset=utf-8", include_str!("../../static/textbox.js")),
@@ -61,7 +69,8 @@ pub struct PublicConfig {
     /// In self-hosted mode: what a page passes to ChatKit as `api`, but for its `fetch`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<ApiConfig>,
-    /// In self-hosted mode: whether speech is turned into text, which is ChatKit's `composer.dictation.enabled`.
+    /// In self-hosted mode: whether speech is turned into text, which is ChatKit's
+    /// `composer.dictation.enabled`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dictation: Option<bool>,
 }
@@ -101,10 +110,17 @@ impl PublicConfig {
         Self { mode: "hosted", script_url: script_url(page), api: None, dictation: None }
     }
 
-    /// The public configuration of self-hosted mode; `uploads` and `dictation` say whether files and speech are accepted.
+    /// The public configuration of self-hosted mode; `uploads` and `dictation` say whether files
+    /// and speech are accepted.
     #[must_use]
-    pub fn self_hosted(page: &PageConfig, domain_key: String, uploads: bool, dictation: bool) -> Self {
-        let upload_strategy = uploads.then_some(UploadStrategy::Direct { upload_url: "/api/chatkit/upload" });
+    pub fn self_hosted(
+        page: &PageConfig,
+        domain_key: String,
+        uploads: bool,
+        dictation: bool,
+    ) -> Self {
+        let upload_strategy =
+            uploads.then_some(UploadStrategy::Direct { upload_url: "/api/chatkit/upload" });
         let api = ApiConfig { url: "/api/chatkit", domain_key, upload_strategy };
         let (script_url, api) = (script_url(page), Some(api));
         Self { mode: "self-hosted", script_url, api, dictation: Some(dictation) }
@@ -118,15 +134,18 @@ fn script_url(page: &PageConfig) -> String {
     }
 }
 
-/// The built-in page: its files, its settings at `/sample.json`, and a content security policy that fits where
-/// chatkit.js comes from.
+/// The built-in page: its files, its settings at `/sample.json`, and a content security policy that
+/// fits where chatkit.js comes from.
 pub fn sample_page(page: &PageConfig, settings: PageSettings) -> Router {
     let policy = HeaderValue::from_str(&content_security_policy(page)).ok();
     let settings = get(async move || Json(settings));
-    FILES.iter().fold(Router::new().route("/sample.json", settings), |router, (path, content_type, text)| {
-        let file = File::new(text, content_type, policy.clone());
-        router.route(path, get(async move |headers: HeaderMap| file.answer(&headers)))
-    })
+    FILES.iter().fold(
+        Router::new().route("/sample.json", settings),
+        |router, (path, content_type, text)| {
+            let file = File::new(text, content_type, policy.clone());
+            router.route(path, get(async move |headers: HeaderMap| file.answer(&headers)))
+        },
+    )
 }
 
 /// A file of the page, ready to be served.
@@ -151,8 +170,11 @@ impl File {
 
     fn answer(&self, asked: &HeaderMap) -> Response {
         let known = names_etag(asked, &self.headers[2].1);
-        let mut response =
-            if known { StatusCode::NOT_MODIFIED.into_response() } else { self.text.into_response() };
+        let mut response = if known {
+            StatusCode::NOT_MODIFIED.into_response()
+        } else {
+            self.text.into_response()
+        };
         for (name, value) in &self.headers {
             response.headers_mut().insert(name, value.clone());
         }
@@ -163,8 +185,8 @@ impl File {
     }
 }
 
-/// Whether `If-None-Match` names this tag: a list, compared weakly (RFC 9110 section 13.1.2), because a proxy that
-/// compresses makes tags weak.
+/// Whether `If-None-Match` names this tag: a list, compared weakly (RFC 9110 section 13.1.2),
+/// because a proxy that compresses makes tags weak.
 fn names_etag(asked: &HeaderMap, etag: &HeaderValue) -> bool {
     let lines = asked.get_all(IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim).any(|tag| {
@@ -173,8 +195,9 @@ fn names_etag(asked: &HeaderMap, etag: &HeaderValue) -> bool {
     })
 }
 
-/// The page's own files, ChatKit's script and iframe, OpenAI's API (the widget's requests leave from the page), and
-/// nothing else. Styles may be inline because ChatKit's loader puts a style element into its shadow root.
+/// The page's own files, ChatKit's script and iframe, OpenAI's API (the widget's requests leave
+/// from the page), and nothing else. Styles may be inline because ChatKit's loader puts a style
+/// element into its shadow root.
 fn content_security_policy(page: &PageConfig) -> String {
     let cdn = match page.assets {
         Assets::Cdn => origin(&page.cdn_base),
@@ -187,9 +210,9 @@ fn content_security_policy(page: &PageConfig) -> String {
     let (scripts, fonts) = (and_cdn("'self'"), and_cdn("'self' data:"));
     let connections = and_cdn("'self' https://api.openai.com");
     format!(
-        "default-src 'none'; script-src {scripts}; style-src 'self' 'unsafe-inline'; frame-src {cdn}; \
-         connect-src {connections}; img-src 'self' data: https:; font-src {fonts}; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+        "default-src 'none'; script-src {scripts}; style-src 'self' 'unsafe-inline'; frame-src \
+         {cdn}; connect-src {connections}; img-src 'self' data: https:; font-src {fonts}; base-uri \
+         'none'; form-action 'none'; frame-ancestors 'self'"
     )
 }
 
@@ -209,8 +232,13 @@ mod tests {
         let cdn_base = Url::parse("https://cdn.example").expect("an address");
         let page = PageConfig { source: PageSource::BuiltIn, assets: Assets::Cdn, cdn_base };
         let config = |uploads| {
-            serde_json::to_value(PublicConfig::self_hosted(&page, "domain_pk_1".to_owned(), uploads, true))
-                .expect("JSON")
+            serde_json::to_value(PublicConfig::self_hosted(
+                &page,
+                "domain_pk_1".to_owned(),
+                uploads,
+                true,
+            ))
+            .expect("JSON")
         };
         let mut expected = json!({
             "mode": "self-hosted",

@@ -35,7 +35,8 @@ pub struct Attachment {
 pub enum AttachmentKind {
     /// It can.
     Image {
-        /// An absolute link that needs no header. Links expire: a fresh one is made for each answer, and none is stored.
+        /// An absolute link that needs no header. Links expire: a fresh one is made for each
+        /// answer, and none is stored.
         #[serde(default)]
         #[schema(required, format = "uri")]
         preview_url: String,

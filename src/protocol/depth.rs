@@ -1,12 +1,12 @@
-//! How deep may JSON nest that a model, an agent or a page made up? Less deep than the store reads, so that whatever is stored can
-//! be read again.
+//! How deep may JSON nest that a model, an agent or a page made up? Less deep than the store reads,
+//! so that whatever is stored can be read again.
 
 use serde_json::{Map, Value};
 
 use super::{Item, ItemKind, OutputText, QuestionKind, Source, SourceKind, TaskKind, UserContent};
 
-/// How many arrays and objects may stand in one another. An item adds a handful of its own around free-form JSON, and readers of
-/// JSON stop at 128.
+/// How many arrays and objects may stand in one another. An item adds a handful of its own around
+/// free-form JSON, and readers of JSON stop at 128.
 pub const DEEPEST: usize = 100;
 
 /// Whether JSON nests deeper than [`DEEPEST`].
@@ -36,17 +36,21 @@ impl Item {
         match &self.kind {
             ItemKind::UserMessage(message) => message.content.iter().any(UserContent::is_too_deep),
             ItemKind::AssistantMessage { content } => content.iter().any(OutputText::is_too_deep),
-            ItemKind::ClientToolCall(call) => is_too_deep(&call.arguments) || is_too_deep(&call.output),
+            ItemKind::ClientToolCall(call) => {
+                is_too_deep(&call.arguments) || is_too_deep(&call.output)
+            }
             ItemKind::Widget { widget, .. } => is_too_deep(widget),
             ItemKind::StructuredInput { inputs, .. } => {
                 inputs.iter().any(|question| question.kind.is_too_deep())
             }
-            ItemKind::Workflow { workflow } => workflow.tasks.iter().any(|task| task.kind.is_too_deep()),
+            ItemKind::Workflow { workflow } => {
+                workflow.tasks.iter().any(|task| task.kind.is_too_deep())
+            }
             ItemKind::Task { task } => task.kind.is_too_deep(),
             ItemKind::HiddenContextItem { content } => is_too_deep(content),
-            ItemKind::GeneratedImage { .. } | ItemKind::EndOfTurn | ItemKind::SdkHiddenContext { .. } => {
-                false
-            }
+            ItemKind::GeneratedImage { .. }
+            | ItemKind::EndOfTurn
+            | ItemKind::SdkHiddenContext { .. } => false,
         }
     }
 }
@@ -104,15 +108,16 @@ mod tests {
     use super::*;
 
     fn nested(depth: usize) -> Value {
-        (0..depth)
-            .fold(json!(1), |inner, level| if level % 2 == 0 { json!([inner]) } else { json!({"a": inner}) })
+        (0..depth).fold(
+            json!(1),
+            |inner, level| if level % 2 == 0 { json!([inner]) } else { json!({"a": inner}) },
+        )
     }
 
     #[test]
     fn whatever_is_not_too_deep_is_read_again_wherever_it_stands() {
         let item = |kind: Value| {
-            let mut item =
-                json!({"id": "msg_1", "thread_id": "thr_1", "created_at": "2026-11-20T22:38:48.073893Z"});
+            let mut item = json!({"id": "msg_1", "thread_id": "thr_1", "created_at": "2026-11-20T22:38:48.073893Z"});
             item.as_object_mut().unwrap().extend(kind.as_object().unwrap().clone());
             serde_json::from_value::<Item>(item).unwrap()
         };

@@ -122,7 +122,8 @@ pub enum ClientToolCallStatus {
 pub struct GeneratedImage {
     /// The model's id for it.
     pub id: String,
-    /// Where it is. Of one that is kept here the store has `attachment:` and an id, and the wire a link that is made each time.
+    /// The address of the image. Where this service keeps the image, the store has `attachment:`
+    /// and the file's id, and the wire has a signed link, which is made anew for each answer.
     pub url: String,
 }
 
@@ -211,8 +212,7 @@ mod tests {
     #[test]
     fn every_kind_of_item_survives_the_store() {
         let base = |kind: Value| {
-            let mut item =
-                json!({"id": "msg_1", "thread_id": "thr_1", "created_at": "2026-11-20T22:38:48.073893Z"});
+            let mut item = json!({"id": "msg_1", "thread_id": "thr_1", "created_at": "2026-11-20T22:38:48.073893Z"});
             item.as_object_mut().unwrap().extend(kind.as_object().unwrap().clone());
             item
         };

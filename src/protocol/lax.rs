@@ -1,4 +1,5 @@
-//! What else passes for a number or a truth value? What the official server takes: pydantic's lax mode.
+//! What else passes for a number or a truth value? What the official server takes: pydantic's lax
+//! mode.
 
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
@@ -44,7 +45,11 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::
     number.map(Some).ok_or_else(|| de::Error::custom("expected a whole number of 0 or more"))
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is whole, and not negative")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is whole, and not negative"
+)]
 fn whole(number: f64) -> Option<u64> {
     (number >= 0.0 && number.fract() == 0.0).then_some(number as u64)
 }

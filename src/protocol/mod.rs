@@ -1,7 +1,8 @@
-//! What goes over the wire? The ChatKit protocol's requests, objects and events: types alone, no I/O.
+//! What goes over the wire? The ChatKit protocol's requests, objects and events: types alone, no
+//! I/O.
 //!
-//! The source is what `openai-chatkit` 1.6 speaks. Fields that are null are left out, fields that have a default are
-//! there, and what a request has besides is ignored.
+//! The source is what `openai-chatkit` 1.6 speaks. Fields that are null are left out, fields that
+//! have a default are there, and what a request has besides is ignored.
 
 mod attachment;
 mod content;

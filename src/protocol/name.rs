@@ -81,7 +81,8 @@ mod tests {
             ("attachments.delete", r#"{"attachment_id":"atc_1"}"#),
         ] {
             let body = format!(r#"{{"type":"{name}","params":{params}}}"#);
-            let request = Request::parse(body.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let request =
+                Request::parse(body.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(request.name(), name);
             assert_eq!(request.thread_id(), params.contains("thr_1").then_some("thr_1"), "{name}");
         }

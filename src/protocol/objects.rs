@@ -1,8 +1,9 @@
-//! Is an object an object? serde reads a struct from an array too, field by field. What comes from outside is read through
-//! [`from_slice`] and [`from_str`], for which nothing but an object becomes a struct, however deep it stands.
+//! Is an object an object? serde reads a struct from an array too, field by field. What comes from
+//! outside is read through [`from_slice`] and [`from_str`], for which nothing but an object becomes
+//! a struct, however deep it stands.
 //!
-//! An enum with a tag inside is read from an array as well, and serde does not tell it from a value that may be anything: such a
-//! field is an [`Object`] of its type.
+//! An enum with a tag inside is read from an array as well, and serde does not tell it from a value
+//! that may be anything: such a field is an [`Object`] of its type.
 
 use std::fmt;
 
@@ -127,7 +128,10 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Objects<V> {
         self.0.visit_some(Objects(deserializer))
     }
 
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
+    fn visit_newtype_struct<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<V::Value, D::Error> {
         self.0.visit_newtype_struct(Objects(deserializer))
     }
 
@@ -148,7 +152,10 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Objects<V> {
 impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Objects<A> {
     type Error = A::Error;
 
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, A::Error> {
         self.0.next_element_seed(Objects(seed))
     }
 
@@ -160,7 +167,10 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Objects<A> {
 impl<'de, A: MapAccess<'de>> MapAccess<'de> for Objects<A> {
     type Error = A::Error;
 
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+    fn next_key_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, A::Error> {
         self.0.next_key_seed(seed)
     }
 

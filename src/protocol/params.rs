@@ -7,7 +7,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::objects::Object;
-use super::{Answer, DEEPEST, Id, InferenceOptions, StructuredInputStatus, UserContent, is_too_deep, lax};
+use super::{
+    Answer, DEEPEST, Id, InferenceOptions, StructuredInputStatus, UserContent, is_too_deep, lax,
+};
 
 /// A thread.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
@@ -234,7 +236,10 @@ pub struct CreateAttachment {
     #[serde(deserialize_with = "lax::size")]
     pub size: u64,
     /// Its media type, or an empty text.
-    #[schema(max_length = 127, pattern = r"^([A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(;.*)?)?$")]
+    #[schema(
+        max_length = 127,
+        pattern = r"^([A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(;.*)?)?$"
+    )]
     pub mime_type: String,
 }
 
@@ -249,13 +254,15 @@ pub struct Transcribe {
     pub mime_type: String,
 }
 
-/// Any JSON that does not nest too deep. Without a default the field must be there, and may be null.
+/// Any JSON that does not nest too deep. Without a default the field must be there, and may be
+/// null.
 fn any_json<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
     let value = Value::deserialize(deserializer)?;
     if is_too_deep(&value) { Err(too_deep("it nests")) } else { Ok(value) }
 }
 
-/// Texts and mentions whose data does not nest too deep. Those of the store are the same type, and are read as they are.
+/// Texts and mentions whose data does not nest too deep. Those of the store are the same type, and
+/// are read as they are.
 fn content<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<UserContent>, D::Error> {
     let content: Vec<Object<UserContent>> = Vec::deserialize(deserializer)?;
     let mut content: Vec<UserContent> = content.into_iter().map(|part| part.0).collect();
@@ -271,9 +278,13 @@ fn too_deep<E: de::Error>(what: &str) -> E {
     E::custom(format_args!("{what} deeper than {DEEPEST} levels"))
 }
 
-fn final_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<StructuredInputStatus, D::Error> {
+fn final_status<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<StructuredInputStatus, D::Error> {
     match StructuredInputStatus::deserialize(deserializer)? {
-        StructuredInputStatus::Pending => Err(de::Error::custom("expected `answered` or `skipped`")),
+        StructuredInputStatus::Pending => {
+            Err(de::Error::custom("expected `answered` or `skipped`"))
+        }
         status => Ok(status),
     }
 }

@@ -1,4 +1,5 @@
-//! What may a client ask? [`Request::parse`] turns a body into one of a closed list, or says which field is wrong.
+//! What may a client ask? [`Request::parse`] turns a body into one of a closed list, or says which
+//! field is wrong.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -7,8 +8,9 @@ use utoipa::ToSchema;
 
 use super::objects::{self, Objects};
 use super::{
-    AddClientToolOutput, AddStructuredInput, AddUserMessage, CreateAttachment, CreateThread, CustomAction,
-    Feedback, ItemOfThread, ListItems, OfAttachment, OfThread, PageParams, Transcribe, UpdateThread,
+    AddClientToolOutput, AddStructuredInput, AddUserMessage, CreateAttachment, CreateThread,
+    CustomAction, Feedback, ItemOfThread, ListItems, OfAttachment, OfThread, PageParams,
+    Transcribe, UpdateThread,
 };
 
 /// As much of a field's path is said, in characters.
@@ -18,7 +20,8 @@ const LONGEST_COMPLAINT: usize = 200;
 /// The request that carries speech.
 pub(super) const SPEECH: &str = "input.transcribe";
 
-/// One request of the ChatKit protocol: `type` says which, `params` what with. Other members are ignored.
+/// One request of the ChatKit protocol: `type` says which, `params` what with. Other members are
+/// ignored.
 #[derive(Debug, Clone, PartialEq, ToSchema)]
 #[schema(as = ChatRequest)]
 #[serde(untagged)]
@@ -142,19 +145,20 @@ impl Request {
     /// Reads a body.
     ///
     /// # Errors
-    /// When it is no JSON, has an unknown type, or a field is missing or of the wrong kind: the text names it.
+    /// When it is no JSON, has an unknown type, or a field is missing or of the wrong kind: the
+    /// text names it.
     pub fn parse(body: &[u8]) -> Result<Self, BadRequest> {
         serde_json::from_slice::<IgnoredAny>(body).map_err(|_| BadRequest::Json)?;
         let envelope: Envelope<'_> = objects::from_slice(body)
             .map_err(|_| BadRequest::Field("The body must be a JSON object.".to_owned()))?;
-        let kind = envelope
-            .kind()
-            .ok_or_else(|| BadRequest::Field("`type` must be a string: the name of a request.".to_owned()))?;
+        let kind = envelope.kind().ok_or_else(|| {
+            BadRequest::Field("`type` must be a string: the name of a request.".to_owned())
+        })?;
         Self::of(&kind, envelope.params.map(RawValue::get))
     }
 
-    /// Whether answering it costs something: the model is asked, or an agent does what a person wants. The output of a client tool
-    /// belongs to an answer that was counted.
+    /// Whether answering it costs something: the model is asked, or an agent does what a person
+    /// wants. The output of a client tool belongs to an answer that was counted.
     #[must_use]
     pub fn costs(&self) -> bool {
         match self {
@@ -185,8 +189,12 @@ impl Request {
         Ok(match kind {
             "threads.create" => Self::Streaming(S::ThreadsCreate(read(params)?)),
             "threads.add_user_message" => Self::Streaming(S::ThreadsAddUserMessage(read(params)?)),
-            "threads.add_client_tool_output" => Self::Streaming(S::ThreadsAddClientToolOutput(read(params)?)),
-            "threads.add_structured_input" => Self::Streaming(S::ThreadsAddStructuredInput(read(params)?)),
+            "threads.add_client_tool_output" => {
+                Self::Streaming(S::ThreadsAddClientToolOutput(read(params)?))
+            }
+            "threads.add_structured_input" => {
+                Self::Streaming(S::ThreadsAddStructuredInput(read(params)?))
+            }
             "threads.retry_after_item" => Self::Streaming(S::ThreadsRetryAfterItem(read(params)?)),
             "threads.custom_action" => Self::Streaming(S::ThreadsCustomAction(read(params)?)),
             "threads.get_by_id" => Self::Plain(P::ThreadsGetById(read(params)?)),
@@ -251,11 +259,15 @@ mod tests {
         let body = json!({"type": "threads.create", "metadata": {"x": 1}, "params": {"input": {
             "content": [{"type": "input_text", "text": "hi\u{0}", "more": 1}], "attachments": [],
             "inference_options": {"model": null}, "quoted_text": null}}});
-        let Ok(Request::Streaming(Streaming::ThreadsCreate(CreateThread { input }))) = parse(&body) else {
+        let Ok(Request::Streaming(Streaming::ThreadsCreate(CreateThread { input }))) = parse(&body)
+        else {
             panic!("{body} is a request");
         };
         assert_eq!(input.content, [UserContent::InputText { text: "hi\u{0}".to_owned() }]);
-        assert_eq!((input.quoted_text, input.inference_options), (None, InferenceOptions::default()));
+        assert_eq!(
+            (input.quoted_text, input.inference_options),
+            (None, InferenceOptions::default())
+        );
     }
 
     #[test]
@@ -263,7 +275,10 @@ mod tests {
         let unknown = json!({"type": "threads.stop"});
         assert_eq!(complaint(&unknown), "`type` is unknown: `threads.stop`.");
         assert_eq!(complaint(&json!({"type": "threads.list"})), "`params` must be an object.");
-        assert_eq!(complaint(&json!({"params": {}})), "`type` must be a string: the name of a request.");
+        assert_eq!(
+            complaint(&json!({"params": {}})),
+            "`type` must be a string: the name of a request."
+        );
         assert_eq!(complaint(&json!([1])), "The body must be a JSON object.");
         assert_eq!(Request::parse(b"{"), Err(BadRequest::Json));
         let nothing = json!({"type": "threads.get_by_id", "params": {}});
@@ -274,24 +289,29 @@ mod tests {
             "`params.input.content[0]`: missing field `data`."
         );
         assert_eq!(
-            complaint(&json!({"type": "threads.add_client_tool_output", "params": {"thread_id": "t"}})),
+            complaint(
+                &json!({"type": "threads.add_client_tool_output", "params": {"thread_id": "t"}})
+            ),
             "`params`: missing field `result`."
         );
     }
 
     #[test]
     fn a_truth_value_may_be_a_word_or_a_number() {
-        let tag = json!({"type": "input_tag", "id": "a", "text": "b", "data": {}, "interactive": "yes"});
+        let tag =
+            json!({"type": "input_tag", "id": "a", "text": "b", "data": {}, "interactive": "yes"});
         let input = json!({"content": [tag], "attachments": [], "inference_options": {}});
         let body = json!({"type": "threads.create", "params": {"input": input}});
-        let Ok(Request::Streaming(Streaming::ThreadsCreate(CreateThread { input }))) = parse(&body) else {
+        let Ok(Request::Streaming(Streaming::ThreadsCreate(CreateThread { input }))) = parse(&body)
+        else {
             panic!("{body} is a request");
         };
         assert!(matches!(&input.content[..], [UserContent::InputTag(tag)] if tag.interactive));
         let answers = json!({"status": "answered", "answers": {"q": {"values": [], "skipped": 1}}});
         let params = json!({"thread_id": "t", "item_id": "i", "input": answers});
         let body = json!({"type": "threads.add_structured_input", "params": params});
-        let Ok(Request::Streaming(Streaming::ThreadsAddStructuredInput(given))) = parse(&body) else {
+        let Ok(Request::Streaming(Streaming::ThreadsAddStructuredInput(given))) = parse(&body)
+        else {
             panic!("{body} is a request");
         };
         assert!(given.input.answers["q"].skipped);
@@ -299,8 +319,7 @@ mod tests {
 
     #[test]
     fn a_result_of_null_is_a_result() {
-        let body =
-            json!({"type": "threads.add_client_tool_output", "params": {"thread_id": "t", "result": null}});
+        let body = json!({"type": "threads.add_client_tool_output", "params": {"thread_id": "t", "result": null}});
         assert!(parse(&body).is_ok(), "null is JSON");
     }
 
@@ -323,8 +342,7 @@ mod tests {
         for limit in [json!(-1), json!(1.5), json!("two"), json!([1])] {
             complaint(&json!({"type": "threads.list", "params": {"limit": limit}}));
         }
-        let listed =
-            json!({"type": "items.list", "params": {"thread_id": "t", "limit": "3", "order": "asc"}});
+        let listed = json!({"type": "items.list", "params": {"thread_id": "t", "limit": "3", "order": "asc"}});
         let Ok(Request::Plain(Plain::ItemsList(list))) = parse(&listed) else {
             panic!("{listed} is a request")
         };

@@ -1,4 +1,5 @@
-//! How is a long recording read? In the memory of the body that brings it: nothing of it is there twice.
+//! How is a long recording read? In the memory of the body that brings it: nothing of it is there
+//! twice.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -16,15 +17,18 @@ struct Spoken<'a> {
 }
 
 impl Transcribe {
-    /// Reads a body that is too large for every other request. The text of the recording takes the place of the body. `None` when
-    /// the body is no `input.transcribe` by its type, wherever in the object that stands, or when its length is not the recording's.
+    /// Reads a body that is too large for every other request. The text of the recording takes the
+    /// place of the body. `None` when the body is no `input.transcribe` by its type, wherever in
+    /// the object that stands, or when its length is not the recording's.
     ///
     /// # Errors
     /// When a field is missing or of the wrong kind: the text names it.
     pub fn take(mut body: Vec<u8>) -> Result<Option<Self>, BadRequest> {
         let is_object = body.trim_ascii_start().starts_with(b"{");
         let envelope = serde_json::from_slice::<Envelope<'_>>(&body).ok().filter(|_| is_object);
-        let Some(envelope) = envelope.filter(|envelope| envelope.is_of(SPEECH)) else { return Ok(None) };
+        let Some(envelope) = envelope.filter(|envelope| envelope.is_of(SPEECH)) else {
+            return Ok(None);
+        };
         let params = envelope.params.map(RawValue::get);
         let text = read::<Spoken<'_>>(params)?.audio_base64.map_or("", RawValue::get);
         if body.len() - text.len() > MOST_BESIDES {
@@ -50,7 +54,8 @@ struct Described {
     mime_type: String,
 }
 
-/// Takes the escapes of JSON out of a text, in its place. `None` for one that base64 has no use for: `\n`, say.
+/// Takes the escapes of JSON out of a text, in its place. `None` for one that base64 has no use
+/// for: `\n`, say.
 fn unescape(text: &mut Vec<u8>) -> Option<()> {
     let Some(first) = text.iter().position(|byte| *byte == b'\\') else { return Some(()) };
     let (mut from, mut to) = (first, first);

@@ -66,7 +66,8 @@ pub enum ThreadStatus {
     },
 }
 
-/// A thread as an answer carries it: with a page of its items, which only `threads.get_by_id` fills.
+/// A thread as an answer carries it: with a page of its items, which only `threads.get_by_id`
+/// fills.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[schema(as = Thread)]
 pub struct ThreadView {
@@ -115,6 +116,10 @@ impl<T> Page<T> {
     /// The same page of something made of each element.
     #[must_use]
     pub fn map<U>(self, each: impl FnMut(T) -> U) -> Page<U> {
-        Page { data: self.data.into_iter().map(each).collect(), has_more: self.has_more, after: self.after }
+        Page {
+            data: self.data.into_iter().map(each).collect(),
+            has_more: self.has_more,
+            after: self.after,
+        }
     }
 }

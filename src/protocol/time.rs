@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A point in time, in microseconds since the Unix epoch: `2026-11-20T22:38:48.073893Z` on the wire.
+/// A point in time, in microseconds since the Unix epoch: `2026-11-20T22:38:48.073893Z` on the
+/// wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Timestamp(pub u64);
 
@@ -52,7 +53,13 @@ mod tests {
     fn a_time_goes_to_the_wire_and_back_to_the_microsecond() {
         let time = Timestamp(1_763_678_328_073_893);
         assert_eq!(serde_json::to_string(&time).unwrap(), "\"2025-11-20T22:38:48.073893Z\"");
-        assert_eq!(serde_json::from_str::<Timestamp>("\"2025-11-20T22:38:48.073893Z\"").unwrap(), time);
-        assert_eq!(serde_json::to_string(&Timestamp(0)).unwrap(), "\"1970-01-01T00:00:00.000000Z\"");
+        assert_eq!(
+            serde_json::from_str::<Timestamp>("\"2025-11-20T22:38:48.073893Z\"").unwrap(),
+            time
+        );
+        assert_eq!(
+            serde_json::to_string(&Timestamp(0)).unwrap(),
+            "\"1970-01-01T00:00:00.000000Z\""
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What was the model asked? The conversation as the script needs it, whichever of the two APIs it came by.
+//! What was the model asked? The conversation as the script needs it, whichever of the two APIs it
+//! came by.
 
 use std::collections::HashMap;
 
@@ -104,11 +105,13 @@ struct Call<'j> {
     at: usize,
 }
 
-/// What ChatKit servers put before a message that the user did not write: a quote, tags, and other context.
+/// What ChatKit servers put before a message that the user did not write: a quote, tags, and other
+/// context.
 const QUOTE: &str = "The user is referring to this in particular:";
 const TAGS: &str = "# User-provided context for @-mentions";
 const HIDDEN: &str = "Hidden context for the agent";
-const SHOWN: [&str; 2] = ["The following graphical UI widget", "A message was displayed to the user that"];
+const SHOWN: [&str; 2] =
+    ["The following graphical UI widget", "A message was displayed to the user that"];
 
 impl<'j> Conversation<'j> {
     /// Takes in a message.
@@ -192,8 +195,8 @@ impl<'j> Conversation<'j> {
 /// Whether a sentence tells the model to make a title.
 fn asks_for_title(text: &str) -> bool {
     const VERBS: [&str; 11] = [
-        "answer", "create", "find", "generate", "give", "make", "name", "reply", "respond", "suggest",
-        "write",
+        "answer", "create", "find", "generate", "give", "make", "name", "reply", "respond",
+        "suggest", "write",
     ];
     text.split(['.', '!', '?', '\n']).any(|sentence| {
         let words = || sentence.split(|letter: char| !letter.is_alphanumeric());
@@ -217,13 +220,21 @@ impl<'j> Source<'j> {
         let url = node.filled()?;
         let data = url.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
         let Some((mime, data)) = data else {
-            return Err(node
-                .invalid("invalid_value", "Expected a valid URL, but got a value with an invalid format."));
+            return Err(node.invalid(
+                "invalid_value",
+                "Expected a valid URL, but got a value with an invalid format.",
+            ));
         };
-        if image && !matches!(mime, "image/png" | "image/jpeg" | "image/jpg" | "image/gif" | "image/webp") {
+        if image
+            && !matches!(
+                mime,
+                "image/png" | "image/jpeg" | "image/jpg" | "image/gif" | "image/webp"
+            )
+        {
             let what = format!(
                 "Expected a base64-encoded data URL with an image MIME type (e.g. \
-                 'data:image/png;base64,aW1nIGJ5dGVzIGhlcmU='), but got unsupported MIME type '{mime}'."
+                 'data:image/png;base64,aW1nIGJ5dGVzIGhlcmU='), but got unsupported MIME type \
+                 '{mime}'."
             );
             return Err(node.invalid("invalid_value", &what));
         }
@@ -252,7 +263,8 @@ mod tests {
         hear(Role::User, "# User-provided context for @-mentions\n- a\n- b\nAda is a person");
         hear(
             Role::System,
-            "Hidden context for the agent (not shown to the user):\n<HiddenContext>\nhush\n</HiddenContext>",
+            "Hidden context for the agent (not shown to the \
+             user):\n<HiddenContext>\nhush\n</HiddenContext>",
         );
         hear(Role::User, "The following graphical UI widget (id: 1) was displayed to the user:{}");
         assert_eq!((conversation.said, conversation.earlier), (vec!["second"], 2));

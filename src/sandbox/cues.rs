@@ -1,5 +1,5 @@
-//! Which words in the last user message does the scripted model act on? The table is in the documentation of the
-//! module above.
+//! Which words in the last user message does the scripted model act on? The table is in the
+//! documentation of the module above.
 
 use std::time::Duration;
 
@@ -73,8 +73,12 @@ impl Cues {
                 ("incomplete", _) => cues.end = Some(Break::Incomplete),
                 ("untitled", _) => cues.untitled = true,
                 ("error", Some(status)) => cues.error = error_status(status),
-                ("delay", Some(millis)) => cues.delay = Some(Duration::from_millis(millis).min(MAX_DELAY)),
-                ("deltas", Some(count)) => cues.deltas = usize::try_from(count).ok().map(within_deltas),
+                ("delay", Some(millis)) => {
+                    cues.delay = Some(Duration::from_millis(millis).min(MAX_DELAY))
+                }
+                ("deltas", Some(count)) => {
+                    cues.deltas = usize::try_from(count).ok().map(within_deltas)
+                }
                 _ => {}
             }
         }
@@ -98,10 +102,17 @@ mod tests {
     #[test]
     fn words_are_found_whatever_their_case_and_only_whole() {
         let cues = Cues::of(&["THINK, then search!", "Error 429"]);
-        let expected =
-            Cues { think: true, search: true, error: Some(StatusCode::TOO_MANY_REQUESTS), ..Cues::default() };
+        let expected = Cues {
+            think: true,
+            search: true,
+            error: Some(StatusCode::TOO_MANY_REQUESTS),
+            ..Cues::default()
+        };
         assert_eq!(cues, expected);
-        assert_eq!(Cues::of(&["thinking along failure researched error message error 200"]), Cues::default());
+        assert_eq!(
+            Cues::of(&["thinking along failure researched error message error 200"]),
+            Cues::default()
+        );
     }
 
     #[test]

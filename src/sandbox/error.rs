@@ -34,7 +34,11 @@ impl ApiError {
     }
 
     /// A 400 that is about one field of the body.
-    pub(super) fn field(param: impl Into<Cow<'static, str>>, code: &'static str, message: String) -> Self {
+    pub(super) fn field(
+        param: impl Into<Cow<'static, str>>,
+        code: &'static str,
+        message: String,
+    ) -> Self {
         Self::invalid(StatusCode::BAD_REQUEST, message).about(param).code(code)
     }
 
@@ -62,10 +66,10 @@ impl ApiError {
     pub(super) fn unparsable() -> Self {
         Self::invalid(
             StatusCode::BAD_REQUEST,
-            "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP \
-             library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON. If you \
-             have trouble figuring out how to fix this, please contact us through our help center at \
-             help.openai.com.)",
+            "We could not parse the JSON body of your request. (HINT: This likely means you aren't \
+             using your HTTP library correctly. The OpenAI API expects a JSON payload, but what \
+             was sent was not valid JSON. If you have trouble figuring out how to fix this, please \
+             contact us through our help center at help.openai.com.)",
         )
     }
 
@@ -91,12 +95,17 @@ impl ApiError {
             StatusCode::SERVICE_UNAVAILABLE => Self::overloaded(),
             other => {
                 let error = Self::invalid(other, "The scripted model was asked for this error.");
-                if other.is_server_error() { error.kind("server_error").code("server_error") } else { error }
+                if other.is_server_error() {
+                    error.kind("server_error").code("server_error")
+                } else {
+                    error
+                }
             }
         }
     }
 
-    /// The workflow is unknown, or belongs to another project than the key: OpenAI does not tell which.
+    /// The workflow is unknown, or belongs to another project than the key: OpenAI does not tell
+    /// which.
     pub(super) fn workflow_not_found(id: &str) -> Self {
         Self::invalid(StatusCode::NOT_FOUND, format!("Workflow with id '{id}' not found."))
     }
@@ -122,8 +131,9 @@ impl ApiError {
     pub(super) fn quota_exhausted() -> Self {
         Self::invalid(
             StatusCode::TOO_MANY_REQUESTS,
-            "You exceeded your current quota, please check your plan and billing details. For more information on \
-             this error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.",
+            "You exceeded your current quota, please check your plan and billing details. For more \
+             information on this error, read the docs: \
+             https://platform.openai.com/docs/guides/error-codes/api-errors.",
         )
         .kind("insufficient_quota")
         .code("insufficient_quota")
@@ -133,8 +143,9 @@ impl ApiError {
     pub(super) fn server_error() -> Self {
         Self::invalid(
             StatusCode::INTERNAL_SERVER_ERROR,
-            "The server had an error while processing your request. Sorry about that! You can retry your request, \
-             or contact us through our help center at help.openai.com if the error persists.",
+            "The server had an error while processing your request. Sorry about that! You can \
+             retry your request, or contact us through our help center at help.openai.com if the \
+             error persists.",
         )
         .kind("server_error")
         .code("server_error")
@@ -154,7 +165,8 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = serde_json::json!({ "error": self }).to_string();
-        let mut response = (self.status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
+        let mut response =
+            (self.status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }

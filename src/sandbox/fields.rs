@@ -1,4 +1,5 @@
-//! How is one field read out of a JSON object? Each kind of field with OpenAI's words for what may be wrong with it.
+//! How is one field read out of a JSON object? Each kind of field with OpenAI's words for what may
+//! be wrong with it.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -6,17 +7,22 @@ use std::ops::RangeInclusive;
 use super::error::ApiError;
 use super::json::{Entries, Json};
 
-/// The members of one object that are still to be read. They are asked for by their whole path, so that an error can
-/// name it: `expires_after.seconds` is the member `seconds` here.
+/// The members of one object that are still to be read. They are asked for by their whole path, so
+/// that an error can name it: `expires_after.seconds` is the member `seconds` here.
 pub(super) struct Fields<'a>(Entries<'a>);
 
 impl<'a> Fields<'a> {
     /// The members of the object at this path, of which only these names are known.
-    pub(super) fn new(path: &'static str, entries: Entries<'a>, names: &[&str]) -> Result<Self, ApiError> {
+    pub(super) fn new(
+        path: &'static str,
+        entries: Entries<'a>,
+        names: &[&str],
+    ) -> Result<Self, ApiError> {
         match entries.iter().find(|(name, _)| !names.contains(&name.as_ref())) {
             None => Ok(Self(entries)),
             Some((name, _)) => {
-                let param = if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
+                let param =
+                    if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
                 Err(unknown(param))
             }
         }
@@ -30,7 +36,11 @@ impl<'a> Fields<'a> {
     }
 
     /// The object at this path, when it is there.
-    pub(super) fn object(&mut self, path: &'static str, names: &[&str]) -> Result<Option<Self>, ApiError> {
+    pub(super) fn object(
+        &mut self,
+        path: &'static str,
+        names: &[&str],
+    ) -> Result<Option<Self>, ApiError> {
         match self.take(path) {
             Some(Json::Object(entries)) => Self::new(path, entries, names).map(Some),
             Some(other) => Err(wrong_type(path, "an object", &other)),
@@ -39,7 +49,11 @@ impl<'a> Fields<'a> {
     }
 
     /// The same, for an object whose members may all be left out.
-    pub(super) fn object_or_empty(&mut self, path: &'static str, names: &[&str]) -> Result<Self, ApiError> {
+    pub(super) fn object_or_empty(
+        &mut self,
+        path: &'static str,
+        names: &[&str],
+    ) -> Result<Self, ApiError> {
         Ok(self.object(path, names)?.unwrap_or(Self(Vec::new())))
     }
 
@@ -91,7 +105,8 @@ pub(super) fn integer(
     };
     let path = path();
     let message = format!(
-        "Invalid '{path}': integer {fault} value. Expected a value {sign} {bound}, but got {number} instead."
+        "Invalid '{path}': integer {fault} value. Expected a value {sign} {bound}, but got \
+         {number} instead."
     );
     Err(ApiError::field(path, code, message))
 }
@@ -118,7 +133,8 @@ pub(super) fn unknown(param: String) -> ApiError {
 pub(super) fn empty_string(param: impl Into<Cow<'static, str>>) -> ApiError {
     let param = param.into();
     let message = format!(
-        "Invalid '{param}': empty string. Expected a string with minimum length 1, but got an empty string instead."
+        "Invalid '{param}': empty string. Expected a string with minimum length 1, but got an \
+         empty string instead."
     );
     ApiError::field(param, "empty_string", message)
 }
@@ -126,16 +142,21 @@ pub(super) fn empty_string(param: impl Into<Cow<'static, str>>) -> ApiError {
 /// What OpenAI says when a string has more characters than it takes.
 pub(super) fn too_long(param: String, limit: usize, length: usize) -> ApiError {
     let message = format!(
-        "Invalid '{param}': string too long. Expected a string with maximum length {limit}, but got a string with \
-         length {length} instead."
+        "Invalid '{param}': string too long. Expected a string with maximum length {limit}, but \
+         got a string with length {length} instead."
     );
     ApiError::field(param, "string_above_max_length", message)
 }
 
 /// What OpenAI says when something else stands where it expects, for example, `a string`.
-pub(super) fn wrong_type(param: impl Into<Cow<'static, str>>, expected: &str, found: &Json<'_>) -> ApiError {
+pub(super) fn wrong_type(
+    param: impl Into<Cow<'static, str>>,
+    expected: &str,
+    found: &Json<'_>,
+) -> ApiError {
     let param = param.into();
     let found = found.noun();
-    let message = format!("Invalid type for '{param}': expected {expected}, but got {found} instead.");
+    let message =
+        format!("Invalid type for '{param}': expected {expected}, but got {found} instead.");
     ApiError::field(param, "invalid_type", message)
 }

@@ -1,4 +1,5 @@
-//! What fits this JSON schema? A value made up from it, always the same one: the arguments of a function, or an answer.
+//! What fits this JSON schema? A value made up from it, always the same one: the arguments of a
+//! function, or an answer.
 
 use std::cell::Cell;
 
@@ -13,8 +14,8 @@ const SHALLOW: usize = 16;
 /// The most values that are made: a schema may hold itself more than once.
 const MOST: usize = 5_000;
 
-/// An object that fits this schema; `words` stand wherever any text will do. `pattern` alone is not followed. `{}` where the schema
-/// comes to no end.
+/// An object that fits this schema; `words` stand wherever any text will do. `pattern` alone is not
+/// followed. `{}` where the schema comes to no end.
 pub(super) fn plausible(schema: Option<&Json<'_>>, words: &str) -> Value {
     let Some(schema) = schema else { return json!({}) };
     match (Maker { root: schema, words, left: Cell::new(MOST) }).value(schema, DEPTH) {
@@ -50,7 +51,9 @@ impl Maker<'_> {
                 return Some(plain(first));
             }
         }
-        if let Some(target) = schema.get("$ref").and_then(Json::as_str).and_then(|path| self.resolve(path)) {
+        if let Some(target) =
+            schema.get("$ref").and_then(Json::as_str).and_then(|path| self.resolve(path))
+        {
             return self.value(target, depth);
         }
         if let Some(parts) = schema.get("allOf") {
@@ -72,7 +75,8 @@ impl Maker<'_> {
 
     /// The first branch that comes to an end; far down `null`, if it may be that.
     fn one_of(&self, branches: &[Json<'_>], depth: usize) -> Option<Value> {
-        let is_null = |branch: &&Json<'_>| branch.get("type").and_then(Json::as_str) == Some("null");
+        let is_null =
+            |branch: &&Json<'_>| branch.get("type").and_then(Json::as_str) == Some("null");
         let first = branches.iter().find(is_null).filter(|_| self.is_far(depth));
         first.into_iter().chain(branches).find_map(|branch| self.value(branch, depth))
     }
@@ -111,7 +115,9 @@ impl Maker<'_> {
         let shortest = schema.get("minItems").and_then(size).unwrap_or(0).min(MOST);
         let longest = schema.get("maxItems").and_then(size).unwrap_or(usize::MAX);
         let natural = usize::from(!self.is_far(depth));
-        let Some(items) = schema.get("items") else { return Some(json!(vec![Value::Null; shortest])) };
+        let Some(items) = schema.get("items") else {
+            return Some(json!(vec![Value::Null; shortest]));
+        };
         let items = (0..natural.max(shortest).min(longest)).map_while(|_| self.value(items, depth));
         let items: Vec<Value> = items.collect();
         (items.len() >= shortest).then_some(Value::Array(items))
@@ -165,9 +171,12 @@ fn kind<'s>(schema: &'s Json<'_>, is_far: bool) -> &'s str {
 /// A whole number within the bounds: the lowest if there is one, else the highest, else 1.
 fn integer(schema: &Json<'_>) -> Value {
     let bound = |name| schema.get(name).and_then(decimal_of);
-    let least =
-        bound("minimum").map(f64::ceil).or(bound("exclusiveMinimum").map(|bound| bound.floor() + 1.0));
-    let most = bound("maximum").map(f64::floor).or(bound("exclusiveMaximum").map(|bound| bound.ceil() - 1.0));
+    let least = bound("minimum")
+        .map(f64::ceil)
+        .or(bound("exclusiveMinimum").map(|bound| bound.floor() + 1.0));
+    let most = bound("maximum")
+        .map(f64::floor)
+        .or(bound("exclusiveMaximum").map(|bound| bound.ceil() - 1.0));
     let step = bound("multipleOf").filter(|step| *step >= 1.0).unwrap_or(1.0);
     let number = match (least, most) {
         (Some(least), _) => (least / step).ceil() * step,
@@ -259,7 +268,8 @@ mod tests {
             names.map(|name| (name.to_owned(), or_null.clone())).into_iter().collect();
         let tree = made(&json!({ "type": "object", "properties": members, "required": names }));
         assert!(tree["a"]["a"].is_object() && tree["d"]["d"].is_object(), "{tree}");
-        let fits = |node: &Value| node.is_null() || names.iter().all(|name| node.get(name).is_some());
+        let fits =
+            |node: &Value| node.is_null() || names.iter().all(|name| node.get(name).is_some());
         let mut nodes = vec![&tree];
         while let Some(node) = nodes.pop() {
             assert!(fits(node), "{node}");
@@ -269,8 +279,7 @@ mod tests {
         let list = json!({ "type": "object", "required": ["children"], "properties": {
             "children": { "type": "array", "items": { "$ref": "#" } } } });
         assert!(made(&list)["children"][0]["children"].is_array());
-        let endless =
-            json!({ "type": "object", "required": ["next"], "properties": { "next": { "$ref": "#" } } });
+        let endless = json!({ "type": "object", "required": ["next"], "properties": { "next": { "$ref": "#" } } });
         assert_eq!(made(&endless), json!({}), "no value fits");
     }
 }

@@ -1,4 +1,5 @@
-//! What is the answer to be: a text, an object, or what fits a JSON schema? Both APIs have the same choice, in different places.
+//! What is the answer to be: a text, an object, or what fits a JSON schema? Both APIs have the same
+//! choice, in different places.
 
 use super::conversation::Format;
 use super::error::ApiError;
@@ -24,7 +25,9 @@ pub(super) fn read_nested<'j>(body: &Node<'_, 'j>) -> Result<Format<'j>, ApiErro
     let Some(format) = body.member("response_format") else { return Ok(Format::Text) };
     let format = format.object()?;
     match format.required("type")?.one_of(&TYPES)? {
-        "json_schema" => read_schema(&format.required("json_schema")?.object()?, "response_format", None),
+        "json_schema" => {
+            read_schema(&format.required("json_schema")?.object()?, "response_format", None)
+        }
         kind => Ok(without_schema(kind)),
     }
 }
@@ -41,7 +44,9 @@ fn read_schema<'j>(
     let name = read_name(given)?;
     let strict = given.member("strict").map(|node| node.boolean()).transpose()?.unwrap_or(false);
     let schema = given.required("schema")?.object()?.json();
-    let Some(fault) = fault_of_schema(schema, strict) else { return Ok(Format::Json(Some(schema))) };
+    let Some(fault) = fault_of_schema(schema, strict) else {
+        return Ok(Format::Json(Some(schema)));
+    };
     let message = format!("Invalid schema for response_format '{name}': {fault}");
     let error = ApiError::invalid(axum::http::StatusCode::BAD_REQUEST, message).about(param);
     Err(match code {

@@ -1,4 +1,5 @@
-//! May this request come in, and what stands on its way out? The key, the headers, and the paths that do not exist.
+//! May this request come in, and what stands on its way out? The key, the headers, and the paths
+//! that do not exist.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -31,8 +32,8 @@ pub(super) const BODY_DEADLINE: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NotFromOpenAi;
 
-/// The way in and out of every request: its key is checked before anything else is looked at, and its answer carries
-/// the headers that OpenAI's do.
+/// The way in and out of every request: its key is checked before anything else is looked at, and
+/// its answer carries the headers that OpenAI's do.
 pub(super) async fn pass(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let organization = request.headers().get(ORGANIZATION).cloned();
@@ -46,7 +47,8 @@ pub(super) async fn pass(request: Request, next: Next) -> Response {
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, id);
         headers.insert(VERSION, HeaderValue::from_static("2020-10-01"));
-        headers.insert(ORGANIZATION, organization.unwrap_or(HeaderValue::from_static("org-sandbox")));
+        headers
+            .insert(ORGANIZATION, organization.unwrap_or(HeaderValue::from_static("org-sandbox")));
         let elapsed = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         headers.insert(PROCESSING_MS, elapsed.into());
     }
@@ -72,18 +74,24 @@ pub(super) async fn refuse_method() -> ApiError {
 /// Every ChatKit operation needs the beta header, whose value may be a list.
 pub(super) fn check_beta(headers: &HeaderMap) -> Result<(), ApiError> {
     let named = |value: &HeaderValue| {
-        value.to_str().is_ok_and(|list| list.split(',').any(|beta| beta.trim() == "chatkit_beta=v1"))
+        value
+            .to_str()
+            .is_ok_and(|list| list.split(',').any(|beta| beta.trim() == "chatkit_beta=v1"))
     };
     if headers.get_all(BETA).iter().any(named) {
         return Ok(());
     }
-    let message = "You must provide the 'OpenAI-Beta' header to access the ChatKit API. Please try again by setting \
-                   the header 'OpenAI-Beta: chatkit_beta=v1'.";
+    let message = "You must provide the 'OpenAI-Beta' header to access the ChatKit API. Please try \
+                   again by setting the header 'OpenAI-Beta: chatkit_beta=v1'.";
     Err(ApiError::invalid(StatusCode::BAD_REQUEST, message).code("invalid_beta"))
 }
 
 /// The whole body of a request that says it is JSON, up to so many bytes.
-pub(super) async fn read_json(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, ApiError> {
+pub(super) async fn read_json(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<Bytes, ApiError> {
     check_content_type(headers, "application/json")?;
     match tokio::time::timeout(BODY_DEADLINE, body::to_bytes(body, limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
@@ -100,7 +108,10 @@ pub(super) fn new_id(prefix: &str) -> String {
 }
 
 /// Fills a buffer from the system's generator.
-#[expect(clippy::expect_used, reason = "without randomness there are no ids, and nothing to go on with")]
+#[expect(
+    clippy::expect_used,
+    reason = "without randomness there are no ids, and nothing to go on with"
+)]
 pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     rand::fill(&mut bytes).expect("aws-lc ends the process rather than run out of randomness");
@@ -111,17 +122,19 @@ fn check_key(headers: &HeaderMap, path: &str) -> Result<(), ApiError> {
     let Some(key) = headers.get(header::AUTHORIZATION).and_then(bearer) else {
         return Err(ApiError::invalid(
             StatusCode::UNAUTHORIZED,
-            "You didn't provide an API key. You need to provide your API key in an Authorization header using \
-             Bearer auth (i.e. Authorization: Bearer YOUR_KEY). You can obtain an API key from \
-             https://platform.openai.com/account/api-keys.",
+            "You didn't provide an API key. You need to provide your API key in an Authorization \
+             header using Bearer auth (i.e. Authorization: Bearer YOUR_KEY). You can obtain an API \
+             key from https://platform.openai.com/account/api-keys.",
         ));
     };
     if key == "sk-forbidden" {
-        let scope = if path.starts_with("/v1/chatkit") { "api.chatkit.write" } else { "model.request" };
+        let scope =
+            if path.starts_with("/v1/chatkit") { "api.chatkit.write" } else { "model.request" };
         let message = format!(
-            "You have insufficient permissions for this operation. Missing scopes: {scope}. Check that you have the \
-             correct role in your organization (Reader, Writer, Owner) and project (Member, Owner), and if you're \
-             using a restricted API key, that it has the necessary scopes."
+            "You have insufficient permissions for this operation. Missing scopes: {scope}. Check \
+             that you have the correct role in your organization (Reader, Writer, Owner) and \
+             project (Member, Owner), and if you're using a restricted API key, that it has the \
+             necessary scopes."
         );
         return Err(ApiError::invalid(StatusCode::FORBIDDEN, message).code("missing_scope"));
     }
@@ -143,8 +156,8 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then_some(key)
 }
 
-/// A key as OpenAI repeats it: both ends, stars between. One that is too short for that shows its first three
-/// characters at most. Header values are ASCII here, so that any byte is a boundary.
+/// A key as OpenAI repeats it: both ends, stars between. One that is too short for that shows its
+/// first three characters at most. Header values are ASCII here, so that any byte is a boundary.
 fn masked(key: &str) -> String {
     let (head, tail) = if key.len() > 24 { (8, 4) } else { (key.len().min(3), 0) };
     let hidden = key.len() - head - tail;
@@ -161,10 +174,12 @@ pub(super) fn check_content_type(headers: &HeaderMap, expected: &str) -> Result<
         return Ok(());
     }
     let message = format!(
-        "Unsupported content type: '{given}'. This API method only accepts '{expected}' requests, but you specified \
-         the header 'Content-Type: {given}'. Please try again with a supported content type."
+        "Unsupported content type: '{given}'. This API method only accepts '{expected}' requests, \
+         but you specified the header 'Content-Type: {given}'. Please try again with a supported \
+         content type."
     );
-    Err(ApiError::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, message).code("unsupported_content_type"))
+    Err(ApiError::invalid(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
+        .code("unsupported_content_type"))
 }
 
 #[expect(clippy::expect_used, reason = "the text is made of letters and digits")]

@@ -1,5 +1,5 @@
-//! What does a JSON body hold, before anybody asks what it should hold? A tree that borrows from the body and keeps
-//! enough to say what stood where something else was expected.
+//! What does a JSON body hold, before anybody asks what it should hold? A tree that borrows from
+//! the body and keeps enough to say what stood where something else was expected.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,7 +22,8 @@ pub(super) enum Json<'a> {
     Object(Entries<'a>),
 }
 
-/// The members of an object in the order they were written. A name that occurs twice is there twice.
+/// The members of an object in the order they were written. A name that occurs twice is there
+/// twice.
 pub(super) type Entries<'a> = Vec<(Cow<'a, str>, Json<'a>)>;
 
 /// The members of the object that a body must be.
@@ -30,7 +31,8 @@ pub(super) fn parse_object(body: &[u8]) -> Result<Entries<'_>, ApiError> {
     match serde_json::from_slice(body).map_err(|_| ApiError::unparsable())? {
         Json::Object(entries) => Ok(entries),
         other => {
-            let message = format!("Invalid type: expected an object, but got {} instead.", other.noun());
+            let message =
+                format!("Invalid type: expected an object, but got {} instead.", other.noun());
             Err(ApiError::invalid(StatusCode::BAD_REQUEST, message).code("invalid_type"))
         }
     }
@@ -40,7 +42,9 @@ impl Json<'_> {
     /// The member of an object by its name; of several the last one, as most JSON readers have it.
     pub(super) fn get(&self, name: &str) -> Option<&Self> {
         match self {
-            Self::Object(entries) => entries.iter().rfind(|(known, _)| known == name).map(|(_, value)| value),
+            Self::Object(entries) => {
+                entries.iter().rfind(|(known, _)| known == name).map(|(_, value)| value)
+            }
             _ => None,
         }
     }

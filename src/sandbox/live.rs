@@ -1,6 +1,8 @@
-//! How does an answer get out? As a stream at its pace or in one piece, counted as long as it is under way.
+//! How does an answer get out? As a stream at its pace or in one piece, counted as long as it is
+//! under way.
 //!
-//! A stream has no task and no queue of its own: the connection asks for the next event, which is made then.
+//! A stream has no task and no queue of its own: the connection asks for the next event, which is
+//! made then.
 
 use std::io;
 use std::time::Duration;
@@ -18,7 +20,8 @@ use super::error::ApiError;
 use super::script::Bounds;
 use super::tally::Open;
 
-/// A streamed answer in one of OpenAI's two forms: a list of beats, some of which are said in pieces.
+/// A streamed answer in one of OpenAI's two forms: a list of beats, some of which are said in
+/// pieces.
 pub(super) trait Wire: Send + Sync + 'static {
     /// One event, or as many as there are pieces of its text.
     type Beat: Copy + Send + 'static;
@@ -90,8 +93,11 @@ pub(super) fn stream<W: Wire>(wire: W, delivery: Delivery) -> Response {
 
 /// Answers with one object, after the time that its pieces would have taken.
 pub(super) async fn whole(object: &impl Serialize, pieces: usize, delivery: Delivery) -> Response {
-    tokio::time::sleep(delivery.delay.saturating_mul(u32::try_from(pieces).unwrap_or(u32::MAX))).await;
-    let Ok(mut json) = serde_json::to_vec(object) else { return ApiError::server_error().into_response() };
+    tokio::time::sleep(delivery.delay.saturating_mul(u32::try_from(pieces).unwrap_or(u32::MAX)))
+        .await;
+    let Ok(mut json) = serde_json::to_vec(object) else {
+        return ApiError::server_error().into_response();
+    };
     let json_type = [(header::CONTENT_TYPE, "application/json")];
     if delivery.cut {
         json.truncate(json.len() / 2);
@@ -113,7 +119,8 @@ pub(super) fn bounds(headers: &HeaderMap) -> Result<Bounds, ApiError> {
 
 fn number(headers: &HeaderMap, name: &'static str, max: u64) -> Result<Option<u64>, ApiError> {
     let Some(value) = headers.get(name) else { return Ok(None) };
-    let number = value.to_str().ok().and_then(|text| text.parse().ok()).filter(|number| *number <= max);
+    let number =
+        value.to_str().ok().and_then(|text| text.parse().ok()).filter(|number| *number <= max);
     number.map(Some).ok_or_else(|| {
         let message = format!("The header '{name}' must be a whole number up to {max}.");
         ApiError::invalid(StatusCode::BAD_REQUEST, message)
@@ -130,7 +137,8 @@ pub(super) fn event(name: Option<&str>, data: &impl Serialize) -> Bytes {
         bytes.push(b'\n');
     }
     bytes.extend_from_slice(b"data: ");
-    serde_json::to_writer(&mut bytes, data).expect("such data are JSON, and a vector takes every byte");
+    serde_json::to_writer(&mut bytes, data)
+        .expect("such data are JSON, and a vector takes every byte");
     bytes.extend_from_slice(b"\n\n");
     bytes.into()
 }
@@ -141,7 +149,8 @@ pub(super) fn padding(piece: &str) -> &'static str {
     &PADDING[piece.len().min(PADDING.len())..]
 }
 
-/// The end of a connection, after a moment in which what was said gets out: hyper drops what it still holds.
+/// The end of a connection, after a moment in which what was said gets out: hyper drops what it
+/// still holds.
 async fn broken() -> io::Error {
     tokio::time::sleep(Duration::from_millis(10)).await;
     io::Error::new(io::ErrorKind::ConnectionAborted, "the answer was to be cut here")

@@ -1,8 +1,9 @@
 //! What does OpenAI answer? A local stand-in for the parts of its API that this service calls.
 //!
-//! It keeps real sessions in memory, plays the model from a script, and checks what OpenAI checks, in this order: the
-//! key, the route, the beta header, the content type, the body. Refusals have OpenAI's status, shape and words. It is
-//! meant to be developed against, and to be fast enough to stand behind a load test.
+//! It keeps real sessions in memory, plays the model from a script, and checks what OpenAI checks,
+//! in this order: the key, the route, the beta header, the content type, the body. Refusals have
+//! OpenAI's status, shape and words. It is meant to be developed against, and to be fast enough to
+//! stand behind a load test.
 //!
 //! | call | answers |
 //! |---|---|
@@ -22,8 +23,8 @@
 //! | `sk-revoked` | 401 `invalid_api_key` |
 //! | `sk-forbidden` | 403 `missing_scope` |
 //!
-//! Any workflow id that starts with `wf_` is good, but for these, which fail by name. The rest of the request is
-//! checked first.
+//! Any workflow id that starts with `wf_` is good, but for these, which fail by name. The rest of
+//! the request is checked first.
 //!
 //! | workflow id | answer |
 //! |---|---|
@@ -39,14 +40,14 @@
 //! | `wf_no_secret` | 200 with a session that lacks `client_secret` |
 //! | `wf_redirect` | 307 to another host, one that does not exist |
 //!
-//! Unlike OpenAI it takes no other kind of credential, and accepts every organization: `openai-organization` repeats the
-//! one that the request names.
+//! Unlike OpenAI it takes no other kind of credential, and accepts every organization:
+//! `openai-organization` repeats the one that the request names.
 //!
 //! # The scripted model
 //!
-//! It repeats the last user message, and tells how many messages came before it, which images and files came with it,
-//! what was quoted, which context was given, and what tools answered. These words in the last user message make it do
-//! more, whatever their case, and several at once:
+//! It repeats the last user message, and tells how many messages came before it, which images and
+//! files came with it, what was quoted, which context was given, and what tools answered. These
+//! words in the last user message make it do more, whatever their case, and several at once:
 //!
 //! | word | does |
 //! |---|---|
@@ -66,16 +67,19 @@
 //! | `deltas 400` | an answer of exactly so many words; the header `x-sandbox-deltas` does the same |
 //! | `untitled` | a request for a title fails with a 500; the answer does not |
 //!
-//! A function is called, too, when `tool_choice` demands it. An answer is never longer than the request's limit of
-//! tokens, a word being a token. When the instructions ask for a title, the answer is a title of a few words, made from
-//! the first thing that the user said, and no word does anything but `untitled`.
+//! A function is called, too, when `tool_choice` demands it. An answer is never longer than the
+//! request's limit of tokens, a word being a token. When the instructions ask for a title, the
+//! answer is a title of a few words, made from the first thing that the user said, and no word does
+//! anything but `untitled`.
 //!
-//! Where the request asks for JSON (`text.format` of a response, `response_format` of a chat completion), the answer is JSON: with a
-//! JSON schema a value that fits it, whatever the words ask for in a text. Of a schema `pattern` alone is not followed.
+//! Where the request asks for JSON (`text.format` of a response, `response_format` of a chat
+//! completion), the answer is JSON: with a JSON schema a value that fits it, whatever the words ask
+//! for in a text. Of a schema `pattern` alone is not followed.
 //!
-//! Any model is good but `gpt-missing`, which does not exist. Responses are not stored: one that refers to an earlier
-//! one is refused as OpenAI refuses an unknown id. Two headers set the pace of a model's answer: `x-sandbox-delay-ms`
-//! is the pause before each delta, `x-sandbox-deltas` is the number of deltas. Closing the connection ends the answer.
+//! Any model is good but `gpt-missing`, which does not exist. Responses are not stored: one that
+//! refers to an earlier one is refused as OpenAI refuses an unknown id. Two headers set the pace of
+//! a model's answer: `x-sandbox-delay-ms` is the pause before each delta, `x-sandbox-deltas` is the
+//! number of deltas. Closing the connection ends the answer.
 
 mod completions;
 mod conversation;
@@ -111,8 +115,8 @@ use crate::clock::Clock;
 
 /// Everything the stand-in answers, with its own in-memory sessions.
 ///
-/// The paths begin with `/v1`. It remembers the newest 100,000 sessions, each for an hour past its end; what it has
-/// forgotten is not found.
+/// The paths begin with `/v1`. It remembers the newest 100,000 sessions, each for an hour past its
+/// end; what it has forgotten is not found.
 pub fn router(clock: Arc<dyn Clock>) -> Router {
     let sandbox = Sandbox {
         clock,

@@ -1,5 +1,5 @@
-//! Where in the body does a value stand? A value together with its path, so that whatever is wrong with it can be said
-//! by name. The path is put together only when there is something to say.
+//! Where in the body does a value stand? A value together with its path, so that whatever is wrong
+//! with it can be said by name. The path is put together only when there is something to say.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -26,7 +26,8 @@ impl<'p, 'j> Node<'p, 'j> {
     /// The body itself, which is an object with these members at most.
     pub(super) fn root(body: &'j Json<'j>, names: &[&str]) -> Result<Self, ApiError> {
         if let Json::Object(entries) = body
-            && let Some((name, _)) = entries.iter().find(|(name, _)| !names.contains(&name.as_ref()))
+            && let Some((name, _)) =
+                entries.iter().find(|(name, _)| !names.contains(&name.as_ref()))
         {
             return Err(fields::unknown(name.to_string()));
         }
@@ -58,7 +59,11 @@ impl<'p, 'j> Node<'p, 'j> {
 
     /// That it is an object.
     pub(super) fn object(self) -> Result<Self, ApiError> {
-        if matches!(self.json, Json::Object(_)) { Ok(self) } else { Err(self.wrong_type("an object")) }
+        if matches!(self.json, Json::Object(_)) {
+            Ok(self)
+        } else {
+            Err(self.wrong_type("an object"))
+        }
     }
 
     /// A string, which may be empty.
@@ -106,7 +111,9 @@ impl<'p, 'j> Node<'p, 'j> {
         };
         Err(self.invalid(
             code,
-            &format!("decimal {fault} value. Expected a value {sign} {bound}, but got {number} instead."),
+            &format!(
+                "decimal {fault} value. Expected a value {sign} {bound}, but got {number} instead."
+            ),
         ))
     }
 
@@ -117,7 +124,8 @@ impl<'p, 'j> Node<'p, 'j> {
 
     /// What OpenAI says when a string is not one of those that it knows.
     pub(super) fn unsupported(&self, found: &str, values: &[&str]) -> ApiError {
-        let message = format!("Invalid value: '{found}'. Supported values are: {}.", listed(values));
+        let message =
+            format!("Invalid value: '{found}'. Supported values are: {}.", listed(values));
         ApiError::field(self.path(), "invalid_value", message)
     }
 
@@ -170,18 +178,27 @@ mod tests {
         let part = content.items().unwrap().next().unwrap();
         let text = part.required("text").unwrap();
         assert_eq!(text.path(), "input[0].content[0].text");
-        let words =
-            |error: ApiError| serde_json::to_value(error).unwrap()["message"].as_str().unwrap().to_owned();
+        let words = |error: ApiError| {
+            serde_json::to_value(error).unwrap()["message"].as_str().unwrap().to_owned()
+        };
         assert_eq!(
             words(text.text().unwrap_err()),
-            "Invalid type for 'input[0].content[0].text': expected a string, but got an integer instead."
+            "Invalid type for 'input[0].content[0].text': expected a string, but got an integer \
+             instead."
         );
-        assert_eq!(words(item.required("role").unwrap_err()), "Missing required parameter: 'input[0].role'.");
+        assert_eq!(
+            words(item.required("role").unwrap_err()),
+            "Missing required parameter: 'input[0].role'."
+        );
         assert_eq!(
             words(root.required("top_p").unwrap().number_up_to(1.0).unwrap_err()),
-            "Invalid 'top_p': decimal above maximum value. Expected a value <= 1, but got 1.5 instead."
+            "Invalid 'top_p': decimal above maximum value. Expected a value <= 1, but got 1.5 \
+             instead."
         );
-        assert_eq!(words(Node::root(&body, &["input"]).unwrap_err()), "Unknown parameter: 'top_p'.");
+        assert_eq!(
+            words(Node::root(&body, &["input"]).unwrap_err()),
+            "Unknown parameter: 'top_p'."
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Is this a request for a session that OpenAI would take? Turns a body into a [`SessionRequest`], with OpenAI's
-//! defaults filled in, or into the error that names the field.
+//! Is this a request for a session that OpenAI would take? Turns a body into a [`SessionRequest`],
+//! with OpenAI's defaults filled in, or into the error that names the field.
 //!
 //! OpenAI takes no unknown fields, and no `null` where a field may be left out.
 
@@ -90,7 +90,8 @@ pub(super) fn parse(body: &[u8]) -> Result<SessionRequest, ApiError> {
 fn read_workflow(mut fields: Fields<'_>) -> Result<Workflow, ApiError> {
     let id = required(fields.text("workflow.id")?, "workflow.id")?;
     if !id.starts_with("wf_") {
-        let message = format!("Invalid 'workflow.id': '{id}'. Expected an ID that begins with 'wf'.");
+        let message =
+            format!("Invalid 'workflow.id': '{id}'. Expected an ID that begins with 'wf'.");
         return Err(ApiError::field("workflow.id", "invalid_value", message));
     }
     let version = fields.text("workflow.version")?;
@@ -127,7 +128,9 @@ fn read_configuration(body: &mut Fields<'_>) -> Result<Configuration, ApiError> 
         max_file_size: upload
             .integer("chatkit_configuration.file_upload.max_file_size", 1..=512)?
             .unwrap_or(512),
-        max_files: upload.integer("chatkit_configuration.file_upload.max_files", ANY_COUNT)?.unwrap_or(10),
+        max_files: upload
+            .integer("chatkit_configuration.file_upload.max_files", ANY_COUNT)?
+            .unwrap_or(10),
     };
     let names = ["enabled", "recent_threads"];
     let mut kept = fields.object_or_empty("chatkit_configuration.history", &names)?;
@@ -183,10 +186,25 @@ mod tests {
             ("workflow", json!("wf_1"), "workflow", "invalid_type"),
             ("workflow", json!({}), "workflow.id", "missing_required_parameter"),
             ("workflow", json!({ "id": "asst_1" }), "workflow.id", "invalid_value"),
-            ("workflow", json!({ "id": "wf_1", "version": null }), "workflow.version", "invalid_type"),
+            (
+                "workflow",
+                json!({ "id": "wf_1", "version": null }),
+                "workflow.version",
+                "invalid_type",
+            ),
             ("workflow", json!({ "id": "wf_1", "version": 3 }), "workflow.version", "invalid_type"),
-            ("workflow", json!({ "id": "wf_1", "name": "x" }), "workflow.name", "unknown_parameter"),
-            ("workflow", json!({ "id": "wf_1", "tracing": true }), "workflow.tracing", "invalid_type"),
+            (
+                "workflow",
+                json!({ "id": "wf_1", "name": "x" }),
+                "workflow.name",
+                "unknown_parameter",
+            ),
+            (
+                "workflow",
+                json!({ "id": "wf_1", "tracing": true }),
+                "workflow.tracing",
+                "invalid_type",
+            ),
             (
                 "workflow",
                 json!({ "id": "wf_1", "tracing": { "enabled": 1 } }),
@@ -211,15 +229,31 @@ mod tests {
         for (param, value, code) in [
             ("expires_after", json!(600), "invalid_type"),
             ("expires_after.anchor", json!({ "seconds": 60 }), missing),
-            ("expires_after.anchor", json!({ "anchor": "last_active_at", "seconds": 60 }), "invalid_value"),
+            (
+                "expires_after.anchor",
+                json!({ "anchor": "last_active_at", "seconds": 60 }),
+                "invalid_value",
+            ),
             ("expires_after.seconds", json!({ "anchor": "created_at" }), missing),
             ("expires_after.seconds", json!({ "anchor": "created_at", "seconds": 0 }), below),
             ("expires_after.seconds", json!({ "anchor": "created_at", "seconds": -5 }), below),
             ("expires_after.seconds", json!({ "anchor": "created_at", "seconds": 601 }), above),
-            ("expires_after.seconds", json!({ "anchor": "created_at", "seconds": 60.0 }), "invalid_type"),
-            ("expires_after.seconds", json!({ "anchor": "created_at", "seconds": "60" }), "invalid_type"),
+            (
+                "expires_after.seconds",
+                json!({ "anchor": "created_at", "seconds": 60.0 }),
+                "invalid_type",
+            ),
+            (
+                "expires_after.seconds",
+                json!({ "anchor": "created_at", "seconds": "60" }),
+                "invalid_type",
+            ),
             ("rate_limits", json!(null), "invalid_type"),
-            ("rate_limits.max_requests_per_1_minute", json!({ "max_requests_per_1_minute": 0 }), below),
+            (
+                "rate_limits.max_requests_per_1_minute",
+                json!({ "max_requests_per_1_minute": 0 }),
+                below,
+            ),
             (
                 "rate_limits.max_requests_per_1_minute",
                 json!({ "max_requests_per_1_minute": null }),
@@ -280,8 +314,8 @@ mod tests {
             ),
             (
                 expiry,
-                "Invalid 'expires_after.seconds': integer above maximum value. Expected a value <= 600, but got 601 \
-                 instead.",
+                "Invalid 'expires_after.seconds': integer above maximum value. Expected a value <= \
+                 600, but got 601 instead.",
             ),
             (
                 with("workflow", json!({ "id": "asst_1" })),

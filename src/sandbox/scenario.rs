@@ -34,11 +34,15 @@ impl Scenario {
             "wf_quota" => Self::answer(ApiError::quota_exhausted()),
             "wf_500" => Self::answer(ApiError::server_error()),
             "wf_503" => Self::answer(ApiError::overloaded()),
-            "wf_html" => {
-                Self::answer((StatusCode::BAD_GATEWAY, axum::Extension(NotFromOpenAi), Html(BAD_GATEWAY)))
-            }
+            "wf_html" => Self::answer((
+                StatusCode::BAD_GATEWAY,
+                axum::Extension(NotFromOpenAi),
+                Html(BAD_GATEWAY),
+            )),
             "wf_flaky" => Self::FailOnce,
-            "wf_garbage" => Self::answer(([(header::CONTENT_TYPE, "application/json")], r#"{"id":"cksess_"#)),
+            "wf_garbage" => {
+                Self::answer(([(header::CONTENT_TYPE, "application/json")], r#"{"id":"cksess_"#))
+            }
             "wf_no_secret" => Self::MintWithoutSecret,
             "wf_redirect" => Self::answer(redirect(uri)),
             _ => Self::Mint,
@@ -51,9 +55,11 @@ impl Scenario {
 }
 
 const BAD_GATEWAY: &str = "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n\
-    <center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n";
+    <center><h1>502 Bad \
+    Gateway</h1></center>\r\n<hr><center>cloudflare</center>\r\n</body>\r\n</html>\r\n";
 
-/// To the same path at a name that resolves nowhere (RFC 2606), so that a client that follows gets no further.
+/// To the same path at a name that resolves nowhere (RFC 2606), so that a client that follows gets
+/// no further.
 fn redirect(uri: &Uri) -> Response {
     let location = format!("https://redirected.example{}", uri.path());
     let mut response = StatusCode::TEMPORARY_REDIRECT.into_response();

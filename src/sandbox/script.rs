@@ -1,5 +1,5 @@
-//! What does the scripted model answer? Something about what it was asked, and always the same. The words that make it do
-//! more are in the documentation of the module above.
+//! What does the scripted model answer? Something about what it was asked, and always the same. The
+//! words that make it do more are in the documentation of the module above.
 
 use std::time::Duration;
 
@@ -66,7 +66,10 @@ pub(super) fn answer(conversation: &Conversation<'_>, bounds: Bounds) -> Result<
     if cues.think {
         parts.push(Part::Thought([
             format!("**Reading the question** The user says \"{said}\"."),
-            format!("**Finding an answer** There are {} earlier messages to look at.", conversation.earlier),
+            format!(
+                "**Finding an answer** There are {} earlier messages to look at.",
+                conversation.earlier
+            ),
         ]));
     }
     if cues.search {
@@ -86,7 +89,8 @@ pub(super) fn answer(conversation: &Conversation<'_>, bounds: Bounds) -> Result<
             Format::Json(schema) => object(conversation, schema),
         });
     }
-    let cut_short = parts.last_mut().is_some_and(|part| shorten(part, cues.end.is_some(), bounds.tokens));
+    let cut_short =
+        parts.last_mut().is_some_and(|part| shorten(part, cues.end.is_some(), bounds.tokens));
     let end = cues.end.or(cut_short.then_some(Break::Incomplete));
     let natural = if cues.long { LONG_DELAY } else { Duration::ZERO };
     Ok(Answer { parts, end, delay: bounds.delay.or(cues.delay).unwrap_or(natural) })
@@ -109,9 +113,9 @@ impl Part {
         let count = |text: &str| text.split_inclusive(' ').count();
         match self {
             Self::Thought(summaries) => summaries.iter().map(|text| count(text)).sum(),
-            Self::Call { arguments: text, .. } | Self::Message { text, .. } | Self::Refusal(text) => {
-                count(text)
-            }
+            Self::Call { arguments: text, .. }
+            | Self::Message { text, .. }
+            | Self::Refusal(text) => count(text),
             Self::Search { .. } | Self::Picture => 0,
         }
     }
@@ -152,7 +156,11 @@ fn message(conversation: &Conversation<'_>, cues: &Cues, deltas: Option<usize>) 
         text.say(&format!("The tool {tool} answered: {}.", clipped(output, 400)));
     }
     let said = clipped(&conversation.said.join(" "), 400);
-    text.say(&if said.is_empty() { NOTHING_TO_SAY.to_owned() } else { format!("You said: \"{said}\".") });
+    text.say(&if said.is_empty() {
+        NOTHING_TO_SAY.to_owned()
+    } else {
+        format!("You said: \"{said}\".")
+    });
     text.say(&match conversation.earlier {
         0 => "This is the first message I see.".to_owned(),
         1 => "I see 1 earlier message.".to_owned(),
@@ -201,7 +209,8 @@ fn object(conversation: &Conversation<'_>, schema: Option<&Json<'_>>) -> Part {
     Part::Message { text: value.to_string(), citations: Vec::new() }
 }
 
-/// Leaves half of the words, or as many as there are tokens. True when it is the tokens that were too few.
+/// Leaves half of the words, or as many as there are tokens. True when it is the tokens that were
+/// too few.
 fn shorten(part: &mut Part, halve: bool, tokens: Option<usize>) -> bool {
     let count = part.words();
     let (Part::Message { text, .. } | Part::Refusal(text)) = part else { return false };
@@ -224,8 +233,9 @@ fn title(conversation: &Conversation<'_>) -> String {
         Some(speaker) if speaker.eq_ignore_ascii_case("user:") => &opening[5..],
         _ => opening,
     };
-    let words =
-        opening.split_whitespace().map(|word| word.trim_matches(|letter: char| !letter.is_alphanumeric()));
+    let words = opening
+        .split_whitespace()
+        .map(|word| word.trim_matches(|letter: char| !letter.is_alphanumeric()));
     let title = words.filter(|word| !word.is_empty()).take(5).collect::<Vec<_>>().join(" ");
     let mut letters = title.chars();
     match letters.next() {
@@ -279,7 +289,9 @@ mod tests {
     #[test]
     fn a_citation_lies_where_its_title_stands() {
         let answer = asked("sëarch é search cite", Bounds::default());
-        let Some(Part::Message { text, citations }) = answer.parts.last() else { panic!("a message") };
+        let Some(Part::Message { text, citations }) = answer.parts.last() else {
+            panic!("a message")
+        };
         for citation in citations {
             if let Citation::Url { title, start, end, .. } = citation {
                 let there: String = text.chars().skip(*start).take(end - start).collect();

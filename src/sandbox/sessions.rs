@@ -1,4 +1,5 @@
-//! How is a session created and cancelled? The two handlers and the session object they answer with.
+//! How is a session created and cancelled? The two handlers and the session object they answer
+//! with.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -69,7 +70,8 @@ fn mint(sandbox: &Sandbox, request: SessionRequest) -> Arc<Session> {
     session
 }
 
-/// What is behind these locks is whole between any two statements, so that a panic elsewhere spoils nothing.
+/// What is behind these locks is whole between any two statements, so that a panic elsewhere spoils
+/// nothing.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -104,7 +106,10 @@ impl<'a> SessionObject<'a> {
         Self {
             id: &session.id,
             object: "chatkit.session",
-            client_secret: Some(ClientSecret { random: &session.secret, expires_at: session.expires_at }),
+            client_secret: Some(ClientSecret {
+                random: &session.secret,
+                expires_at: session.expires_at,
+            }),
             expires_at: session.expires_at,
             user: &request.user,
             status,
@@ -132,7 +137,8 @@ fn as_id<S: Serializer>(id: &SessionId, serializer: S) -> Result<S::Ok, S::Error
     serializer.collect_str(&format_args!("{ID_PREFIX}{}", HEXLOWER.encode_display(id)))
 }
 
-/// A client secret as the chat UI of OpenAI reads it: behind its last `_` stand the version `00` and, in base64, when it ends.
+/// A client secret as the chat UI of OpenAI reads it: behind its last `_` stand the version `00`
+/// and, in base64, when it ends.
 struct ClientSecret<'a> {
     random: &'a [u8; 32],
     expires_at: u64,

@@ -45,8 +45,8 @@ struct Known {
 }
 
 impl Sessions {
-    /// Remembers a new session. Each call drops two old ones at most, so that none takes long and the dead still go
-    /// faster than the new ones come.
+    /// Remembers a new session. Each call drops two old ones at most, so that none takes long and
+    /// the dead still go faster than the new ones come.
     pub(super) fn insert(&mut self, session: Arc<Session>, now: u64) {
         for _ in 0..2 {
             let full = self.by_age.len() >= CAPACITY;
@@ -60,7 +60,10 @@ impl Sessions {
 
     /// Cancels a session that is still alive, and tells how it stands now.
     pub(super) fn cancel(&mut self, id: &SessionId, now: u64) -> Option<(Arc<Session>, Status)> {
-        let known = self.known.get_mut(id).filter(|known| now < known.session.expires_at + KEPT_PAST_END)?;
+        let known = self
+            .known
+            .get_mut(id)
+            .filter(|known| now < known.session.expires_at + KEPT_PAST_END)?;
         known.cancelled |= now < known.session.expires_at;
         let status = if known.cancelled { Status::Cancelled } else { Status::Expired };
         Some((Arc::clone(&known.session), status))
@@ -93,7 +96,11 @@ mod tests {
         sessions.insert(Arc::clone(&second), 0);
         assert_eq!(status(&mut sessions, &first.id, LIFETIME - 1), Some(Status::Cancelled));
         assert_eq!(status(&mut sessions, &second.id, LIFETIME), Some(Status::Expired));
-        assert_eq!(status(&mut sessions, &first.id, LIFETIME), Some(Status::Cancelled), "it stays cancelled");
+        assert_eq!(
+            status(&mut sessions, &first.id, LIFETIME),
+            Some(Status::Cancelled),
+            "it stays cancelled"
+        );
         assert_eq!(
             status(&mut sessions, &first.id, LIFETIME + KEPT_PAST_END),
             None,

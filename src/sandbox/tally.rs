@@ -1,5 +1,5 @@
-//! What was the stand-in asked for so far? Counts for tests that want to see the model stop, and the last bodies for
-//! tests of what reaches it.
+//! What was the stand-in asked for so far? Counts for tests that want to see the model stop, and
+//! the last bodies for tests of what reaches it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,12 +1,13 @@
-//! Which tools may the model call? The parameters about tools and streams, of which both APIs have nearly the same.
+//! Which tools may the model call? The parameters about tools and streams, of which both APIs have
+//! nearly the same.
 
 use super::conversation::{Choice, Conversation, Tool};
 use super::error::ApiError;
 use super::json::Json;
 use super::node::Node;
 
-/// The tools of the Responses API: a function's members stand beside its type. Returns how many unfinished images the
-/// image tool is to show.
+/// The tools of the Responses API: a function's members stand beside its type. Returns how many
+/// unfinished images the image tool is to show.
 pub(super) fn read_flat<'j>(
     list: &Node<'_, 'j>,
     conversation: &mut Conversation<'j>,
@@ -47,7 +48,8 @@ pub(super) fn read_flat<'j>(
                 }
             }
             "image_generation" => {
-                let count = tool.member("partial_images").map(|node| node.integer(0..=3)).transpose()?;
+                let count =
+                    tool.member("partial_images").map(|node| node.integer(0..=3)).transpose()?;
                 partial_images = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
             }
             _ => {}
@@ -71,11 +73,15 @@ pub(super) fn read_nested<'j>(
 }
 
 /// `none`, `auto` or `required`; the last is about tools that must be there.
-pub(super) fn read_mode<'j>(choice: &Node<'_, 'j>, body: &Node<'_, 'j>) -> Result<Choice<'j>, ApiError> {
+pub(super) fn read_mode<'j>(
+    choice: &Node<'_, 'j>,
+    body: &Node<'_, 'j>,
+) -> Result<Choice<'j>, ApiError> {
     match choice.one_of(&["none", "auto", "required"])? {
         "none" => Ok(Choice::Never),
         "required" if body.member("tools").is_none() => {
-            let message = "Tool choice 'required' must be specified with 'tools' parameter.".to_owned();
+            let message =
+                "Tool choice 'required' must be specified with 'tools' parameter.".to_owned();
             Err(ApiError::field("tool_choice", "invalid_value", message))
         }
         "required" => Ok(Choice::Required),
@@ -95,15 +101,21 @@ pub(super) fn check_named<'j>(
     Err(ApiError::field("tool_choice", "invalid_value", message))
 }
 
-/// Whether deltas are padded, which they are unless the request says no. Such options are for streams only.
+/// Whether deltas are padded, which they are unless the request says no. Such options are for
+/// streams only.
 pub(super) fn wants_obfuscation(body: &Node<'_, '_>, stream: bool) -> Result<bool, ApiError> {
     let Some(options) = body.member("stream_options") else { return Ok(true) };
     if !stream {
-        let message = "The 'stream_options' parameter is only allowed when 'stream' is enabled.".to_owned();
+        let message =
+            "The 'stream_options' parameter is only allowed when 'stream' is enabled.".to_owned();
         return Err(ApiError::field("stream_options", "invalid_value", message));
     }
     let options = options.object()?;
-    Ok(options.member("include_obfuscation").map(|node| node.boolean()).transpose()?.unwrap_or(true))
+    Ok(options
+        .member("include_obfuscation")
+        .map(|node| node.boolean())
+        .transpose()?
+        .unwrap_or(true))
 }
 
 fn read_function<'j>(function: &Node<'_, 'j>) -> Result<Tool<'j>, ApiError> {
@@ -127,8 +139,8 @@ pub(super) fn read_name<'j>(named: &Node<'_, 'j>) -> Result<&'j str, ApiError> {
     let given = named.required("name")?;
     let name = given.filled()?;
     if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-') {
-        let what =
-            "string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'.";
+        let what = "string does not match pattern. Expected a string that matches the pattern \
+                    '^[a-zA-Z0-9_-]+$'.";
         return Err(given.invalid("invalid_value", what));
     }
     if name.len() > 64 {
@@ -137,20 +149,23 @@ pub(super) fn read_name<'j>(named: &Node<'_, 'j>) -> Result<&'j str, ApiError> {
     Ok(name)
 }
 
-/// What OpenAI has against a schema. It must be of an object; a strict one says of each member that it is required, and takes no
-/// other.
+/// What OpenAI has against a schema. It must be of an object; a strict one says of each member that
+/// it is required, and takes no other.
 pub(super) fn fault_of_schema(schema: &Json<'_>, strict: bool) -> Option<String> {
     let kind = schema.get("type").and_then(Json::as_str);
     if kind != Some("object") {
         let kind = kind.unwrap_or("None");
-        return Some(format!("schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{kind}\"'."));
+        return Some(format!(
+            "schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{kind}\"'."
+        ));
     }
     if !strict {
         return None;
     }
     if !matches!(schema.get("additionalProperties"), Some(Json::Boolean(false))) {
         return Some(
-            "In context=(), 'additionalProperties' is required to be supplied and to be false.".to_owned(),
+            "In context=(), 'additionalProperties' is required to be supplied and to be false."
+                .to_owned(),
         );
     }
     let required = schema.get("required").map_or(&[][..], Json::items);
@@ -158,7 +173,7 @@ pub(super) fn fault_of_schema(schema: &Json<'_>, strict: bool) -> Option<String>
     let is_required = |name: &str| required.iter().any(|known| known.as_str() == Some(name));
     let (missing, _) = properties.iter().find(|(name, _)| !is_required(name))?;
     Some(format!(
-        "In context=(), 'required' is required to be supplied and to be an array including every key in properties. \
-         Missing '{missing}'."
+        "In context=(), 'required' is required to be supplied and to be an array including every \
+         key in properties. Missing '{missing}'."
     ))
 }

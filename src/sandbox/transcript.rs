@@ -42,7 +42,8 @@ impl Format {
             ("vtt", true) => Ok(Self::Vtt),
             (other, _) => {
                 let message = format!(
-                    "response_format '{other}' is not compatible with this model. Use 'json' or 'text' instead."
+                    "response_format '{other}' is not compatible with this model. Use 'json' or \
+                     'text' instead."
                 );
                 Err(ApiError::field("response_format", "unsupported_value", message))
             }
@@ -62,7 +63,9 @@ impl Transcript {
             Format::Verbose => json_answer(&self.verbose()),
             Format::Text => self.text.into_response(),
             Format::Srt => format!("1\n00:00:00,000 --> 00:00:01,000\n{text}\n\n").into_response(),
-            Format::Vtt => format!("WEBVTT\n\n00:00:00.000 --> 00:00:01.000\n{text}\n\n").into_response(),
+            Format::Vtt => {
+                format!("WEBVTT\n\n00:00:00.000 --> 00:00:01.000\n{text}\n\n").into_response()
+            }
         }
     }
 
@@ -77,7 +80,8 @@ impl Transcript {
             "usage": usage(),
         });
         if self.words {
-            let words = self.text.split(' ').map(|word| json!({ "word": word, "start": 0.0, "end": 1.0 }));
+            let words =
+                self.text.split(' ').map(|word| json!({ "word": word, "start": 0.0, "end": 1.0 }));
             verbose["words"] = words.collect();
         }
         verbose

@@ -1,4 +1,5 @@
-//! How is speech made into text? `POST /v1/audio/transcriptions` reads a form, and tells what was in it.
+//! How is speech made into text? `POST /v1/audio/transcriptions` reads a form, and tells what was
+//! in it.
 
 use std::sync::Arc;
 
@@ -16,7 +17,8 @@ use super::gate::{self, BODY_DEADLINE, MAX_BODY};
 use super::tally::{Endpoint, Open};
 use super::transcript::{Format, Transcript};
 
-const FORMATS: [&str; 10] = ["flac", "m4a", "mp3", "mp4", "mpeg", "mpga", "oga", "ogg", "wav", "webm"];
+const FORMATS: [&str; 10] =
+    ["flac", "m4a", "mp3", "mp4", "mpeg", "mpga", "oga", "ogg", "wav", "webm"];
 
 /// The longest field that is not the file, in bytes.
 const MAX_FIELD: usize = 64 * 1024;
@@ -30,7 +32,9 @@ pub(super) async fn transcribe(
     let open = Open::one_of(&sandbox.tally.open);
     gate::check_content_type(request.headers(), "multipart/form-data")?;
     let form = Multipart::from_request(request, &()).await.map_err(|_| unreadable())?;
-    let form = tokio::time::timeout(BODY_DEADLINE, read(form)).await.map_err(|_| ApiError::too_slow())??;
+    let form = tokio::time::timeout(BODY_DEADLINE, read(form))
+        .await
+        .map_err(|_| ApiError::too_slow())??;
     sandbox.tally.remember(Endpoint::Transcriptions, &Bytes::from(form.to_json().to_string()));
     Ok(form.transcript()?.answer(open))
 }
@@ -64,7 +68,8 @@ async fn read(mut multipart: Multipart) -> Result<Form, ApiError> {
             bytes.extend_from_slice(&chunk);
         }
         let mut text = String::from_utf8(bytes).map_err(|_| unreadable())?;
-        if let Some(Value::String(before)) = form.texts.get(&name).filter(|_| name.ends_with("[]")) {
+        if let Some(Value::String(before)) = form.texts.get(&name).filter(|_| name.ends_with("[]"))
+        {
             text = format!("{before},{text}");
         }
         form.texts.insert(name, Value::String(text));
@@ -90,9 +95,13 @@ impl Form {
     fn transcript(&self) -> Result<Transcript, ApiError> {
         let Some(file) = &self.file else { return Err(fields::missing("file")) };
         let Some(model) = self.text("model").filter(|model| !model.is_empty()) else {
-            return Err(ApiError::invalid(StatusCode::BAD_REQUEST, "you must provide a model parameter"));
+            return Err(ApiError::invalid(
+                StatusCode::BAD_REQUEST,
+                "you must provide a model parameter",
+            ));
         };
-        let extension = file.name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+        let extension =
+            file.name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
         if !extension.is_some_and(|extension| FORMATS.contains(&extension.as_str())) {
             let formats = FORMATS.map(|format| format!("'{format}'")).join(", ");
             let message = format!("Invalid file format. Supported formats: [{formats}]");

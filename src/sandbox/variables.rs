@@ -30,8 +30,8 @@ impl StateVariables {
         if entries.len() > MAX_COUNT {
             let count = entries.len();
             let message = format!(
-                "Invalid '{PARAM}': too many properties. Expected an object with at most {MAX_COUNT} properties, \
-             but got an object with {count} properties instead."
+                "Invalid '{PARAM}': too many properties. Expected an object with at most \
+                 {MAX_COUNT} properties, but got an object with {count} properties instead."
             );
             return Err(ApiError::field(PARAM, "object_above_max_properties", message));
         }
@@ -40,8 +40,8 @@ impl StateVariables {
             let param = || format!("{PARAM}.{name}");
             if let Some(length) = longer_than(&name, MAX_NAME) {
                 let message = format!(
-                    "Invalid property name in '{PARAM}': '{name}' is too long. Expected a string with maximum length \
-                 {MAX_NAME}, but got a string with length {length} instead."
+                    "Invalid property name in '{PARAM}': '{name}' is too long. Expected a string \
+                     with maximum length {MAX_NAME}, but got a string with length {length} instead."
                 );
                 return Err(ApiError::field(param(), "string_above_max_length", message));
             }
@@ -53,7 +53,11 @@ impl StateVariables {
                     Some(length) => return Err(too_long(param(), MAX_TEXT, length)),
                 },
                 other @ (Json::Null | Json::Array(_) | Json::Object(_)) => {
-                    return Err(wrong_type(param(), "one of a string, integer, number, or boolean", &other));
+                    return Err(wrong_type(
+                        param(),
+                        "one of a string, integer, number, or boolean",
+                        &other,
+                    ));
                 }
             };
             match variables.iter_mut().find(|(known, _)| **known == *name) {
@@ -100,7 +104,10 @@ mod tests {
             Ok(variables) => Ok(serde_json::to_string(&variables).unwrap()),
             Err(error) => {
                 let error = serde_json::to_value(&error).unwrap();
-                Err((error["param"].as_str().unwrap().to_owned(), error["code"].as_str().unwrap().to_owned()))
+                Err((
+                    error["param"].as_str().unwrap().to_owned(),
+                    error["code"].as_str().unwrap().to_owned(),
+                ))
             }
         }
     }
@@ -121,8 +128,9 @@ mod tests {
 
     #[test]
     fn there_are_64_at_most() {
-        let many =
-            |count: usize| (0..count).map(|n| (n.to_string(), json!(n))).collect::<serde_json::Map<_, _>>();
+        let many = |count: usize| {
+            (0..count).map(|n| (n.to_string(), json!(n))).collect::<serde_json::Map<_, _>>()
+        };
         assert!(read(&many(64).into()).is_ok());
         assert_eq!(fault(&many(65).into()), "object_above_max_properties");
     }

@@ -51,10 +51,11 @@ impl Text {
 
     /// Makes it exactly so many words, by leaving some out or by telling of the sandbox.
     pub(super) fn fit(&mut self, count: usize) {
-        const MORE: &str = "A sandbox is a place where nothing breaks that matters. The model in it is a script, so \
-                            that it costs nothing, knows nothing, and always answers the same. What you read here is \
-                            only there to be long.";
-        let words: Vec<&str> = self.text.split(' ').chain(MORE.split(' ').cycle()).take(count).collect();
+        const MORE: &str = "A sandbox is a place where nothing breaks that matters. The model in \
+                            it is a script, so that it costs nothing, knows nothing, and always \
+                            answers the same. What you read here is only there to be long.";
+        let words: Vec<&str> =
+            self.text.split(' ').chain(MORE.split(' ').cycle()).take(count).collect();
         self.text = words.join(" ");
         let length = self.text.chars().count();
         self.citations.retain(|citation| citation.end() <= length);

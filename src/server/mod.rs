@@ -1,5 +1,5 @@
-//! How do bytes become requests? Bind, accept within caps, read heads of a bounded size within a deadline, serve until told to
-//! stop.
+//! How do bytes become requests? Bind, accept within caps, read heads of a bounded size within a
+//! deadline, serve until told to stop.
 
 mod paced;
 
@@ -79,8 +79,9 @@ impl Server {
         self.local_addr
     }
 
-    /// Accepts until the lifecycle stops. Past `max_connections` a new one waits until another ends. `answer` finds the
-    /// peer's address in the request's extensions, as axum's `ConnectInfo`.
+    /// Accepts until the lifecycle stops. Past `max_connections` a new one waits until another
+    /// ends. `answer` finds the peer's address in the request's extensions, as axum's
+    /// `ConnectInfo`.
     pub async fn serve<A, F>(self, answer: A, max_connections: usize, lifecycle: Lifecycle)
     where
         A: Fn(Request) -> F + Clone + Send + Sync + 'static,
@@ -99,7 +100,8 @@ impl Server {
                             continue;
                         }
                         let held = Held { _place: place, _counted: admitted.flatten() };
-                        let connection = connection(stream, peer, answer.clone(), lifecycle.clone(), held);
+                        let connection =
+                            connection(stream, peer, answer.clone(), lifecycle.clone(), held);
                         lifecycle.connections().spawn(connection);
                     }
                     Err(error) => {
@@ -130,8 +132,13 @@ struct Held {
     _counted: Option<OpenConnection>,
 }
 
-async fn connection<A, F>(stream: TcpStream, peer: SocketAddr, answer: A, lifecycle: Lifecycle, _held: Held)
-where
+async fn connection<A, F>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    answer: A,
+    lifecycle: Lifecycle,
+    _held: Held,
+) where
     A: Fn(Request) -> F,
     F: Future<Output = Response>,
 {
@@ -149,7 +156,8 @@ where
         let (request, rest) = unread::lend(request);
         let answer = answer(request);
         let exchange = Arc::clone(&in_service);
-        // Boxed, because hyper keeps the room for it as long as the connection lives: for a stream that is long.
+        // Boxed, because hyper keeps the room for it as long as the connection lives: for a stream
+        // that is long.
         Box::pin(async move {
             let mut response = answer.await;
             if let Some(rest) = rest {
@@ -161,12 +169,16 @@ where
     });
     let ended = {
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_header_size(LARGEST_HEAD);
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_DEADLINE)
+            .max_header_size(LARGEST_HEAD);
         let mut connection = pin!(builder.serve_connection(&mut io, service));
         tokio::select! {
             ended = connection.as_mut() => ended,
             () = lifecycle.stopping().cancelled() => {
-                // By now every request has its answer. What was read since is a head that is not whole, or is refused.
+                // By now every request has its answer. What was read since is a head that is not
+                // whole, or is refused.
                 if exchange.head_began() {
                     return;
                 }
@@ -184,7 +196,8 @@ where
     }
 }
 
-/// Waits for the first byte of a new connection, and says whether it came. Nothing is held for it meanwhile.
+/// Waits for the first byte of a new connection, and says whether it came. Nothing is held for it
+/// meanwhile.
 async fn speaks(stream: &TcpStream, lifecycle: &Lifecycle) -> bool {
     let mut first = [0];
     tokio::select! {
@@ -198,10 +211,14 @@ fn is_event_stream(response: &Response) -> bool {
     media_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"text/event-stream"))
 }
 
-/// The answer to a head that was not whole in time, or that hyper could not read; of any other end there is nothing to say.
+/// The answer to a head that was not whole in time, or that hyper could not read; of any other end
+/// there is nothing to say.
 fn refusal(ended: &hyper::Error, exchange: &Exchange) -> Option<Error> {
     if ended.is_timeout() && exchange.head_began() {
-        return Some(Error::new(Kind::RequestTimeout, "The head of the request took over 30 seconds."));
+        return Some(Error::new(
+            Kind::RequestTimeout,
+            "The head of the request took over 30 seconds.",
+        ));
     }
     if !ended.is_parse() || exchange.is_served() {
         return None;
@@ -216,7 +233,8 @@ fn refusal(ended: &hyper::Error, exchange: &Exchange) -> Option<Error> {
     })
 }
 
-/// Says goodbye to a client whose head was refused, and reads what it still sends, or it would never see the answer.
+/// Says goodbye to a client whose head was refused, and reads what it still sends, or it would
+/// never see the answer.
 async fn refuse(stream: &mut TcpStream, refusal: Error) -> io::Result<()> {
     let id = new_request_id();
     let request_id = id.to_str().unwrap_or_default();

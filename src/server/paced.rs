@@ -1,5 +1,5 @@
-//! How long may a client take to read? A stream that knows how long it had to wait for its client, and ends when that is
-//! too long.
+//! How long may a client take to read? A stream that knows how long it had to wait for its client,
+//! and ends when that is too long.
 
 use std::io;
 use std::pin::Pin;
@@ -30,7 +30,8 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Whether something was read since anything was written: a head that began and was not answered.
+    /// Whether something was read since anything was written: a head that began and was not
+    /// answered.
     pub(super) fn head_began(&self) -> bool {
         self.head_began.load(Ordering::Relaxed)
     }
@@ -40,8 +41,8 @@ impl Exchange {
         self.is_served.store(true, Ordering::Relaxed);
     }
 
-    /// Whether any head was whole. Before that only hyper has anything to say: what it says of a head that it can't read is left
-    /// out, because it is said in our own words.
+    /// Whether any head was whole. Before that only hyper has anything to say: what it says of a
+    /// head that it can't read is left out, because it is said in our own words.
     pub(super) fn is_served(&self) -> bool {
         self.is_served.load(Ordering::Relaxed)
     }
@@ -72,7 +73,11 @@ impl<S> Paced<S> {
     }
 
     /// Passes on what a write came to. A client that takes nothing runs out of time.
-    fn note(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn note(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         self.pace.begin(self.exchange.answers.load(Ordering::Relaxed));
         match written {
             Poll::Ready(written) => {
@@ -90,8 +95,8 @@ impl<S> Paced<S> {
     }
 }
 
-/// How much a client took of one answer, and how long that had to wait for it. Time in which the answer itself is not ready is
-/// not counted.
+/// How much a client took of one answer, and how long that had to wait for it. Time in which the
+/// answer itself is not ready is not counted.
 #[derive(Debug, Default)]
 struct Pace {
     answer: usize,
@@ -153,7 +158,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         if !self.exchange.is_served() {
             return Poll::Ready(Ok(buf.len()));
         }

@@ -1,4 +1,5 @@
-//! How is the chat of self-hosted mode put together? The database is reached and migrated, and the agents get their models.
+//! How is the chat of self-hosted mode put together? The database is reached and migrated, and the
+//! agents get their models.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,7 +37,8 @@ pub(super) struct Shared<'a> {
     pub(super) metrics: &'a Metrics,
 }
 
-/// Where threads and revocations are: in a store of the program's own, or in the configured database.
+/// Where threads and revocations are: in a store of the program's own, or in the configured
+/// database.
 pub(super) async fn store(
     config: &SelfHostedConfig,
     own: Option<Arc<dyn Store>>,
@@ -94,7 +96,11 @@ pub(super) fn chat_desk(
 }
 
 /// Who turns speech into text: a model of the global server, whichever agent the chat is with.
-fn speech(config: &SelfHostedConfig, models: Arc<ModelClient>, upstream: &UpstreamConfig) -> Speech {
+fn speech(
+    config: &SelfHostedConfig,
+    models: Arc<ModelClient>,
+    upstream: &UpstreamConfig,
+) -> Speech {
     let endpoint = ModelEndpoint {
         base_url: upstream.base.clone(),
         api_key: upstream.api_key.clone(),
@@ -121,7 +127,8 @@ pub(crate) fn models(
     ModelClient::new(settings, Arc::clone(clock), metrics.clone())
 }
 
-/// Every configured name with who answers under it: an agent of the program's own, or the configured model.
+/// Every configured name with who answers under it: an agent of the program's own, or the
+/// configured model.
 fn agents(
     config: &SelfHostedConfig,
     models: &Arc<ModelClient>,

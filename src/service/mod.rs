@@ -1,5 +1,5 @@
-//! How is a service put together? [`Service::bind`] turns a [`Config`] into something that listens, [`Service::run`]
-//! serves until a signal ends it.
+//! How is a service put together? [`Service::bind`] turns a [`Config`] into something that listens,
+//! [`Service::run`] serves until a signal ends it.
 
 pub(crate) mod chat;
 mod operations;
@@ -118,10 +118,12 @@ pub struct Service {
 }
 
 impl Service {
-    /// Binds the addresses and puts the parts together. Background tasks start here, so it needs a runtime.
+    /// Binds the addresses and puts the parts together. Background tasks start here, so it needs a
+    /// runtime.
     ///
     /// # Errors
-    /// When an address can't be bound, a client can't be built (no CA certificates, most often), or the database can't be reached.
+    /// When an address can't be bound, a client can't be built (no CA certificates, most often), or
+    /// the database can't be reached.
     pub async fn bind(config: Config, own: Own) -> Result<Self, StartError> {
         let server = bound("HOST and PORT", &config.service.host, config.service.port).await?;
         Self::on(server, config, own).await
@@ -138,11 +140,19 @@ impl Service {
         };
         let lifecycle = Lifecycle::default();
         let (metrics, registry) = Metrics::new(config.limits.redis_url.is_some());
-        let max_connections = config.limits.max_concurrent_requests.saturating_add(SPARE_CONNECTIONS);
+        let max_connections =
+            config.limits.max_concurrent_requests.saturating_add(SPARE_CONNECTIONS);
         let server = server.limited(ConnectionLimit::new(&config.limits, &metrics));
         let grace = config.service.shutdown_grace;
         let app = Arc::new(assemble(config, own, lifecycle, metrics).await?);
-        Ok(Self { server, metrics_server, metrics: Arc::new(registry), app, max_connections, grace })
+        Ok(Self {
+            server,
+            metrics_server,
+            metrics: Arc::new(registry),
+            app,
+            max_connections,
+            grace,
+        })
     }
 
     /// The address that was bound.
@@ -151,10 +161,12 @@ impl Service {
         self.server.local_addr()
     }
 
-    /// Serves until `signal` resolves, then drains. Returns whether everything finished within the grace.
+    /// Serves until `signal` resolves, then drains. Returns whether everything finished within the
+    /// grace.
     pub async fn run<S: Future<Output = ()>>(self, signal: impl FnMut() -> S) -> bool {
         let lifecycle = self.app.shed.lifecycle.clone();
-        // The crypto library gathers entropy at its first use, for a tenth of a second. Nobody should wait for that.
+        // The crypto library gathers entropy at its first use, for a tenth of a second. Nobody
+        // should wait for that.
         lifecycle.tasks().spawn_blocking(|| rand::fill(&mut [0; 16]).is_ok());
         if let Some(server) = self.metrics_server {
             tracing::info!(address = %server.local_addr(), "metrics");
@@ -173,13 +185,15 @@ fn warn_of_neighbours(auth: &AuthConfig, origins: &OriginList, is_dev: bool) {
     for pattern in origins.shared() {
         tracing::warn!(
             pattern,
-            "CORS_ALLOWED_ORIGINS allows the pages of everybody who is with that hoster; name your own"
+            "CORS_ALLOWED_ORIGINS allows the pages of everybody who is with that hoster; name your \
+             own"
         );
     }
     let is_checked = !auth.audiences.is_empty() || is_dev;
     if auth.has_keys() && !is_checked {
         tracing::warn!(
-            "JWT_AUDIENCE is not set: a token that was signed with the same keys for any other application is accepted too"
+            "JWT_AUDIENCE is not set: a token that was signed with the same keys for any other \
+             application is accepted too"
         );
     }
 }
@@ -191,7 +205,8 @@ async fn assemble(
     metrics: Metrics,
 ) -> Result<App, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let Config { service, auth, limits, upstream: upstream_config, session_ttl_seconds, mode } = config;
+    let Config { service, auth, limits, upstream: upstream_config, session_ttl_seconds, mode } =
+        config;
     warn_of_neighbours(&auth, &service.origins, own.dev.is_some());
     let (tasks, stopping) = (lifecycle.tasks().clone(), lifecycle.stopping().clone());
 
@@ -204,24 +219,24 @@ async fn assemble(
     }
     let authenticator =
         Authenticator::new(&auth, Arc::clone(&clock), metrics.clone(), &tasks, stopping.clone())?;
-    let page_settings =
-        PageSettings { dev: own.dev.is_some(), anonymous: auth.visitors.is_some(), session_ttl_seconds };
+    let page_settings = PageSettings {
+        dev: own.dev.is_some(),
+        anonymous: auth.visitors.is_some(),
+        session_ttl_seconds,
+    };
     let timeout = upstream_config.timeout;
     let upstream = Client::new(&upstream_config, Arc::clone(&clock), metrics.clone())?;
     let cdn = (service.page.assets == Assets::Proxy)
         .then(|| CdnProxy::new(upstream.connections().clone(), service.page.cdn_base.clone()));
     let shared_limits = Arc::new(Limits::new(&limits, redis.as_ref(), &metrics));
     shared_limits.keep_swept(&tasks, stopping.clone());
-    let door = Arc::new(Door { authenticator, proxies: limits, origins: Arc::new(service.origins) });
+    let door =
+        Arc::new(Door { authenticator, proxies: limits, origins: Arc::new(service.origins) });
 
     let dev = own.dev.take();
     let (mint, workflows, chat): (Arc<dyn Mint>, _, _) = match &mode {
         Mode::Hosted(hosted) => {
-            let local = LocalRegistry::new(CAPACITY, Arc::clone(&clock), &metrics);
-            let registry: Arc<dyn SessionRegistry> = match redis {
-                Some(link) => Arc::new(RedisRegistry::new(link, local, Arc::clone(&clock))),
-                None => Arc::new(local),
-            };
+            let registry = session_registry(redis, &clock, &metrics);
             keep_swept(&registry, &tasks, stopping);
             let api = SessionsApi::new(upstream);
             let mint = HostedMint::new(api, hosted, session_ttl_seconds, registry, clock);
@@ -232,12 +247,14 @@ async fn assemble(
             let store = chat::store(config, own.store, &clock, &metrics).await?;
             let revoked = Arc::new(Revoked::new(Arc::clone(&store)));
             revoked.keep_swept(&tasks, stopping);
-            let mint = SignedMint::new(Arc::clone(&secrets), Arc::clone(&revoked), session_ttl_seconds);
+            let mint =
+                SignedMint::new(Arc::clone(&secrets), Arc::clone(&revoked), session_ttl_seconds);
             let agents = Arc::clone(&config.agents);
             let (door, limits) = (Arc::clone(&door), Arc::clone(&shared_limits));
             let chat_door = Arc::new(ChatDoor { door, limits, secrets, revoked, agents });
             let shared = chat::Shared { lifecycle: &lifecycle, clock: &clock, metrics: &metrics };
-            let chat = chat::chat_desk(config, &upstream_config, own.agents, store, chat_door, &shared)?;
+            let chat =
+                chat::chat_desk(config, &upstream_config, own.agents, store, chat_door, &shared)?;
             (Arc::new(mint), Workflows::of_agents(&config.agents), Some(Arc::new(chat)))
         }
     };
@@ -258,7 +275,8 @@ async fn assemble(
                 PublicConfig::self_hosted(&service.page, own.domain_key.clone(), uploads, dictation)
             }
         },
-        page: (service.page.source == PageSource::BuiltIn).then(|| sample_page(&service.page, page_settings)),
+        page: (service.page.source == PageSource::BuiltIn)
+            .then(|| sample_page(&service.page, page_settings)),
         folder: match &service.page.source {
             PageSource::Folder(root) => Some(Folder::new(root)),
             PageSource::BuiltIn | PageSource::Off => None,
@@ -266,4 +284,17 @@ async fn assemble(
         cdn,
         dev,
     })
+}
+
+/// Where hosted mode remembers its sessions: in Redis, if there is one, else in this process.
+fn session_registry(
+    redis: Option<Arc<RedisLink>>,
+    clock: &Arc<dyn Clock>,
+    metrics: &Metrics,
+) -> Arc<dyn SessionRegistry> {
+    let local = LocalRegistry::new(CAPACITY, Arc::clone(clock), metrics);
+    match redis {
+        Some(link) => Arc::new(RedisRegistry::new(link, local, Arc::clone(clock))),
+        None => Arc::new(local),
+    }
 }

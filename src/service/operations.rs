@@ -1,5 +1,5 @@
-//! What is answered at `METRICS_ADDR`? The metrics, and whether the service is well: also while every connection of the front
-//! door is taken.
+//! What is answered at `METRICS_ADDR`? The metrics, and whether the service is well: also while
+//! every connection of the front door is taken.
 
 use std::sync::Arc;
 

@@ -6,7 +6,8 @@ use super::workflows::{Workflow, Workflows};
 use crate::error::{Error, Kind};
 use crate::user::UserId;
 
-/// The body of a session request. Each endpoint reads the fields that are its own and ignores the rest, of whatever type.
+/// The body of a session request. Each endpoint reads the fields that are its own and ignores the
+/// rest, of whatever type.
 #[derive(Default)]
 pub struct SessionBody(Map<String, Value>);
 
@@ -22,13 +23,19 @@ impl SessionBody {
         match serde_json::from_slice(bytes) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
             Ok(_) => Err(Error::invalid("The body must be a JSON object, or empty.")),
-            Err(error) => Err(Error::new(Kind::InvalidJson, "The body must be valid JSON, or empty.")
-                .because(format_args!("no JSON at line {} column {}", error.line(), error.column()))),
+            Err(error) => {
+                Err(Error::new(Kind::InvalidJson, "The body must be valid JSON, or empty.")
+                    .because(format_args!(
+                        "no JSON at line {} column {}",
+                        error.line(),
+                        error.column()
+                    )))
+            }
         }
     }
 
-    /// The user that a service names in `user`: a string, a whole number, or an object with an `id` of those kinds.
-    /// Only for callers that may name one; for anyone else the field means nothing.
+    /// The user that a service names in `user`: a string, a whole number, or an object with an `id`
+    /// of those kinds. Only for callers that may name one; for anyone else the field means nothing.
     ///
     /// # Errors
     /// 400 that names the field when it is missing or names nobody.
@@ -36,7 +43,8 @@ impl SessionBody {
         let (field, value) = match self.0.get("user") {
             None | Some(Value::Null) => {
                 return Err(Error::invalid(
-                    "`user` is missing: with a service token, name the user as a string or as {\"id\": \"…\"}.",
+                    "`user` is missing: with a service token, name the user as a string or as \
+                     {\"id\": \"…\"}.",
                 ));
             }
             Some(Value::Object(fields)) => ("user.id", fields.get("id").unwrap_or(&Value::Null)),
@@ -44,7 +52,8 @@ impl SessionBody {
         };
         UserId::from_json(value).ok_or_else(|| {
             Error::invalid(format!(
-                "`{field}` must be a string of 1 to 255 characters without control characters and not the id of a visitor, or a whole number."
+                "`{field}` must be a string of 1 to 255 characters without control characters and \
+                 not the id of a visitor, or a whole number."
             ))
         })
     }
@@ -83,7 +92,9 @@ mod tests {
 
     fn user(json: &str) -> Result<String, String> {
         let body = SessionBody::parse(json.as_bytes()).unwrap();
-        body.service_user().map(|user| user.as_str().to_owned()).map_err(|error| format!("{error:?}"))
+        body.service_user()
+            .map(|user| user.as_str().to_owned())
+            .map_err(|error| format!("{error:?}"))
     }
 
     #[test]

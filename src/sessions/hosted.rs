@@ -63,10 +63,16 @@ impl HostedMint {
         }
     }
 
-    async fn create(&self, request: MintRequest<'_>, call: Call<'_>) -> Result<ClientSecret, Error> {
+    async fn create(
+        &self,
+        request: MintRequest<'_>,
+        call: Call<'_>,
+    ) -> Result<ClientSecret, Error> {
         let user = request.user.as_str();
-        let pseudonym =
-            self.user_id_key.as_ref().map(|key| HEXLOWER.encode(hmac::sign(key, user.as_bytes()).as_ref()));
+        let pseudonym = self
+            .user_id_key
+            .as_ref()
+            .map(|key| HEXLOWER.encode(hmac::sign(key, user.as_bytes()).as_ref()));
         let session = CreateSession {
             workflow: WorkflowParam {
                 id: &request.workflow.id,
@@ -80,7 +86,8 @@ impl HostedMint {
         };
         let created = self.api.create(&session, call).await?;
         let secret = ClientSecret::new(created.client_secret.expose());
-        // OpenAI counts from before its answer, so by our clock the session has ended by then whatever its clock says.
+        // OpenAI counts from before its answer, so by our clock the session has ended by then
+        // whatever its clock says.
         let ends_at = self.clock.unix_seconds().saturating_add(self.ttl_seconds);
         let id = created.id.unwrap_or_default();
         let session = Session { user: request.user.fingerprint(), id, ends_at };
@@ -97,10 +104,12 @@ impl HostedMint {
         Ok(())
     }
 
-    /// Those that OpenAI confirms are forgotten; the others stay registered, so that it can be tried again.
+    /// Those that OpenAI confirms are forgotten; the others stay registered, so that it can be
+    /// tried again.
     async fn end_all(&self, user: &UserId, call: Call<'_>) -> Result<(), Error> {
         let live = self.registry.of_user(user.fingerprint()).await;
-        let ends = live.into_iter().map(|(secret, id)| async move { self.end(secret, &id, call).await });
+        let ends =
+            live.into_iter().map(|(secret, id)| async move { self.end(secret, &id, call).await });
         let mut ends = stream::iter(ends).buffer_unordered(CANCELS_AT_A_TIME);
         let mut failure = None;
         while let Some(end) = ends.next().await {
@@ -138,7 +147,11 @@ impl Mint for HostedMint {
         Box::pin(self.end(session.secret, &session.id, call))
     }
 
-    fn cancel_all<'a>(&'a self, user: &'a UserId, call: Call<'a>) -> BoxFuture<'a, Result<(), Error>> {
+    fn cancel_all<'a>(
+        &'a self,
+        user: &'a UserId,
+        call: Call<'a>,
+    ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.end_all(user, call))
     }
 
@@ -174,9 +187,10 @@ fn chatkit_configuration(config: &HostedConfig) -> Option<ChatkitConfiguration> 
             max_file_size: upload.max_file_size_mb,
             max_files: upload.max_files,
         }),
-        history: config
-            .history
-            .map(|history| HistoryParam { enabled: history.enabled, recent_threads: history.recent_threads }),
+        history: config.history.map(|history| HistoryParam {
+            enabled: history.enabled,
+            recent_threads: history.recent_threads,
+        }),
     };
     let is_empty = configuration.automatic_thread_titling.is_none()
         && configuration.file_upload.is_none()

@@ -58,8 +58,8 @@ struct SessionRequest {
     /// The id of a configured workflow.
     #[schema(rename = "workflowId")]
     workflow_id: Option<String>,
-    /// The user to mint for: a string, a whole number, or an object with one of these as its `id`. A service token must name
-    /// one; from anyone else it is ignored, whatever it is.
+    /// The user to mint for: a string, a whole number, or an object with one of these as its `id`.
+    /// A service token must name one; from anyone else it is ignored, whatever it is.
     user: Option<serde_json::Value>,
 }
 
@@ -92,7 +92,8 @@ enum NameOrId {
 struct RefreshRequest {
     #[serde(flatten)]
     session: SessionRequest,
-    /// The client secret that the page holds. If it is the caller's own, its session is cancelled once the new one exists.
+    /// The client secret that the page holds. If it is the caller's own, its session is cancelled
+    /// once the new one exists.
     #[schema(rename = "currentClientSecret")]
     current_client_secret: Option<String>,
 }
@@ -117,7 +118,9 @@ async fn create_session(
 ) -> Result<Json<ClientSecret>, Error> {
     let (subject, body) = desk.admit(request, &context).await?;
     let tasks = desk.sessions.tasks.clone();
-    let work = async move { super::create_session(&desk.sessions, &subject, body, &context).await.map(Json) };
+    let work = async move {
+        super::create_session(&desk.sessions, &subject, body, &context).await.map(Json)
+    };
     to_the_end(&tasks, work).await
 }
 
@@ -162,8 +165,9 @@ async fn refresh_session(
 ) -> Result<Json<ClientSecret>, Error> {
     let (subject, body) = desk.admit(request, &context).await?;
     let tasks = desk.sessions.tasks.clone();
-    let work =
-        async move { super::refresh_session(&desk.sessions, &subject, body, &context).await.map(Json) };
+    let work = async move {
+        super::refresh_session(&desk.sessions, &subject, body, &context).await.map(Json)
+    };
     to_the_end(&tasks, work).await
 }
 
@@ -193,8 +197,9 @@ async fn revoke_sessions(
 }
 
 impl Desk {
-    /// Lets the caller in, names the user, counts the request and reads the body. A service names its user in the body,
-    /// and its request counts for that user, by the limits for addresses and for users both.
+    /// Lets the caller in, names the user, counts the request and reads the body. A service names
+    /// its user in the body, and its request counts for that user, by the limits for addresses and
+    /// for users both.
     async fn admit(
         &self,
         request: Request,
@@ -218,7 +223,11 @@ impl Desk {
         Ok((Subject { user, claims }, body))
     }
 
-    async fn named_by_service(&self, body: &SessionBody, context: &RequestContext) -> Result<UserId, Error> {
+    async fn named_by_service(
+        &self,
+        body: &SessionBody,
+        context: &RequestContext,
+    ) -> Result<UserId, Error> {
         let user = body.service_user()?;
         context.note_user(&user);
         self.limits.address().count_user(&user, context)?;
@@ -227,7 +236,8 @@ impl Desk {
     }
 }
 
-/// Does the work to its end even when the client leaves: a session that OpenAI has made must be known here.
+/// Does the work to its end even when the client leaves: a session that OpenAI has made must be
+/// known here.
 async fn to_the_end<T: Send + 'static>(
     tasks: &TaskTracker,
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
@@ -235,8 +245,8 @@ async fn to_the_end<T: Send + 'static>(
     Finished { work: Some(Box::pin(work)), tasks }.await
 }
 
-/// Work that a request waits for. If the request is dropped, the work goes on in the background; as long as it is not, no
-/// task is needed.
+/// Work that a request waits for. If the request is dropped, the work goes on in the background; as
+/// long as it is not, no task is needed.
 struct Finished<'a, T: Send + 'static> {
     work: Option<BoxFuture<'static, Result<T, Error>>>,
     tasks: &'a TaskTracker,

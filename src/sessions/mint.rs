@@ -32,8 +32,13 @@ pub trait Mint: Send + Sync {
         call: Call<'a>,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
-    /// Ends every live session of a user. The first failure, once all have been tried or the time is over.
-    fn cancel_all<'a>(&'a self, user: &'a UserId, call: Call<'a>) -> BoxFuture<'a, Result<(), Error>>;
+    /// Ends every live session of a user. The first failure, once all have been tried or the time
+    /// is over.
+    fn cancel_all<'a>(
+        &'a self,
+        user: &'a UserId,
+        call: Call<'a>,
+    ) -> BoxFuture<'a, Result<(), Error>>;
 
     /// Whether an end is so quick that an answer may wait for it.
     fn cancels_at_once(&self) -> bool;
@@ -96,14 +101,18 @@ pub struct MintRequest<'a> {
 impl std::fmt::Debug for MintRequest<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { user, workflow, .. } = self;
-        f.debug_struct("MintRequest").field("user", user).field("workflow", workflow).finish_non_exhaustive()
+        f.debug_struct("MintRequest")
+            .field("user", user)
+            .field("workflow", workflow)
+            .finish_non_exhaustive()
     }
 }
 
 /// The answer to a session request: the client secret, and when it ends if it was signed here.
 #[derive(Clone, Serialize, utoipa::ToSchema)]
 pub struct ClientSecret {
-    /// What ChatKit's `getClientSecret` returns. It opens the chat for this user until the session ends.
+    /// What ChatKit's `getClientSecret` returns. It opens the chat for this user until the session
+    /// ends.
     #[schema(example = "ek_68f0…")]
     client_secret: Box<str>,
     /// In self-hosted mode: when a new one is due, by RFC 3339.

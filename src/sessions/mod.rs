@@ -1,4 +1,5 @@
-//! Sessions: made, refreshed and revoked for a user, within one deadline for each request of a client.
+//! Sessions: made, refreshed and revoked for a user, within one deadline for each request of a
+//! client.
 
 mod body;
 pub mod hosted;
@@ -73,11 +74,13 @@ pub async fn create_session(
     sessions.open(caller, workflow, request).await
 }
 
-/// `POST /api/chatkit/refresh`: makes a new session, and then ends the one whose secret the caller still holds. An end that
-/// takes time comes in the background, and the new session is good whether it succeeds or not.
+/// `POST /api/chatkit/refresh`: makes a new session, and then ends the one whose secret the caller
+/// still holds. An end that takes time comes in the background, and the new session is good whether
+/// it succeeds or not.
 ///
 /// # Errors
-/// As for [`create_session`], and 403 `session_mismatch` for a secret that is known to be another user's.
+/// As for [`create_session`], and 403 `session_mismatch` for a secret that is known to be another
+/// user's.
 pub async fn refresh_session(
     sessions: &Sessions,
     caller: &Subject,

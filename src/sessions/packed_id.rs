@@ -1,5 +1,6 @@
-//! How does OpenAI's id of a session fit into little memory? As `cksess_` and hex digits it is kept as bytes, in place: half a
-//! million small allocations between short-lived ones would cost more than they hold.
+//! How does OpenAI's id of a session fit into little memory? As `cksess_` and hex digits it is kept
+//! as bytes, in place: half a million small allocations between short-lived ones would cost more
+//! than they hold.
 
 use data_encoding::HEXLOWER;
 

@@ -1,5 +1,5 @@
-//! Who holds which client secret? The registry of live sessions, so that a refresh can tell whose secret it is given and
-//! a sign-out can cancel what was minted.
+//! Who holds which client secret? The registry of live sessions, so that a refresh can tell whose
+//! secret it is given and a sign-out can cancel what was minted.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,7 +22,8 @@ pub const CAPACITY: usize = 500_000;
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// How many ended sessions are forgotten under one lock.
 const SWEEP_AT_ONCE: usize = 4096;
-/// How many ended sessions one new one pushes out, so that the registry shrinks even between sweeps.
+/// How many ended sessions one new one pushes out, so that the registry shrinks even between
+/// sweeps.
 const FORGET_FOR_ONE: usize = 4;
 /// How often a full registry complains.
 const WARN_EVERY: Duration = Duration::from_secs(60);
@@ -73,9 +74,10 @@ pub fn keep_swept(registry: &Arc<dyn Registry>, tasks: &TaskTracker, shutdown: C
 
 /// The sessions that this process minted, in memory.
 ///
-/// It is bounded. At the bound the oldest session is forgotten for each new one: a refresh no longer checks whose that
-/// secret was nor cancels it, and a sign-out does not cancel it either. It dies by itself at the end of its life, within
-/// ten minutes. A metric counts such sessions, and a warning a minute says so.
+/// It is bounded. At the bound the oldest session is forgotten for each new one: a refresh no
+/// longer checks whose that secret was nor cancels it, and a sign-out does not cancel it either. It
+/// dies by itself at the end of its life, within ten minutes. A metric counts such sessions, and a
+/// warning a minute says so.
 #[derive(Debug)]
 pub struct LocalRegistry {
     kept: Mutex<Kept>,
@@ -124,7 +126,8 @@ impl LocalRegistry {
             *warned_at = Some(now);
             tracing::warn!(
                 capacity = self.capacity,
-                "The registry of sessions is full: the oldest live ones are forgotten, and sign-out can't cancel them"
+                "The registry of sessions is full: the oldest live ones are forgotten, and \
+                 sign-out can't cancel them"
             );
         }
     }
@@ -174,8 +177,9 @@ impl Registry for LocalRegistry {
     }
 }
 
-/// Forgets ended sessions from the oldest on, and says how many. They all live about as long, so they end in the order
-/// in which they came; one that ends out of turn is hidden until its turn comes.
+/// Forgets ended sessions from the oldest on, and says how many. They all live about as long, so
+/// they end in the order in which they came; one that ends out of turn is hidden until its turn
+/// comes.
 fn forget_ended(shelf: &mut Shelf, now: u64, at_most: usize) -> usize {
     let mut forgotten = 0;
     while forgotten < at_most && shelf.oldest().is_some_and(|slot| u64::from(slot.ends_at) <= now) {
@@ -236,10 +240,15 @@ mod tests {
     #[tokio::test]
     async fn a_user_has_their_own_live_sessions_and_no_others() {
         let (registry, _, _) = registry(10);
-        for (secret, user, id) in [("ek_1", "ada", "s1"), ("ek_2", "bob", "s2"), ("ek_3", "ada", "s3")] {
+        for (secret, user, id) in
+            [("ek_1", "ada", "s1"), ("ek_2", "bob", "s2"), ("ek_3", "ada", "s3")]
+        {
             registry.remember(of(secret), session(user, id, 600)).await;
         }
-        assert_eq!(registry.of_user(of("ada")).await, [(of("ek_3"), "s3".into()), (of("ek_1"), "s1".into())]);
+        assert_eq!(
+            registry.of_user(of("ada")).await,
+            [(of("ek_3"), "s3".into()), (of("ek_1"), "s1".into())]
+        );
         registry.forget(of("ek_3")).await;
         assert_eq!(registry.of_user(of("ada")).await, [(of("ek_1"), "s1".into())]);
         registry.forget(of("ek_1")).await;

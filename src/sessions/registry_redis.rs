@@ -1,5 +1,6 @@
-//! Who holds which client secret, over all replicas? The registry in Redis: fingerprints of secrets and users and OpenAI's
-//! session ids, every key with an end of life. No secret and no user id ever gets there.
+//! Who holds which client secret, over all replicas? The registry in Redis: fingerprints of secrets
+//! and users and OpenAI's session ids, every key with an end of life. No secret and no user id ever
+//! gets there.
 
 use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
@@ -20,10 +21,11 @@ const HEX: usize = 32;
 /// The text of a session that was ended before the end of its life.
 const ENDED: &str = "";
 
-/// Files a session under its secret and in its user's index, which lives as long as the longest session in it.
+/// Files a session under its secret and in its user's index, which lives as long as the longest
+/// session in it.
 ///
-/// KEYS: the session's key, the user's key. ARGV: the session's text, its entry in the index, milliseconds of life left,
-/// the end of its life and the time now, both in Unix seconds.
+/// KEYS: the session's key, the user's key. ARGV: the session's text, its entry in the index,
+/// milliseconds of life left, the end of its life and the time now, both in Unix seconds.
 static REMEMBER: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -37,8 +39,9 @@ static REMEMBER: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// Marks a session as ended until its life would have ended, and gives back its text. Whoever minted it remembers it too,
-/// and learns from the mark (an empty text) that it need not be ended once more.
+/// Marks a session as ended until its life would have ended, and gives back its text. Whoever
+/// minted it remembers it too, and learns from the mark (an empty text) that it need not be ended
+/// once more.
 ///
 /// KEYS: the session's key.
 static FORGET: LazyLock<Script> = LazyLock::new(|| {
@@ -54,13 +57,14 @@ static FORGET: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
-/// The sessions of all replicas that share a Redis. Each replica also remembers in its own memory what it minted itself,
-/// so that it can still tell whose such a secret is, and end such a session, while Redis is away or has lost its data.
+/// The sessions of all replicas that share a Redis. Each replica also remembers in its own memory
+/// what it minted itself, so that it can still tell whose such a secret is, and end such a session,
+/// while Redis is away or has lost its data.
 ///
-/// What a replica can't know while Redis is away: the sessions that other replicas minted. A refresh that brings the
-/// secret of one is answered without a check and without ending it, and a sign-out does not end it. It ends by itself at
-/// the end of its life, within ten minutes. What is minted meanwhile stays unknown to the other replicas also after
-/// Redis is back.
+/// What a replica can't know while Redis is away: the sessions that other replicas minted. A
+/// refresh that brings the secret of one is answered without a check and without ending it, and a
+/// sign-out does not end it. It ends by itself at the end of its life, within ten minutes. What is
+/// minted meanwhile stays unknown to the other replicas also after Redis is back.
 #[derive(Debug)]
 pub struct RedisRegistry {
     link: Arc<RedisLink>,
@@ -76,7 +80,8 @@ impl RedisRegistry {
     }
 
     async fn remember_shared(&self, secret: Fingerprint, session: &Session) -> Result<(), Away> {
-        let left = Duration::from_secs(session.ends_at).saturating_sub(self.clock.now()).as_millis();
+        let left =
+            Duration::from_secs(session.ends_at).saturating_sub(self.clock.now()).as_millis();
         let Some(left) = u64::try_from(left).ok().filter(|left| *left > 0) else { return Ok(()) };
         let mut call = REMEMBER.key(session_key(secret));
         call.key(user_key(session.user))
@@ -85,17 +90,22 @@ impl RedisRegistry {
             .arg(left)
             .arg(session.ends_at)
             .arg(self.clock.unix_seconds());
-        self.link.run(|mut connection| async move { call.invoke_async(&mut connection).await }).await
+        self.link
+            .run(|mut connection| async move { call.invoke_async(&mut connection).await })
+            .await
     }
 
     /// What Redis says of these secrets, in their order.
     async fn shared_texts(&self, secrets: &[Fingerprint]) -> Result<Vec<Option<String>>, Away> {
-        let command = redis::Cmd::mget(secrets.iter().map(|secret| session_key(*secret)).collect::<Vec<_>>());
-        self.link.run(|mut connection| async move { command.query_async(&mut connection).await }).await
+        let command =
+            redis::Cmd::mget(secrets.iter().map(|secret| session_key(*secret)).collect::<Vec<_>>());
+        self.link
+            .run(|mut connection| async move { command.query_async(&mut connection).await })
+            .await
     }
 
-    /// Forgets those of this replica's own sessions that another one has ended. What Redis does not know stays: it was
-    /// minted while Redis was away.
+    /// Forgets those of this replica's own sessions that another one has ended. What Redis does not
+    /// know stays: it was minted while Redis was away.
     async fn without_ended(&self, own: &mut Vec<(Fingerprint, Box<str>)>) {
         let secrets: Vec<_> = own.iter().map(|(secret, _)| *secret).collect();
         let Ok(texts) = self.shared_texts(&secrets).await else { return };
@@ -110,16 +120,22 @@ impl RedisRegistry {
     async fn of_user_shared(&self, user: Fingerprint) -> Result<Vec<String>, Away> {
         let after_now = format!("({}", self.clock.unix_seconds());
         let command = redis::Cmd::zrangebyscore(user_key(user), after_now, "+inf");
-        self.link.run(|mut connection| async move { command.query_async(&mut connection).await }).await
+        self.link
+            .run(|mut connection| async move { command.query_async(&mut connection).await })
+            .await
     }
 
     async fn forget_shared(&self, secret: Fingerprint) -> Result<(), Away> {
         let take = FORGET.key(session_key(secret));
-        let text: Option<String> =
-            self.link.run(|mut connection| async move { take.invoke_async(&mut connection).await }).await?;
+        let text: Option<String> = self
+            .link
+            .run(|mut connection| async move { take.invoke_async(&mut connection).await })
+            .await?;
         let Some(session) = text.and_then(|text| parse_session(&text)) else { return Ok(()) };
         let command = redis::Cmd::zrem(user_key(session.user), index_entry(secret, &session.id));
-        self.link.run(|mut connection| async move { command.exec_async(&mut connection).await }).await
+        self.link
+            .run(|mut connection| async move { command.exec_async(&mut connection).await })
+            .await
     }
 }
 
@@ -141,7 +157,8 @@ impl Registry for RedisRegistry {
                 return None;
             }
             let now = self.clock.unix_seconds();
-            let shared = text.and_then(|text| parse_session(&text)).filter(|session| session.ends_at > now);
+            let shared =
+                text.and_then(|text| parse_session(&text)).filter(|session| session.ends_at > now);
             match shared {
                 Some(session) => Some(session),
                 None => self.local.find(secret).await,

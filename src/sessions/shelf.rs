@@ -1,5 +1,5 @@
-//! How are half a million sessions kept in little memory? One slab of slots, threaded by two lists (all sessions by age, and
-//! each user's own), and two tables that hold slot numbers alone.
+//! How are half a million sessions kept in little memory? One slab of slots, threaded by two lists
+//! (all sessions by age, and each user's own), and two tables that hold slot numbers alone.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -100,8 +100,9 @@ impl Shelf {
         }
         self.newest = at;
         let Self { slots, hasher, .. } = self;
-        self.by_secret
-            .insert_unique(hasher.hash_one(secret), at, |at| hasher.hash_one(slots[*at as usize].secret));
+        self.by_secret.insert_unique(hasher.hash_one(secret), at, |at| {
+            hasher.hash_one(slots[*at as usize].secret)
+        });
         let hash = hasher.hash_one(user);
         match self.newest_of_user.find_mut(hash, |at| slots[*at as usize].user == user) {
             Some(newest) => {
@@ -110,7 +111,8 @@ impl Shelf {
                 *newest = at;
             }
             None => {
-                self.newest_of_user.insert_unique(hash, at, |at| hasher.hash_one(slots[*at as usize].user));
+                self.newest_of_user
+                    .insert_unique(hash, at, |at| hasher.hash_one(slots[*at as usize].user));
             }
         }
     }
@@ -154,7 +156,8 @@ impl Shelf {
         let slot = &mut self.slots[at as usize];
         slot.id = PackedId::default();
         let (older, newer) = (slot.older, std::mem::replace(&mut slot.newer, free));
-        let (user, older_of_user, newer_of_user) = (slot.user, slot.older_of_user, slot.newer_of_user);
+        let (user, older_of_user, newer_of_user) =
+            (slot.user, slot.older_of_user, slot.newer_of_user);
         match self.slots.get_mut(older as usize) {
             Some(slot) => slot.newer = newer,
             None => self.oldest = newer,
@@ -177,7 +180,9 @@ impl Shelf {
     }
 
     fn set_newest_of_user(&mut self, user: Fingerprint, from: u32, to: u32) {
-        if let Ok(mut entry) = self.newest_of_user.find_entry(self.hasher.hash_one(user), |at| *at == from) {
+        if let Ok(mut entry) =
+            self.newest_of_user.find_entry(self.hasher.hash_one(user), |at| *at == from)
+        {
             if to == NONE {
                 entry.remove();
             } else {

@@ -1,4 +1,5 @@
-//! How is a session made in self-hosted mode? As a client secret signed here; it ends by being revoked in the database.
+//! How is a session made in self-hosted mode? As a client secret signed here; it ends by being
+//! revoked in the database.
 
 use std::sync::Arc;
 
@@ -28,7 +29,8 @@ impl SignedMint {
 
     async fn sign(&self, request: MintRequest<'_>) -> Result<ClientSecret, Error> {
         let after = self.revoked.last(request.user).await?.0;
-        let signed = self.secrets.sign(request.user, &request.workflow.name, self.ttl_seconds, after)?;
+        let signed =
+            self.secrets.sign(request.user, &request.workflow.name, self.ttl_seconds, after)?;
         Ok(ClientSecret::with_end(signed.token, signed.ends_at))
     }
 

@@ -6,7 +6,8 @@ use crate::config::agents::Agents;
 use crate::config::hosted::HostedConfig;
 use crate::error::{Error, Kind};
 
-/// The name under which the default workflow of hosted mode is counted. No other workflow can have it there.
+/// The name under which the default workflow of hosted mode is counted. No other workflow can have
+/// it there.
 const DEFAULT: &str = "default";
 
 /// A workflow that sessions may run.
@@ -48,12 +49,15 @@ impl Workflows {
         }
     }
 
-    /// The agents, which are the workflows of self-hosted mode. Asking for one by an id that is its name is as good: that is what a
-    /// page sends which asked for a workflow at OpenAI before.
+    /// The agents, which are the workflows of self-hosted mode. Asking for one by an id that is its
+    /// name is as good: that is what a page sends which asked for a workflow at OpenAI before.
     #[must_use]
     pub fn of_agents(agents: &Agents) -> Self {
         let of = |name: &str| Workflow { name: name.into(), id: name.into(), version: None };
-        Self { default: of(&agents.default), named: agents.by_name.keys().map(|name| of(name)).collect() }
+        Self {
+            default: of(&agents.default),
+            named: agents.by_name.keys().map(|name| of(name)).collect(),
+        }
     }
 
     /// Every workflow, the default one first.
@@ -61,28 +65,41 @@ impl Workflows {
         std::iter::once(&self.default).chain(&self.named)
     }
 
-    /// The workflow that a body asks for by `workflow` (a name, or an object with an id) and `workflowId`; the default one
-    /// if it asks for none. `null` is as good as absent.
+    /// The workflow that a body asks for by `workflow` (a name, or an object with an id) and
+    /// `workflowId`; the default one if it asks for none. `null` is as good as absent.
     ///
     /// # Errors
-    /// 400 for a field of the wrong type, or two that disagree; 403 for a workflow that is not configured.
-    pub fn choose(&self, workflow: Option<&Value>, workflow_id: Option<&Value>) -> Result<&Workflow, Error> {
+    /// 400 for a field of the wrong type, or two that disagree; 403 for a workflow that is not
+    /// configured.
+    pub fn choose(
+        &self,
+        workflow: Option<&Value>,
+        workflow_id: Option<&Value>,
+    ) -> Result<&Workflow, Error> {
         let by_workflow = match workflow {
             None | Some(Value::Null) => None,
             Some(Value::String(name)) => Some(Wish::Named(self.named(name)?)),
             Some(Value::Object(fields)) => match fields.get("id") {
                 Some(Value::String(id)) => Some(Wish::Id(id)),
-                _ => return Err(Error::invalid("`workflow.id` must be a string with the id of a workflow.")),
+                _ => {
+                    return Err(Error::invalid(
+                        "`workflow.id` must be a string with the id of a workflow.",
+                    ));
+                }
             },
             Some(Value::Bool(_) | Value::Number(_) | Value::Array(_)) => {
-                return Err(Error::invalid("`workflow` must be the name of a workflow, as a string."));
+                return Err(Error::invalid(
+                    "`workflow` must be the name of a workflow, as a string.",
+                ));
             }
         };
         let by_id = match workflow_id {
             None | Some(Value::Null) => None,
             Some(Value::String(id)) => Some(Wish::Id(id)),
             Some(_) => {
-                return Err(Error::invalid("`workflowId` must be a string with the id of a workflow."));
+                return Err(Error::invalid(
+                    "`workflowId` must be a string with the id of a workflow.",
+                ));
             }
         };
         match (by_workflow, by_id) {
@@ -126,7 +143,8 @@ impl Wish<'_, '_> {
 fn not_allowed() -> Error {
     Error::new(
         Kind::WorkflowNotAllowed,
-        "This server does not offer that workflow. Send a `workflow` name that it offers, or none for the default one.",
+        "This server does not offer that workflow. Send a `workflow` name that it offers, or none \
+         for the default one.",
     )
 }
 
@@ -137,7 +155,8 @@ mod tests {
     use super::*;
 
     fn workflows() -> Workflows {
-        let named = |name: &str, id: &str| Workflow { name: name.into(), id: id.into(), version: None };
+        let named =
+            |name: &str, id: &str| Workflow { name: name.into(), id: id.into(), version: None };
         Workflows {
             default: Workflow { version: Some("3".into()), ..named(DEFAULT, "wf_0") },
             named: vec![named("support", "wf_1"), named("sales", "wf_2"), named("again", "wf_0")],
@@ -156,7 +175,8 @@ mod tests {
     #[test]
     fn an_agent_is_asked_for_by_its_name_in_any_field() {
         let named = |name: &str| Workflow { name: name.into(), id: name.into(), version: None };
-        let agents = Workflows { default: named("support"), named: vec![named("sales"), named("support")] };
+        let agents =
+            Workflows { default: named("support"), named: vec![named("sales"), named("support")] };
         for (workflow, workflow_id, expected) in [
             (json!(null), json!(null), Some("support")),
             (json!("support"), json!(null), Some("support")),

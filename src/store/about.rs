@@ -1,5 +1,5 @@
-//! What is a turn about? It stands with the claim, so that another replica can tell the answer of the very same request, or take up
-//! that one and no other.
+//! What is a turn about? It stands with the claim, so that another replica can tell the answer of
+//! the very same request, or take up that one and no other.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,8 @@ pub enum TurnAbout {
     Answers {
         /// The questions, which may still be pending.
         item_id: Id,
-        /// What stood at the end of the thread when they were answered, once they are: the turn's answer comes behind it.
+        /// What stood at the end of the thread when they were answered, once they are: the turn's
+        /// answer comes behind it.
         behind: Option<Id>,
     },
     /// Another answer to a message.

@@ -1,11 +1,33 @@
-//! How are the descriptions of files kept? Which thread a file belongs to is known by the items that were stored, not by what a
-//! description says.
+//! How are the descriptions of files kept? Which thread a file belongs to is known by the items
+//! that were stored, not by what a description says.
 
 use super::database::{Row, Sql, Tx, Value, number, values};
 use super::sql_store::{SqlStore, read_json};
-use super::{Kept, Owner, StoreError, StoredAttachment};
+use super::{Owner, StoreError};
 use crate::protocol::{Attachment, Id, Timestamp};
 use crate::user::UserId;
+
+/// A file, as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAttachment {
+    /// What the wire says of it; links are left empty.
+    pub attachment: Attachment,
+    /// Its bytes: what was announced, and once it is uploaded what there is.
+    pub size: u64,
+    /// Whether its bytes are there.
+    pub is_uploaded: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// What a user keeps, with every agent: what is announced counts as if it were there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// How many files no item carries.
+    pub unsent: u64,
+    /// How many bytes all files have together, those of messages and made images too.
+    pub bytes: u64,
+}
 
 impl SqlStore {
     pub(super) async fn put_attachment(
@@ -14,11 +36,11 @@ impl SqlStore {
         stored: &StoredAttachment,
     ) -> Result<(), StoreError> {
         let data = written(stored)?;
-        let sql = "insert into attachments (id, workflow, usr, data, size, is_uploaded, created_at) \
-                   values ($1, $2, $3, $4, $5, $6, $7) \
-                   on conflict (id) do update set data = excluded.data, size = excluded.size, \
-                   is_uploaded = excluded.is_uploaded, created_at = excluded.created_at \
-                   where attachments.workflow = excluded.workflow and attachments.usr = excluded.usr returning id";
+        let sql = "insert into attachments (id, workflow, usr, data, size, is_uploaded, \
+                   created_at) values ($1, $2, $3, $4, $5, $6, $7) on conflict (id) do update set \
+                   data = excluded.data, size = excluded.size, is_uploaded = excluded.is_uploaded, \
+                   created_at = excluded.created_at where attachments.workflow = excluded.workflow \
+                   and attachments.usr = excluded.usr returning id";
         let values = values![
             &*stored.attachment.id,
             &*owner.workflow,
@@ -29,7 +51,9 @@ impl SqlStore {
             stored.created_at,
         ];
         let rows = self.database.write(sql, values).await?;
-        rows.first().map(drop).ok_or_else(|| StoreError::Failed("this id is another file's".to_owned()))
+        rows.first()
+            .map(drop)
+            .ok_or_else(|| StoreError::Failed("this id is another file's".to_owned()))
     }
 
     pub(super) async fn insert_attachment(
@@ -51,8 +75,8 @@ impl SqlStore {
         if kept.saturating_add(stored.size) > most {
             return Ok(false);
         }
-        let sql = "insert into attachments (id, workflow, usr, data, size, is_uploaded, created_at) \
-                   values ($1, $2, $3, $4, $5, $6, $7)";
+        let sql = "insert into attachments (id, workflow, usr, data, size, is_uploaded, \
+                   created_at) values ($1, $2, $3, $4, $5, $6, $7)";
         let values = values![
             &*stored.attachment.id,
             &*owner.workflow,
@@ -76,7 +100,10 @@ impl SqlStore {
         let sql = "update attachments set data = $4, size = $5, is_uploaded = true \
                    where id = $1 and workflow = $2 and usr = $3 and not is_uploaded returning id";
         let (id, size) = (&*stored.attachment.id, number(stored.size));
-        let rows = self.database.write(sql, values![id, &*owner.workflow, &owner.user, &*data, size]).await?;
+        let rows = self
+            .database
+            .write(sql, values![id, &*owner.workflow, &owner.user, &*data, size])
+            .await?;
         Ok(!rows.is_empty())
     }
 
@@ -87,7 +114,8 @@ impl SqlStore {
     ) -> Result<Option<StoredAttachment>, StoreError> {
         let sql = "select data, thread_id, size, is_uploaded, created_at from attachments \
                    where id = $1 and workflow = $2 and usr = $3";
-        let rows = self.database.read(sql, values![attachment_id, &*owner.workflow, &owner.user]).await?;
+        let rows =
+            self.database.read(sql, values![attachment_id, &*owner.workflow, &owner.user]).await?;
         rows.first().map(read).transpose()
     }
 
@@ -95,7 +123,8 @@ impl SqlStore {
         &self,
         attachment_id: &str,
     ) -> Result<Option<(Owner, StoredAttachment)>, StoreError> {
-        let sql = "select data, thread_id, size, is_uploaded, created_at, workflow, usr from attachments where id = $1";
+        let sql = "select data, thread_id, size, is_uploaded, created_at, workflow, usr from \
+                   attachments where id = $1";
         let rows = self.database.read(sql, values![attachment_id]).await?;
         let Some(row) = rows.first() else { return Ok(None) };
         let user = UserId::parse(&row.text(6)?)
@@ -110,13 +139,14 @@ impl SqlStore {
     ) -> Result<bool, StoreError> {
         let sql = "delete from attachments \
                    where id = $1 and workflow = $2 and usr = $3 and thread_id is null returning id";
-        let rows = self.database.write(sql, values![attachment_id, &*owner.workflow, &owner.user]).await?;
+        let rows =
+            self.database.write(sql, values![attachment_id, &*owner.workflow, &owner.user]).await?;
         Ok(!rows.is_empty())
     }
 
     pub(super) async fn count_kept(&self, owner: &Owner) -> Result<Kept, StoreError> {
-        let sql = "select count(*) filter (where thread_id is null), cast(coalesce(sum(size), 0) as bigint) \
-                   from attachments where usr = $1";
+        let sql = "select count(*) filter (where thread_id is null), cast(coalesce(sum(size), 0) \
+                   as bigint) from attachments where usr = $1";
         let rows = self.database.read(sql, values![&owner.user]).await?;
         let row = rows.first().ok_or_else(no_count)?;
         Ok(Kept { unsent: row.unsigned(0)?, bytes: row.unsigned(1)? })
@@ -138,8 +168,9 @@ impl SqlStore {
         limit: u32,
     ) -> Result<Vec<Id>, StoreError> {
         // The outer condition is looked at again when a message has taken up the file meanwhile.
-        let sql = "delete from attachments where thread_id is null and id in (select id from attachments \
-                   where thread_id is null and created_at < $1 order by created_at, id limit $2) returning id";
+        let sql = "delete from attachments where thread_id is null and id in (select id from \
+                   attachments where thread_id is null and created_at < $1 order by created_at, id \
+                   limit $2) returning id";
         let rows = self.database.write(sql, values![before, i64::from(limit)]).await?;
         rows.iter().map(|row| Ok(row.text(0)?.into())).collect()
     }

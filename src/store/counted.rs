@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Added, Answer, Audience, Claimed, Each, Kept, Owner, PageQuery, Store, StoreError, StoredAttachment,
-    ThreadChange, TurnClaim,
+    Added, Answer, Audience, Claimed, Each, Kept, Owner, PageQuery, Store, StoreError,
+    StoredAttachment, ThreadChange, TurnClaim,
 };
 use crate::protocol::{Feedback, FeedbackKind, Id, Item, Thread, Timestamp};
 use crate::telemetry::metrics::Metrics;

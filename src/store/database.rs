@@ -1,5 +1,5 @@
-//! How do statements reach a database? One [`Database`] stands for SQLite and for PostgreSQL, so that each statement is
-//! written once: both know `$1`, `returning` and `on conflict`.
+//! How do statements reach a database? One [`Database`] stands for SQLite and for PostgreSQL, so
+//! that each statement is written once: both know `$1`, `returning` and `on conflict`.
 
 use std::borrow::Cow;
 use std::ops::ControlFlow;
@@ -29,8 +29,8 @@ pub(super) enum Database {
         readers: SqlitePool,
         /// None for a database in memory.
         file: Option<SqliteFile>,
-        /// A database in memory lives as long as a connection to it. A call that is given up may cost the one that it had, so
-        /// there is another, which nobody uses.
+        /// A database in memory lives as long as a connection to it. A call that is given up may
+        /// cost the one that it had, so there is another, which nobody uses.
         _keeper: Option<SqlitePool>,
     },
     /// PostgreSQL: any connection for anything.
@@ -50,7 +50,8 @@ impl Database {
         }
     }
 
-    /// Runs a statement that changes nothing, and hands its rows over as they come, until there are enough.
+    /// Runs a statement that changes nothing, and hands its rows over as they come, until there are
+    /// enough.
     pub(super) async fn read_each(
         &self,
         sql: impl Into<Sql>,
@@ -78,7 +79,8 @@ impl Database {
         }
     }
 
-    /// A statement that goes by the database's clock: `{now}` becomes the time now, in microseconds.
+    /// A statement that goes by the database's clock: `{now}` becomes the time now, in
+    /// microseconds.
     pub(super) fn timed(&self, template: &'static str) -> Sql {
         let now = match self {
             Self::Sqlite { .. } => SQLITE_NOW,
@@ -92,7 +94,8 @@ impl Database {
         Ok(match self {
             Self::Sqlite { writer, file, .. } => {
                 file.as_ref().map_or(Ok(()), SqliteFile::check)?;
-                // Another process may write to the same file: the lock is taken at once, where it can be waited for.
+                // Another process may write to the same file: the lock is taken at once, where it
+                // can be waited for.
                 Tx::Sqlite(writer.begin_with("begin immediate").await?)
             }
             Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
@@ -174,7 +177,8 @@ use each_row;
 pub(super) struct Sql(SqlStr);
 
 impl Sql {
-    /// A statement that lists in either order: `{behind}` becomes the comparison with the cursor, `{order}` the order.
+    /// A statement that lists in either order: `{behind}` becomes the comparison with the cursor,
+    /// `{order}` the order.
     pub(super) fn listing(template: &'static str, order: Order) -> Self {
         let (behind, order) = match order {
             Order::Asc => (">", "asc"),
@@ -270,7 +274,8 @@ impl Row {
 
     /// A text.
     pub(super) fn text(&self, column: usize) -> Result<String, StoreError> {
-        self.maybe_text(column)?.ok_or_else(|| StoreError::Failed(format!("column {column} is null")))
+        self.maybe_text(column)?
+            .ok_or_else(|| StoreError::Failed(format!("column {column} is null")))
     }
 
     /// A number.
@@ -295,8 +300,9 @@ impl Row {
     }
 }
 
-/// PostgreSQL's texts hold every character but NUL. A client may well ask for a thread by such an id, and then it is simply
-/// not there. U+FFFF, which is no character, stands before what is written otherwise.
+/// PostgreSQL's texts hold every character but NUL. A client may well ask for a thread by such an
+/// id, and then it is simply not there. U+FFFF, which is no character, stands before what is
+/// written otherwise.
 mod nul {
     use std::borrow::Cow;
 
@@ -312,7 +318,11 @@ mod nul {
     }
 
     pub(super) fn unescape(text: String) -> String {
-        if text.contains('\u{FFFF}') { text.replace(NUL, "\u{0}").replace(MARK, "\u{FFFF}") } else { text }
+        if text.contains('\u{FFFF}') {
+            text.replace(NUL, "\u{0}").replace(MARK, "\u{FFFF}")
+        } else {
+            text
+        }
     }
 
     #[cfg(test)]
@@ -321,9 +331,15 @@ mod nul {
 
         #[test]
         fn every_text_comes_back_and_none_has_a_nul() {
-            for text in
-                ["", "plain", "\u{0}", "a\u{0}b\u{0}", "\u{FFFF}0", "\u{FFFF}\u{0}1", "\u{FFFF}\u{FFFF}01"]
-            {
+            for text in [
+                "",
+                "plain",
+                "\u{0}",
+                "a\u{0}b\u{0}",
+                "\u{FFFF}0",
+                "\u{FFFF}\u{0}1",
+                "\u{FFFF}\u{FFFF}01",
+            ] {
                 let stored = escape(text).into_owned();
                 assert!(!stored.contains('\u{0}'), "{text:?}");
                 assert_eq!(unescape(stored), text);

@@ -57,7 +57,11 @@ impl Files {
     ///
     /// # Errors
     /// When the file is there and can't be read.
-    pub async fn read_beginning(&self, attachment_id: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
+    pub async fn read_beginning(
+        &self,
+        attachment_id: &str,
+        most: u64,
+    ) -> io::Result<Option<Vec<u8>>> {
         let Some(path) = self.path(attachment_id) else { return Ok(None) };
         let Some(file) = found(File::open(path).await)? else { return Ok(None) };
         let mut bytes = Vec::new();
@@ -86,7 +90,8 @@ impl Files {
         }
     }
 
-    /// Where the bytes of an attachment are. An id is `atc_` and hex digits: nothing else names a file.
+    /// Where the bytes of an attachment are. An id is `atc_` and hex digits: nothing else names a
+    /// file.
     #[must_use]
     pub fn path(&self, attachment_id: &str) -> Option<PathBuf> {
         let digits = attachment_id.strip_prefix("atc_")?;
@@ -94,7 +99,8 @@ impl Files {
         is_id.then(|| self.root.join(attachment_id))
     }
 
-    /// Begins a file under a name that is nobody's. Only the user that this service runs as may read it.
+    /// Begins a file under a name that is nobody's. Only the user that this service runs as may
+    /// read it.
     ///
     /// # Errors
     /// When the folder can't be made or written to.
@@ -115,8 +121,8 @@ impl Files {
         file.file.flush().await
     }
 
-    /// Removes what began to come in, was last written to before a time (since the Unix epoch), and never came to its end:
-    /// a process that is killed leaves it. Returns how many.
+    /// Removes what began to come in, was last written to before a time (since the Unix epoch), and
+    /// never came to its end: a process that is killed leaves it. Returns how many.
     ///
     /// # Errors
     /// When the folder can't be read.
@@ -148,12 +154,15 @@ impl Files {
         };
         let mut names = Vec::new();
         while let Some(entry) = entries.next_entry().await? {
-            let Some(name) = entry.file_name().to_str().filter(|name| is_meant(name)).map(str::to_owned)
+            let Some(name) =
+                entry.file_name().to_str().filter(|name| is_meant(name)).map(str::to_owned)
             else {
                 continue;
             };
             // It may come to its end, and be gone, while we look at it.
-            let Ok(written) = entry.metadata().await.and_then(|about| about.modified()) else { continue };
+            let Ok(written) = entry.metadata().await.and_then(|about| about.modified()) else {
+                continue;
+            };
             if written.duration_since(UNIX_EPOCH).unwrap_or_default() < before {
                 names.push(name);
             }
@@ -201,8 +210,9 @@ impl Incoming {
         self.file.flush().await
     }
 
-    /// Gives the file the name of its attachment, whole and in one step. What has that name is replaced: a process that was
-    /// killed may have left it, so whether an attachment has its bytes is for its description to say.
+    /// Gives the file the name of its attachment, whole and in one step. What has that name is
+    /// replaced: a process that was killed may have left it, so whether an attachment has its bytes
+    /// is for its description to say.
     ///
     /// # Errors
     /// When the file can't be written.
@@ -277,7 +287,11 @@ mod tests {
         assert_eq!(files.sweep(Duration::MAX).await.unwrap(), 0, "there is no folder yet");
         files.save("atc_1", b"kept").await.unwrap();
         let coming = files.begin().await.unwrap();
-        assert_eq!(files.sweep(Duration::from_secs(1)).await.unwrap(), 0, "it was written to just now");
+        assert_eq!(
+            files.sweep(Duration::from_secs(1)).await.unwrap(),
+            0,
+            "it was written to just now"
+        );
         assert_eq!(files.sweep(Duration::MAX).await.unwrap(), 1);
         assert_eq!(room.names(), ["atc_1"]);
         drop(coming);
@@ -287,7 +301,9 @@ mod tests {
     fn nothing_but_an_id_names_a_file() {
         let files = Files::new("/uploads");
         assert_eq!(files.path("atc_0a"), Some("/uploads/atc_0a".into()));
-        for id in ["", "atc_", "atc_../x", "atc_g", "../atc_0a", "atc_0a/..", ".part_0a", "atc_0a\0"] {
+        for id in
+            ["", "atc_", "atc_../x", "atc_g", "../atc_0a", "atc_0a/..", ".part_0a", "atc_0a\0"]
+        {
             assert_eq!(files.path(id), None, "{id}");
         }
     }

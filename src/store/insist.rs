@@ -1,5 +1,5 @@
-//! What if the store is away for a while? What an answer has to store is tried again, for a bounded time: the answer waits, and
-//! nothing that people saw is lost.
+//! What if the store is away for a while? What an answer has to store is tried again, for a bounded
+//! time: the answer waits, and nothing that people saw is lost.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Writes until it succeeds. A write that is done twice must come to the same as once: one that failed may have come through.
+/// Writes until it succeeds. A write that is done twice must come to the same as once: one that
+/// failed may have come through.
 ///
 /// # Errors
 /// The last one, when the store still fails after a quarter of a minute.

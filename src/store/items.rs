@@ -1,4 +1,5 @@
-//! How are items and opinions of them kept? Each item has a number in its thread, which is its place.
+//! How are items and opinions of them kept? Each item has a number in its thread, which is its
+//! place.
 
 use super::database::{Row, Sql, Tx, values};
 use super::page::{Batches, Each};
@@ -55,7 +56,8 @@ impl SqlStore {
         let mut batches = Batches::of(page.limit);
         loop {
             let mut batch = batches.next();
-            let values = values![thread_id, workflow, user, place, hidden_too, batches.rows(&batch)];
+            let values =
+                values![thread_id, workflow, user, place, hidden_too, batches.rows(&batch)];
             let mut hand_over = |row: Row| {
                 place = row.number(1)?;
                 batch.take(&row, &mut *each)
@@ -77,7 +79,11 @@ impl SqlStore {
         Ok(true)
     }
 
-    pub(super) async fn put_message(&self, owner: &Owner, message: &Item) -> Result<Added, StoreError> {
+    pub(super) async fn put_message(
+        &self,
+        owner: &Owner,
+        message: &Item,
+    ) -> Result<Added, StoreError> {
         let mut tx = self.database.begin().await?;
         let Some(last) = self.touch_to_add(&mut tx, owner, &message.thread_id, 1).await? else {
             return Ok(Added::ThreadGone);
@@ -101,8 +107,11 @@ impl SqlStore {
             return Ok(());
         }
         for item_id in item_ids {
-            tx.run("delete from items where thread_id = $1 and id = $2", values![thread_id, &**item_id])
-                .await?;
+            tx.run(
+                "delete from items where thread_id = $1 and id = $2",
+                values![thread_id, &**item_id],
+            )
+            .await?;
         }
         tx.commit().await
     }
@@ -142,10 +151,10 @@ impl SqlStore {
             return Ok(false);
         }
         for item_id in &feedback.item_ids {
-            let sql = "insert into feedback (thread_id, item_id, kind, at) \
-                       select thread_id, id, $3, $4 from items where thread_id = $1 and id = $2 \
-                       on conflict (thread_id, item_id) do update set kind = excluded.kind, at = excluded.at \
-                       returning item_id";
+            let sql = "insert into feedback (thread_id, item_id, kind, at) select thread_id, id, \
+                       $3, $4 from items where thread_id = $1 and id = $2 on conflict (thread_id, \
+                       item_id) do update set kind = excluded.kind, at = excluded.at returning \
+                       item_id";
             let values = values![thread_id, &**item_id, feedback.kind.as_str(), at];
             if tx.run(sql, values).await?.is_empty() {
                 return Ok(false);
@@ -163,7 +172,8 @@ impl SqlStore {
         let sql = "select f.item_id, f.kind from threads t join feedback f on f.thread_id = t.id \
                    join items i on i.thread_id = f.thread_id and i.id = f.item_id \
                    where t.id = $1 and t.workflow = $2 and t.usr = $3 order by i.seq";
-        let rows = self.database.read(sql, values![thread_id, &*owner.workflow, &owner.user]).await?;
+        let rows =
+            self.database.read(sql, values![thread_id, &*owner.workflow, &owner.user]).await?;
         let kind = |text: &str| match text {
             "positive" => Ok(FeedbackKind::Positive),
             "negative" => Ok(FeedbackKind::Negative),
@@ -173,7 +183,8 @@ impl SqlStore {
     }
 }
 
-/// Writes an item into a thread that this transaction has locked: a known one over itself, a new one at this place.
+/// Writes an item into a thread that this transaction has locked: a known one over itself, a new
+/// one at this place.
 pub(super) async fn write(
     tx: &mut Tx,
     owner: &Owner,
@@ -183,11 +194,14 @@ pub(super) async fn write(
 ) -> Result<(), StoreError> {
     // One item that can't be read would hide its whole thread.
     if item.is_too_deep() {
-        return Err(StoreError::Failed(format!("JSON in an item nests deeper than {DEEPEST} levels")));
+        return Err(StoreError::Failed(format!(
+            "JSON in an item nests deeper than {DEEPEST} levels"
+        )));
     }
     let data = serde_json::to_string(item)?;
-    let sql = "insert into items (thread_id, seq, id, hidden, data) values ($1, $2, $3, $4, $5) \
-               on conflict (thread_id, id) do update set hidden = excluded.hidden, data = excluded.data";
+    let sql = "insert into items (thread_id, seq, id, hidden, data) values ($1, $2, $3, $4, $5) on \
+               conflict (thread_id, id) do update set hidden = excluded.hidden, data = \
+               excluded.data";
     tx.run(sql, values![thread_id, seq, &*item.id, item.is_hidden(), &*data]).await?;
     for file in files(&item.kind) {
         let sql = "update attachments set thread_id = $4 \
@@ -197,10 +211,15 @@ pub(super) async fn write(
     Ok(())
 }
 
-/// Makes the files of a new item its thread's, before the item is written. `false` when one of them is gone, or another item
-/// has it: then the transaction must not be committed.
-pub(super) async fn take_files(tx: &mut Tx, owner: &Owner, item: &Item) -> Result<bool, StoreError> {
-    // Always in this order, so that two messages with the same files wait for each other one way round.
+/// Makes the files of a new item its thread's, before the item is written. `false` when one of them
+/// is gone, or another item has it: then the transaction must not be committed.
+pub(super) async fn take_files(
+    tx: &mut Tx,
+    owner: &Owner,
+    item: &Item,
+) -> Result<bool, StoreError> {
+    // Always in this order, so that two messages with the same files wait for each other one way
+    // round.
     let mut files = files(&item.kind);
     files.sort_unstable();
     for file in files {
@@ -217,7 +236,9 @@ pub(super) async fn take_files(tx: &mut Tx, owner: &Owner, item: &Item) -> Resul
 /// The files that an item carries: they are its thread's.
 fn files(kind: &ItemKind) -> Vec<&str> {
     match kind {
-        ItemKind::UserMessage(message) => message.attachments.iter().map(|file| &*file.id).collect(),
+        ItemKind::UserMessage(message) => {
+            message.attachments.iter().map(|file| &*file.id).collect()
+        }
         ItemKind::GeneratedImage { image } => {
             image.iter().filter_map(GeneratedImage::attachment_id).collect()
         }

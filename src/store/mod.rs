@@ -1,10 +1,12 @@
-//! Where do threads live? [`Store`] is what the chat needs of a database; SQLite and PostgreSQL keep it alike.
+//! Where do threads live? [`Store`] is what the chat needs of a database; SQLite and PostgreSQL
+//! keep it alike.
 //!
-//! Every call names the owner first. What belongs to somebody else is not there: look-ups return `None`, and changes
-//! say that nothing was changed.
+//! Every call names the owner first. What belongs to somebody else is not there: look-ups return
+//! `None`, and changes say that nothing was changed.
 
 mod about;
 mod attachments;
+mod claim;
 mod connect;
 pub mod counted;
 mod database;
@@ -22,18 +24,18 @@ mod threads;
 mod turns;
 
 pub use about::TurnAbout;
+pub use attachments::{Kept, StoredAttachment};
+pub use claim::{Claimed, TurnClaim};
 pub use connect::{connect, connect_alone};
 pub use insist::insist;
 pub use page::{Each, PAGE_BYTES};
-
-use std::time::Duration;
 
 use page::Filling;
 
 use futures_util::future::BoxFuture;
 
 use crate::protocol::{
-    Attachment, Feedback, FeedbackKind, Id, Item, Order, Page, Thread, ThreadStatus, Timestamp,
+    Feedback, FeedbackKind, Id, Item, Order, Page, Thread, ThreadStatus, Timestamp,
 };
 use crate::user::UserId;
 
@@ -49,7 +51,8 @@ pub struct Owner {
 /// Why a call to the store came to nothing. The texts are for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database can't be reached, is overloaded, or took too long: the same call may go through a little later.
+    /// The database can't be reached, is overloaded, or took too long: the same call may go through
+    /// a little later.
     #[error("the store is away: {0}")]
     Away(String),
     /// Anything else. It is not expected to go away by itself.
@@ -60,7 +63,8 @@ pub enum StoreError {
 /// What a call to the store comes to.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
-/// Which part of a list: at most `limit` elements behind `after`, seen from the end that `order` names.
+/// Which part of a list: at most `limit` elements behind `after`, seen from the end that `order`
+/// names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageQuery {
     /// 1 or more.
@@ -74,7 +78,8 @@ pub struct PageQuery {
 /// For whom items are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// For the client: without hidden items. They are left out by the query, so that pages are full.
+    /// For the client: without hidden items. They are left out by the query, so that pages are
+    /// full.
     Client,
     /// For the model: all.
     Model,
@@ -100,50 +105,6 @@ pub enum TitleChange {
     Suggest(String),
 }
 
-/// A claim to answer in a thread. One holder at a time has a thread's turn, over every replica.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TurnClaim {
-    /// What was asked, as a fingerprint: the same request again has the same key.
-    pub key: String,
-    /// The body that came with a key of the client's choice, as a fingerprint.
-    pub body: Option<String>,
-    /// Who answers: an id of its own for each turn.
-    pub holder: String,
-    /// What the turn is about, for whoever asks the same elsewhere.
-    pub about: Option<TurnAbout>,
-    /// How long the claim holds from now on, by the database's clock: those of replicas differ.
-    pub lasts: Duration,
-}
-
-/// What became of a claim.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claimed {
-    /// The turn is the claimer's.
-    Yes,
-    /// The turn is the claimer's, and whoever had it before is lost: their answer is not whole.
-    Abandoned {
-        /// What it was about.
-        about: Option<TurnAbout>,
-    },
-    /// Somebody else's turn is running.
-    Busy,
-    /// The same request is being answered, or was answered and its answer did not get through: in this thread.
-    Repeat {
-        /// The thread.
-        thread_id: Id,
-        /// Whether the answer is still being made.
-        is_running: bool,
-        /// What that turn is about. None when it made the thread: then it is about the thread's first item.
-        about: Option<TurnAbout>,
-    },
-    /// The key is known, and came with another body.
-    Reused,
-    /// There is no such thread.
-    NotFound,
-    /// A file of the thread's first item is gone, or another item has it.
-    FileGone,
-}
-
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Added {
@@ -155,33 +116,12 @@ pub enum Added {
     FileGone,
 }
 
-/// A file, as the store knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredAttachment {
-    /// What the wire says of it; links are left empty.
-    pub attachment: Attachment,
-    /// Its bytes: what was announced, and once it is uploaded what there is.
-    pub size: u64,
-    /// Whether its bytes are there.
-    pub is_uploaded: bool,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
-
-/// What a user keeps, with every agent: what is announced counts as if it were there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
-    /// How many files no item carries.
-    pub unsent: u64,
-    /// How many bytes all files have together, those of messages and made images too.
-    pub bytes: u64,
-}
-
 /// What the chat needs of a database.
 pub trait Store: Send + Sync + 'static {
-    /// Makes a thread with its first item, and takes its turn. [`Claimed::Repeat`] when a thread was made by the same request
-    /// (`claim.key` of the same owner) and that turn runs, or has not got through and its time has not passed: then nothing is
-    /// made. The files of a user's message become the thread's; nothing is made either when one of them can't.
+    /// Makes a thread with its first item, and takes its turn. [`Claimed::Repeat`] when a thread
+    /// was made by the same request (`claim.key` of the same owner) and that turn runs, or has not
+    /// got through and its time has not passed: then nothing is made. The files of a user's message
+    /// become the thread's; nothing is made either when one of them can't.
     fn create_thread<'a>(
         &'a self,
         owner: &'a Owner,
@@ -190,7 +130,8 @@ pub trait Store: Send + Sync + 'static {
         claim: &'a TurnClaim,
     ) -> Answer<'a, Claimed>;
 
-    /// Whether a key is known to have come with another body: to the thread that the request names, or to make one.
+    /// Whether a key is known to have come with another body: to the thread that the request names,
+    /// or to make one.
     fn is_key_reused<'a>(
         &'a self,
         owner: &'a Owner,
@@ -199,9 +140,10 @@ pub trait Store: Send + Sync + 'static {
         body: &'a str,
     ) -> Answer<'a, bool>;
 
-    /// Takes a thread's turn: when nobody has it, or its holder's time has passed. [`Claimed::Repeat`] when the last claim has
-    /// the same key and its turn runs, or it ended without getting through and its time has not passed, or its holder was lost
-    /// less than two minutes ago.
+    /// Takes a thread's turn: when nobody has it, or its holder's time has passed.
+    /// [`Claimed::Repeat`] when the last claim has the same key and its turn runs, or it ended
+    /// without getting through and its time has not passed, or its holder was lost less than two
+    /// minutes ago.
     fn take_turn<'a>(
         &'a self,
         owner: &'a Owner,
@@ -209,8 +151,8 @@ pub trait Store: Send + Sync + 'static {
         claim: &'a TurnClaim,
     ) -> Answer<'a, Claimed>;
 
-    /// Renews a claim, also one whose time has passed, under the key that it has by now. `false` when somebody else has the turn, or
-    /// the thread is gone.
+    /// Renews a claim, also one whose time has passed, under the key that it has by now. `false`
+    /// when somebody else has the turn, or the thread is gone.
     fn keep_turn<'a>(
         &'a self,
         owner: &'a Owner,
@@ -218,7 +160,8 @@ pub trait Store: Send + Sync + 'static {
         claim: &'a TurnClaim,
     ) -> Answer<'a, bool>;
 
-    /// Gives the turn back. With `got_through` the key is forgotten; without it, the key is remembered for as long as `claim.lasts`.
+    /// Gives the turn back. With `got_through` the key is forgotten; without it, the key is
+    /// remembered for as long as `claim.lasts`.
     fn end_turn<'a>(
         &'a self,
         owner: &'a Owner,
@@ -230,10 +173,11 @@ pub trait Store: Send + Sync + 'static {
     /// A thread.
     fn thread<'a>(&'a self, owner: &'a Owner, thread_id: &'a str) -> Answer<'a, Option<Thread>>;
 
-    /// Hands over threads by their making, until `each` has enough; with `most` as if there were none but the newest so many. A cursor
-    /// that is one of the others counts by its place. It says whether something follows what was asked for, and `None` when
-    /// `after` is not one of the owner's. Who keeps threads elsewhere reads them one by one, or a few at a time: a page may be asked
-    /// for ten thousand and end after the first.
+    /// Hands over threads by their making, until `each` has enough; with `most` as if there were
+    /// none but the newest so many. A cursor that is one of the others counts by its place. It says
+    /// whether something follows what was asked for, and `None` when `after` is not one of the
+    /// owner's. Who keeps threads elsewhere reads them one by one, or a few at a time: a page may
+    /// be asked for ten thousand and end after the first.
     fn each_thread<'a>(
         &'a self,
         owner: &'a Owner,
@@ -243,11 +187,16 @@ pub trait Store: Send + Sync + 'static {
     ) -> Answer<'a, Option<bool>>;
 
     /// A page of [`Store::each_thread`], of [`PAGE_BYTES`] at the most.
-    fn threads<'a>(&'a self, owner: &'a Owner, page: &'a PageQuery) -> Answer<'a, Option<Page<Thread>>> {
+    fn threads<'a>(
+        &'a self,
+        owner: &'a Owner,
+        page: &'a PageQuery,
+    ) -> Answer<'a, Option<Page<Thread>>> {
         Box::pin(async move {
             let mut filling = Filling::new();
-            let follows =
-                self.each_thread(owner, page, None, &mut |thread, bytes| filling.take(thread, bytes)).await?;
+            let follows = self
+                .each_thread(owner, page, None, &mut |thread, bytes| filling.take(thread, bytes))
+                .await?;
             Ok(follows.map(|follows| filling.page(follows, |thread: &Thread| &thread.id)))
         })
     }
@@ -260,15 +209,25 @@ pub trait Store: Send + Sync + 'static {
         change: &'a ThreadChange,
     ) -> Answer<'a, Option<Thread>>;
 
-    /// Deletes a thread with its items, feedback and files. Returns the ids of the files, whose bytes are the caller's to remove.
-    fn delete_thread<'a>(&'a self, owner: &'a Owner, thread_id: &'a str) -> Answer<'a, Option<Vec<Id>>>;
+    /// Deletes a thread with its items, feedback and files. Returns the ids of the files, whose
+    /// bytes are the caller's to remove.
+    fn delete_thread<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+    ) -> Answer<'a, Option<Vec<Id>>>;
 
     /// An item.
-    fn item<'a>(&'a self, owner: &'a Owner, thread_id: &'a str, item_id: &'a str)
-    -> Answer<'a, Option<Item>>;
+    fn item<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+        item_id: &'a str,
+    ) -> Answer<'a, Option<Item>>;
 
-    /// Hands over items by their place, until `each` has enough. It says whether something follows what was asked for, and `None` when
-    /// there is no such thread, or `after` is none of its items. They are read like threads: one by one, or a few at a time.
+    /// Hands over items by their place, until `each` has enough. It says whether something follows
+    /// what was asked for, and `None` when there is no such thread, or `after` is none of its
+    /// items. They are read like threads: one by one, or a few at a time.
     fn each_item<'a>(
         &'a self,
         owner: &'a Owner,
@@ -289,24 +248,32 @@ pub trait Store: Send + Sync + 'static {
         Box::pin(async move {
             let mut filling = Filling::new();
             let follows = self
-                .each_item(owner, thread_id, page, audience, &mut |item, bytes| filling.take(item, bytes))
+                .each_item(owner, thread_id, page, audience, &mut |item, bytes| {
+                    filling.take(item, bytes)
+                })
                 .await?;
             Ok(follows.map(|follows| filling.page(follows, |item: &Item| &item.id)))
         })
     }
 
-    /// Stores an item: a new one at the end of its thread, a known one over itself and in its place. Its files become the thread's
-    /// if no other has them. `false` when there is no such thread.
+    /// Stores an item: a new one at the end of its thread, a known one over itself and in its
+    /// place. Its files become the thread's if no other has them. `false` when there is no such
+    /// thread.
     fn save_item<'a>(&'a self, owner: &'a Owner, item: &'a Item) -> Answer<'a, bool>;
 
     /// Stores a new message at the end of its thread, if no other item has its files.
     fn add_message<'a>(&'a self, owner: &'a Owner, message: &'a Item) -> Answer<'a, Added>;
 
     /// Removes items. Those that are not there are passed over.
-    fn remove_items<'a>(&'a self, owner: &'a Owner, thread_id: &'a str, item_ids: &'a [Id])
-    -> Answer<'a, ()>;
+    fn remove_items<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+        item_ids: &'a [Id],
+    ) -> Answer<'a, ()>;
 
-    /// Puts these items in place of everything that stands behind an item, in one step. `false` when that item is not there.
+    /// Puts these items in place of everything that stands behind an item, in one step. `false`
+    /// when that item is not there.
     fn replace_after<'a>(
         &'a self,
         owner: &'a Owner,
@@ -315,8 +282,8 @@ pub trait Store: Send + Sync + 'static {
         items: &'a [Item],
     ) -> Answer<'a, bool>;
 
-    /// Notes what a person thinks of items. A later opinion of the same item takes the place of an earlier one. `false` when one of
-    /// the items is not there.
+    /// Notes what a person thinks of items. A later opinion of the same item takes the place of an
+    /// earlier one. `false` when one of the items is not there.
     fn save_feedback<'a>(
         &'a self,
         owner: &'a Owner,
@@ -325,9 +292,14 @@ pub trait Store: Send + Sync + 'static {
     ) -> Answer<'a, bool>;
 
     /// What a person thinks of the items of a thread.
-    fn feedback<'a>(&'a self, owner: &'a Owner, thread_id: &'a str) -> Answer<'a, Vec<(Id, FeedbackKind)>>;
+    fn feedback<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+    ) -> Answer<'a, Vec<(Id, FeedbackKind)>>;
 
-    /// Stores the description of a new file, if its user keeps at most so many bytes with it. `false` when that is too much.
+    /// Stores the description of a new file, if its user keeps at most so many bytes with it.
+    /// `false` when that is too much.
     fn add_attachment<'a>(
         &'a self,
         owner: &'a Owner,
@@ -335,8 +307,9 @@ pub trait Store: Send + Sync + 'static {
         most: u64,
     ) -> Answer<'a, bool>;
 
-    /// Notes that the bytes of an announced file have come, and what they are. `false` when some had come before, or there is no
-    /// such file: of several uploads, on several replicas too, one gets `true`.
+    /// Notes that the bytes of an announced file have come, and what they are. `false` when some
+    /// had come before, or there is no such file: of several uploads, on several replicas too, one
+    /// gets `true`.
     fn complete_attachment<'a>(
         &'a self,
         owner: &'a Owner,
@@ -344,7 +317,11 @@ pub trait Store: Send + Sync + 'static {
     ) -> Answer<'a, bool>;
 
     /// Stores a file's description, over an earlier one of the same owner.
-    fn save_attachment<'a>(&'a self, owner: &'a Owner, attachment: &'a StoredAttachment) -> Answer<'a, ()>;
+    fn save_attachment<'a>(
+        &'a self,
+        owner: &'a Owner,
+        attachment: &'a StoredAttachment,
+    ) -> Answer<'a, ()>;
 
     /// A file's description.
     fn attachment<'a>(
@@ -365,24 +342,37 @@ pub trait Store: Send + Sync + 'static {
     /// Those of these files, a hundred or so, that have a description, whoever's they are.
     fn known_attachments<'a>(&'a self, ids: &'a [Id]) -> Answer<'a, Vec<Id>>;
 
-    /// Deletes the description of a file that no item carries. `false` when it is not there, or an item carries it.
-    fn delete_attachment<'a>(&'a self, owner: &'a Owner, attachment_id: &'a str) -> Answer<'a, bool>;
+    /// Deletes the description of a file that no item carries. `false` when it is not there, or an
+    /// item carries it.
+    fn delete_attachment<'a>(
+        &'a self,
+        owner: &'a Owner,
+        attachment_id: &'a str,
+    ) -> Answer<'a, bool>;
 
-    /// Deletes files that were made before a time and that no item carries, at most `limit`. Returns their ids.
+    /// Deletes files that were made before a time and that no item carries, at most `limit`.
+    /// Returns their ids.
     fn sweep_attachments(&self, before: Timestamp, limit: u32) -> Answer<'_, Vec<Id>>;
 
-    /// Deletes threads that were last written to before a time, at most `limit`. Returns how many, and the ids of their files.
+    /// Deletes threads that were last written to before a time, at most `limit`. Returns how many,
+    /// and the ids of their files.
     fn sweep_threads(&self, before: Timestamp, limit: u32) -> Answer<'_, (u64, Vec<Id>)>;
 
-    /// Revokes a user's client secret by its id, which is not empty; without an id all that the user has got until now. It may be
-    /// forgotten two hours later: no secret lives that long.
+    /// Revokes a user's client secret by its id, which is not empty; without an id all that the
+    /// user has got until now. It may be forgotten two hours later: no secret lives that long.
     fn revoke<'a>(&'a self, user: &'a UserId, secret: Option<&'a str>) -> Answer<'a, ()>;
 
-    /// When all client secrets of a user were revoked the last time, by a time that only grows from one to the next. Zero is never.
+    /// When all client secrets of a user were revoked the last time, by a time that only grows from
+    /// one to the next. Zero is never.
     fn last_revocation<'a>(&'a self, user: &'a UserId) -> Answer<'a, Timestamp>;
 
     /// Whether a user's client secret was revoked by its id, or all of them later than `after`.
-    fn is_revoked<'a>(&'a self, user: &'a UserId, secret: &'a str, after: Timestamp) -> Answer<'a, bool>;
+    fn is_revoked<'a>(
+        &'a self,
+        user: &'a UserId,
+        secret: &'a str,
+        after: Timestamp,
+    ) -> Answer<'a, bool>;
 
     /// Forgets revocations of over two hours ago.
     fn sweep_revocations(&self) -> Answer<'_, ()>;

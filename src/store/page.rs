@@ -1,4 +1,5 @@
-//! How is a list read without holding more of it than is wanted? In batches, row by row, until whoever asked has enough.
+//! How is a list read without holding more of it than is wanted? In batches, row by row, until
+//! whoever asked has enough.
 
 use std::ops::ControlFlow;
 
@@ -8,10 +9,12 @@ use super::StoreError;
 use super::database::Row;
 use crate::protocol::{Id, Page};
 
-/// What a page of a list holds at the most, in bytes of its elements' JSON; it holds one element in any case.
+/// What a page of a list holds at the most, in bytes of its elements' JSON; it holds one element in
+/// any case.
 pub const PAGE_BYTES: usize = 1024 * 1024;
 
-/// Takes the elements of a list one by one, each with the bytes of its JSON, and says whether it wants more.
+/// Takes the elements of a list one by one, each with the bytes of its JSON, and says whether it
+/// wants more.
 pub type Each<'a, T> = &'a mut (dyn FnMut(T, usize) -> ControlFlow<()> + Send);
 
 /// A page of no more than [`PAGE_BYTES`] that is being filled.
@@ -50,8 +53,8 @@ const FIRST_BATCH: u32 = 21;
 /// A larger batch saves nothing any more.
 const LARGEST_BATCH: u32 = 1000;
 
-/// How a list is read on: a statement reads so many rows, the next one twice as many. What nobody takes of a batch was read for nothing,
-/// so the first ones are small.
+/// How a list is read on: a statement reads so many rows, the next one twice as many. What nobody
+/// takes of a batch was read for nothing, so the first ones are small.
 pub(super) struct Batches {
     left: u32,
     size: u32,
@@ -75,12 +78,14 @@ impl Batches {
         Batch { wanted: self.left.min(self.size), taken: 0, follows: false, has_enough: false }
     }
 
-    /// How many rows a batch asks for: the last one for one more than is wanted, which says whether something follows.
+    /// How many rows a batch asks for: the last one for one more than is wanted, which says whether
+    /// something follows.
     pub(super) fn rows(&self, batch: &Batch) -> i64 {
         i64::from(batch.wanted) + i64::from(batch.wanted == self.left)
     }
 
-    /// Whether something follows what was asked for, once all of that has been read, or enough of it.
+    /// Whether something follows what was asked for, once all of that has been read, or enough of
+    /// it.
     pub(super) fn end(&mut self, batch: &Batch) -> Option<bool> {
         self.left -= batch.taken;
         self.size = self.size.saturating_mul(2).min(LARGEST_BATCH);
@@ -96,7 +101,8 @@ impl Batch {
         row: &Row,
         each: &mut (dyn FnMut(T, usize) -> ControlFlow<()> + Send),
     ) -> Result<ControlFlow<()>, StoreError> {
-        // It is the last row: a statement that is read to its end leaves its connection free at once.
+        // It is the last row: a statement that is read to its end leaves its connection free at
+        // once.
         if self.taken == self.wanted {
             self.follows = true;
             return Ok(ControlFlow::Continue(()));

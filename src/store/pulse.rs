@@ -1,4 +1,5 @@
-//! Can the database be written to? What was stored a moment ago says so; otherwise a row is written.
+//! Can the database be written to? What was stored a moment ago says so; otherwise a row is
+//! written.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,7 +43,8 @@ impl Pulse {
 }
 
 impl SqlStore {
-    /// Whether the database can be written to, within a few seconds however many wait for their turn to write.
+    /// Whether the database can be written to, within a few seconds however many wait for their
+    /// turn to write.
     pub(super) async fn try_to_write(&self) -> Result<(), StoreError> {
         if self.pulse.is_fresh() {
             return self.database.read("select 1", values![]).await.map(drop);
@@ -56,7 +58,9 @@ impl SqlStore {
         {
             return Err(StoreError::Away(why.clone()));
         }
-        let late = |_| Err(StoreError::Away(format!("nothing was written within {} s", DEADLINE.as_secs())));
+        let late = |_| {
+            Err(StoreError::Away(format!("nothing was written within {} s", DEADLINE.as_secs())))
+        };
         let outcome = timeout(DEADLINE, self.write_a_row()).await.unwrap_or_else(late);
         // Somebody else's turn came while this one waited for its own.
         let outcome = if self.pulse.is_fresh() { Ok(()) } else { outcome };
@@ -65,8 +69,8 @@ impl SqlStore {
     }
 
     async fn write_a_row(&self) -> Result<(), StoreError> {
-        let sql =
-            "insert into pulse (id, at) values (1, {now}) on conflict (id) do update set at = excluded.at";
+        let sql = "insert into pulse (id, at) values (1, {now}) on conflict (id) do update set at \
+                   = excluded.at";
         self.database.write(self.database.timed(sql), values![]).await?;
         self.pulse.note_write();
         Ok(())

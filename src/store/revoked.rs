@@ -1,7 +1,9 @@
-//! Which client secrets were revoked? The database knows; of a good one it is asked again after a few seconds.
+//! Which client secrets were revoked? The database knows; of a good one it is asked again after a
+//! few seconds.
 //!
-//! No clock is compared with another. Each secret says the user's last revocation that it comes after, as the database told it when
-//! the secret was made, and is no good once the database tells of a later one.
+//! No clock is compared with another. Each secret says the user's last revocation that it comes
+//! after, as the database told it when the secret was made, and is no good once the database tells
+//! of a later one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +17,8 @@ use super::{Store, StoreError};
 use crate::protocol::Timestamp;
 use crate::user::{Fingerprint, UserId};
 
-/// How long a secret counts as good without a further question: so much later the other replicas know of a revocation.
+/// How long a secret counts as good without a further question: so much later the other replicas
+/// know of a revocation.
 const GOOD_FOR: Duration = Duration::from_secs(3);
 
 /// How many good secrets are known at a time. Past that, all are asked for again.
@@ -26,8 +29,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// Revokes client secrets, and tells which were revoked.
 ///
-/// A secret that counts as good stays so while the database is away, until it is asked for again. Then nobody can tell, and nobody is
-/// let in.
+/// A secret that counts as good stays so while the database is away, until it is asked for again.
+/// Then nobody can tell, and nobody is let in.
 #[expect(missing_debug_implementations, reason = "a store need not have one")]
 pub struct Revoked {
     store: Arc<dyn Store>,
@@ -79,7 +82,8 @@ impl Revoked {
         outcome
     }
 
-    /// The last time that all secrets of a user were revoked, which a new one comes after. Zero is never.
+    /// The last time that all secrets of a user were revoked, which a new one comes after. Zero is
+    /// never.
     ///
     /// # Errors
     /// When the database can't tell.
@@ -87,7 +91,8 @@ impl Revoked {
         self.store.last_revocation(user).await
     }
 
-    /// Whether a secret of this user, with this id, was revoked. It comes after that revocation of all of them.
+    /// Whether a secret of this user, with this id, was revoked. It comes after that revocation of
+    /// all of them.
     ///
     /// # Errors
     /// When the database can't tell.
@@ -96,7 +101,8 @@ impl Revoked {
         let asked_at = Instant::now();
         let revocations = {
             let known = self.known();
-            let is_good = |good: &Good| asked_at.saturating_duration_since(good.asked_at) < GOOD_FOR;
+            let is_good =
+                |good: &Good| asked_at.saturating_duration_since(good.asked_at) < GOOD_FOR;
             if known.good.get(&print).is_some_and(is_good) {
                 return Ok(false);
             }

@@ -1,6 +1,7 @@
-//! How many bytes of files are in memory at once? [`Room`] counts what the requests to models hold. Few bytes never wait. Whoever has
-//! many and finds no room left waits for a while until others have sent what they hold; a user holds room for one request at a time, so
-//! that nobody waits for one user's requests but that user.
+//! How many bytes of files are in memory at once? [`Room`] counts what the requests to models hold.
+//! Few bytes never wait. Whoever has many and finds no room left waits for a while until others
+//! have sent what they hold; a user holds room for one request at a time, so that nobody waits for
+//! one user's requests but that user.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -35,7 +36,8 @@ pub struct Taker {
     until: Option<Instant>,
     /// That of one of the user's requests.
     seat: Option<OwnedMutexGuard<()>>,
-    /// There is one who waits at a time: two who have taken half of the room each would wait for each other for ever.
+    /// There is one who waits at a time: two who have taken half of the room each would wait for
+    /// each other for ever.
     alone: Option<OwnedMutexGuard<()>>,
     bytes: Option<OwnedSemaphorePermit>,
 }
@@ -79,7 +81,8 @@ impl Room {
 }
 
 impl Taker {
-    /// Waits until there is room for so many bytes more. There may be for as many as there are in all.
+    /// Waits until there is room for so many bytes more. There may be for as many as there are in
+    /// all.
     ///
     /// # Errors
     /// When there is none for too long.
@@ -91,7 +94,9 @@ impl Taker {
             return Ok(());
         }
         let until = *self.until.get_or_insert_with(|| Instant::now() + PATIENCE);
-        timeout_at(until, self.wait_for(u32::try_from(more).unwrap_or(u32::MAX))).await.map_err(|_| NoRoom)
+        timeout_at(until, self.wait_for(u32::try_from(more).unwrap_or(u32::MAX)))
+            .await
+            .map_err(|_| NoRoom)
     }
 
     async fn wait_for(&mut self, bytes: u32) {
@@ -130,7 +135,10 @@ mod tests {
         let room = Room::default();
         let mut first = room.taker(&user("ada"));
         first.take(BYTES / 2 + FEW).await.unwrap();
-        assert!(room.taker(&user("bob")).take(2 * FEW).now_or_never().is_none(), "one takes at a time");
+        assert!(
+            room.taker(&user("bob")).take(2 * FEW).now_or_never().is_none(),
+            "one takes at a time"
+        );
         let first = first.done();
         let mut second = room.taker(&user("bob"));
         second.take(BYTES / 4 + FEW).await.unwrap();
@@ -163,8 +171,14 @@ mod tests {
         let first = first.done();
         let mut second = room.taker(&user("ada"));
         let mut waiting = Box::pin(second.take(43 * FEW));
-        assert!(futures_util::poll!(&mut waiting).is_pending(), "a user holds room for one request");
-        assert!(room.taker(&user("bob")).take(43 * FEW).now_or_never().is_some(), "another user has room");
+        assert!(
+            futures_util::poll!(&mut waiting).is_pending(),
+            "a user holds room for one request"
+        );
+        assert!(
+            room.taker(&user("bob")).take(43 * FEW).now_or_never().is_some(),
+            "another user has room"
+        );
         let mut all = room.taker(&user("bob"));
         all.take(80 * FEW).await.unwrap();
         let all = all.done();

@@ -1,4 +1,5 @@
-//! Who keeps threads in a database of SQL? [`SqlStore`]: each call has its statements in a file by its subject, and a deadline here.
+//! Who keeps threads in a database of SQL? [`SqlStore`]: each call has its statements in a file by
+//! its subject, and a deadline here.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,8 +11,8 @@ use serde::de::DeserializeOwned;
 use super::database::{Database, Row};
 use super::pulse::Pulse;
 use super::{
-    Added, Answer, Audience, Claimed, Each, Kept, Owner, PageQuery, Store, StoreError, StoredAttachment,
-    ThreadChange, TurnClaim,
+    Added, Answer, Audience, Claimed, Each, Kept, Owner, PageQuery, Store, StoreError,
+    StoredAttachment, ThreadChange, TurnClaim,
 };
 use crate::clock::Clock;
 use crate::protocol::{Feedback, FeedbackKind, Id, Item, Thread, Timestamp};
@@ -53,7 +54,8 @@ impl SqlStore {
     }
 }
 
-/// An answer within the deadline. A call is large, and an async block would hold it twice: as what it was given, and as what it waits for.
+/// An answer within the deadline. A call is large, and an async block would hold it twice: as what
+/// it was given, and as what it waits for.
 fn soon<'a, T>(call: impl Future<Output = Result<T, StoreError>> + Send + 'a) -> Answer<'a, T> {
     let late = |_| Err(StoreError::Away(format!("no answer within {} s", DEADLINE.as_secs())));
     Box::pin(tokio::time::timeout(DEADLINE, call).map(move |answer| answer.unwrap_or_else(late)))
@@ -84,9 +86,10 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// Whether an error with this code of the database passes by itself. PostgreSQL (appendix A) has classes: 08, the connection;
-/// 53, no resources; 57, the operator stepped in, or the statement took too long. SQLite has `SQLITE_BUSY`, `SQLITE_NOMEM`,
-/// `SQLITE_IOERR`, `SQLITE_FULL` and, where a file can't be opened while the disk is full, `SQLITE_CANTOPEN`, each with its kinds.
+/// Whether an error with this code of the database passes by itself. PostgreSQL (appendix A) has
+/// classes: 08, the connection; 53, no resources; 57, the operator stepped in, or the statement
+/// took too long. SQLite has `SQLITE_BUSY`, `SQLITE_NOMEM`, `SQLITE_IOERR`, `SQLITE_FULL` and,
+/// where a file can't be opened while the disk is full, `SQLITE_CANTOPEN`, each with its kinds.
 fn will_pass(code: &str) -> bool {
     match code.parse::<u32>() {
         Ok(sqlite) if code.len() < 5 => matches!(sqlite & 0xFF, 5 | 7 | 10 | 13 | 14),
@@ -108,7 +111,9 @@ impl Store for SqlStore {
         first: &'a Item,
         claim: &'a TurnClaim,
     ) -> Answer<'a, Claimed> {
-        soon(self.noted(self.insert_thread(owner, thread, first, claim), |claimed| *claimed == Claimed::Yes))
+        soon(self.noted(self.insert_thread(owner, thread, first, claim), |claimed| {
+            *claimed == Claimed::Yes
+        }))
     }
 
     fn is_key_reused<'a>(
@@ -172,7 +177,11 @@ impl Store for SqlStore {
         soon(self.update_thread(owner, thread_id, change))
     }
 
-    fn delete_thread<'a>(&'a self, owner: &'a Owner, thread_id: &'a str) -> Answer<'a, Option<Vec<Id>>> {
+    fn delete_thread<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+    ) -> Answer<'a, Option<Vec<Id>>> {
         soon(self.erase_thread(owner, thread_id))
     }
 
@@ -232,7 +241,11 @@ impl Store for SqlStore {
         soon(self.put_feedback(owner, feedback, at))
     }
 
-    fn feedback<'a>(&'a self, owner: &'a Owner, thread_id: &'a str) -> Answer<'a, Vec<(Id, FeedbackKind)>> {
+    fn feedback<'a>(
+        &'a self,
+        owner: &'a Owner,
+        thread_id: &'a str,
+    ) -> Answer<'a, Vec<(Id, FeedbackKind)>> {
         soon(self.list_feedback(owner, thread_id))
     }
 
@@ -253,7 +266,11 @@ impl Store for SqlStore {
         soon(self.fill_attachment(owner, attachment))
     }
 
-    fn save_attachment<'a>(&'a self, owner: &'a Owner, attachment: &'a StoredAttachment) -> Answer<'a, ()> {
+    fn save_attachment<'a>(
+        &'a self,
+        owner: &'a Owner,
+        attachment: &'a StoredAttachment,
+    ) -> Answer<'a, ()> {
         soon(self.put_attachment(owner, attachment))
     }
 
@@ -280,7 +297,11 @@ impl Store for SqlStore {
         soon(self.pick_known_attachments(ids))
     }
 
-    fn delete_attachment<'a>(&'a self, owner: &'a Owner, attachment_id: &'a str) -> Answer<'a, bool> {
+    fn delete_attachment<'a>(
+        &'a self,
+        owner: &'a Owner,
+        attachment_id: &'a str,
+    ) -> Answer<'a, bool> {
         soon(self.erase_attachment(owner, attachment_id))
     }
 
@@ -300,7 +321,12 @@ impl Store for SqlStore {
         soon(self.find_last_revocation(user))
     }
 
-    fn is_revoked<'a>(&'a self, user: &'a UserId, secret: &'a str, after: Timestamp) -> Answer<'a, bool> {
+    fn is_revoked<'a>(
+        &'a self,
+        user: &'a UserId,
+        secret: &'a str,
+        after: Timestamp,
+    ) -> Answer<'a, bool> {
         soon(self.find_revocation(user, secret, after))
     }
 

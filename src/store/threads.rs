@@ -16,7 +16,8 @@ impl SqlStore {
         thread_id: &str,
     ) -> Result<Option<Thread>, StoreError> {
         let sql = "select data from threads where id = $1 and workflow = $2 and usr = $3";
-        let rows = self.database.read(sql, values![thread_id, &*owner.workflow, &owner.user]).await?;
+        let rows =
+            self.database.read(sql, values![thread_id, &*owner.workflow, &owner.user]).await?;
         rows.first().map(|row| read_json(row, 0)).transpose()
     }
 
@@ -31,7 +32,8 @@ impl SqlStore {
         let (workflow, user) = (&*owner.workflow, &owner.user);
         let mut place = match (&page.after, page.order) {
             (Some(after), _) => {
-                let sql = "select created_at from threads where id = $1 and workflow = $2 and usr = $3";
+                let sql =
+                    "select created_at from threads where id = $1 and workflow = $2 and usr = $3";
                 let rows = self.database.read(sql, values![&**after, workflow, user]).await?;
                 let Some(row) = rows.first() else { return Ok(None) };
                 (row.number(0)?, after.to_string())
@@ -43,7 +45,8 @@ impl SqlStore {
             Some(most) => self.newest_left_out(owner, most).await?.unwrap_or(BEFORE_ALL),
             None => BEFORE_ALL,
         };
-        // A list that goes up begins at the later of the two, or it would go through all that is left out.
+        // A list that goes up begins at the later of the two, or it would go through all that is
+        // left out.
         if page.order == Order::Asc && place.0 < floor.0 {
             place.clone_from(&floor);
         }
@@ -71,10 +74,17 @@ impl SqlStore {
     }
 
     /// Where the newest thread stands that is not one of the newest `most`, by its time and its id.
-    async fn newest_left_out(&self, owner: &Owner, most: u32) -> Result<Option<(i64, String)>, StoreError> {
+    async fn newest_left_out(
+        &self,
+        owner: &Owner,
+        most: u32,
+    ) -> Result<Option<(i64, String)>, StoreError> {
         let sql = "select created_at, id from threads where workflow || '' = $1 and usr = $2 \
                    order by created_at desc, id desc limit 1 offset $3";
-        let rows = self.database.read(sql, values![&*owner.workflow, &owner.user, i64::from(most)]).await?;
+        let rows = self
+            .database
+            .read(sql, values![&*owner.workflow, &owner.user, i64::from(most)])
+            .await?;
         rows.first().map(|row| Ok((row.number(0)?, row.text(1)?))).transpose()
     }
 
@@ -85,7 +95,9 @@ impl SqlStore {
         change: &ThreadChange,
     ) -> Result<Option<Thread>, StoreError> {
         let mut tx = self.database.begin().await?;
-        let Some(mut thread) = self.touch(&mut tx, owner, thread_id).await? else { return Ok(None) };
+        let Some(mut thread) = self.touch(&mut tx, owner, thread_id).await? else {
+            return Ok(None);
+        };
         apply(change, &mut thread);
         let data = serde_json::to_string(&thread)?;
         let sql = "update threads set data = $4 where id = $1 and workflow = $2 and usr = $3";
@@ -114,15 +126,16 @@ impl SqlStore {
         limit: u32,
     ) -> Result<(u64, Vec<Id>), StoreError> {
         let mut tx = self.database.begin().await?;
-        // Always in this order, so that two replicas that sweep at once wait for each other one way round.
+        // Always in this order, so that two replicas that sweep at once wait for each other one way
+        // round.
         let sql = "select id from threads where touched_at < $1 order by touched_at, id limit $2";
         let old = tx.run(sql, values![before, i64::from(limit)]).await?;
         let (mut threads, mut files) = (0, Vec::new());
         for row in old {
             let id = row.text(0)?;
             // Somebody may have written to it meanwhile.
-            let sql =
-                "update threads set touched_at = touched_at where id = $1 and touched_at < $2 returning id";
+            let sql = "update threads set touched_at = touched_at where id = $1 and touched_at < \
+                       $2 returning id";
             if !tx.run(sql, values![&*id, before]).await?.is_empty() {
                 files.extend(erase_locked(&mut tx, &id).await?);
                 threads += 1;
@@ -132,16 +145,18 @@ impl SqlStore {
         Ok((threads, files))
     }
 
-    /// Finds a thread in order to write to it: notes when, and keeps others from writing to it until the transaction ends.
+    /// Finds a thread in order to write to it: notes when, and keeps others from writing to it
+    /// until the transaction ends.
     pub(super) async fn touch(
         &self,
         tx: &mut Tx,
         owner: &Owner,
         thread_id: &str,
     ) -> Result<Option<Thread>, StoreError> {
-        let sql =
-            "update threads set touched_at = $4 where id = $1 and workflow = $2 and usr = $3 returning data";
-        let rows = tx.run(sql, values![thread_id, &*owner.workflow, &owner.user, self.now()]).await?;
+        let sql = "update threads set touched_at = $4 where id = $1 and workflow = $2 and usr = $3 \
+                   returning data";
+        let rows =
+            tx.run(sql, values![thread_id, &*owner.workflow, &owner.user, self.now()]).await?;
         rows.first().map(|row| read_json(row, 0)).transpose()
     }
 
@@ -156,7 +171,9 @@ impl SqlStore {
         let sql = "update threads set touched_at = $4, last_seq = last_seq + $5 \
                    where id = $1 and workflow = $2 and usr = $3 returning last_seq - $5";
         let items = number(items as u64);
-        let rows = tx.run(sql, values![thread_id, &*owner.workflow, &owner.user, self.now(), items]).await?;
+        let rows = tx
+            .run(sql, values![thread_id, &*owner.workflow, &owner.user, self.now(), items])
+            .await?;
         rows.first().map(|row| row.number(0)).transpose()
     }
 }
@@ -179,8 +196,9 @@ fn apply(change: &ThreadChange, thread: &mut Thread) {
 
 /// Deletes a thread that this transaction has locked. Its items and their feedback go with it.
 async fn erase_locked(tx: &mut Tx, thread_id: &str) -> Result<Vec<Id>, StoreError> {
-    let files =
-        tx.run("delete from attachments where thread_id = $1 returning id", values![thread_id]).await?;
+    let files = tx
+        .run("delete from attachments where thread_id = $1 returning id", values![thread_id])
+        .await?;
     tx.run("delete from threads where id = $1", values![thread_id]).await?;
     files.iter().map(|row| Ok(row.text(0)?.into())).collect()
 }

@@ -1,5 +1,6 @@
-//! Who answers in a thread? One holder at a time has its turn, and the request that it answers is known by a key. Whether a claim
-//! still holds is for the database's clock to say, which all replicas share.
+//! Who answers in a thread? One holder at a time has its turn, and the request that it answers is
+//! known by a key. Whether a claim still holds is for the database's clock to say, which all
+//! replicas share.
 
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use crate::protocol::{Id, Item, Thread, Timestamp};
 
 /// How long a request is known after its holder was lost: as long as browsers and people try again.
 const LOST: Duration = Duration::from_secs(120);
-/// How often a thread is tried to be made: each time the one in the way may have gone before it could be looked at.
+/// How often a thread is tried to be made: each time the one in the way may have gone before it
+/// could be looked at.
 const ATTEMPTS: usize = 3;
 
 impl SqlStore {
@@ -26,15 +28,14 @@ impl SqlStore {
         let (data, about) = (serde_json::to_string(thread)?, written(claim.about.as_ref())?);
         let mut tx = self.database.begin().await?;
         for _ in 0..ATTEMPTS {
-            let sql = "update threads set create_key = null \
-                       where workflow = $1 and usr = $2 and create_key = $3 and create_until <= {now}";
+            let sql = "update threads set create_key = null where workflow = $1 and usr = $2 and \
+                       create_key = $3 and create_until <= {now}";
             tx.run(self.database.timed(sql), values![workflow, user, &*claim.key]).await?;
-            let sql = "insert into threads (id, workflow, usr, created_at, touched_at, last_seq, data, \
-                       turn_key, turn_holder, turn_until, turn_about, turn_body, \
-                       create_key, create_until, create_body) \
-                       values ($1, $2, $3, $4, $5, 1, $6, $7, $8, {now} + $9, $10, $12, \
-                       $7, {now} + $11, $12) \
-                       on conflict (workflow, usr, create_key) where create_key is not null do nothing returning id";
+            let sql = "insert into threads (id, workflow, usr, created_at, touched_at, last_seq, \
+                       data, turn_key, turn_holder, turn_until, turn_about, turn_body, create_key, \
+                       create_until, create_body) values ($1, $2, $3, $4, $5, 1, $6, $7, $8, {now} \
+                       + $9, $10, $12, $7, {now} + $11, $12) on conflict (workflow, usr, \
+                       create_key) where create_key is not null do nothing returning id";
             let made = values![
                 &*thread.id,
                 workflow,
@@ -57,9 +58,10 @@ impl SqlStore {
                 tx.commit().await?;
                 return Ok(Claimed::Yes);
             }
-            let sql = "select turn_key, turn_holder, turn_until, turn_about, {now}, create_body, id from threads \
-                       where workflow = $1 and usr = $2 and create_key = $3";
-            let rows = tx.run(self.database.timed(sql), values![workflow, user, &*claim.key]).await?;
+            let sql = "select turn_key, turn_holder, turn_until, turn_about, {now}, create_body, \
+                       id from threads where workflow = $1 and usr = $2 and create_key = $3";
+            let rows =
+                tx.run(self.database.timed(sql), values![workflow, user, &*claim.key]).await?;
             if let Some(row) = rows.first() {
                 let last = LastTurn::read(row)?;
                 if last.is_of_another_body(claim) {
@@ -79,12 +81,10 @@ impl SqlStore {
         key: &str,
         body: &str,
     ) -> Result<bool, StoreError> {
-        let sql = "select 1 from threads where workflow = $1 and usr = $2 and create_key = $3 \
-                   and create_body <> $4 and create_until > {now} \
-                   union all \
-                   select 1 from threads where id = $5 and workflow = $1 and usr = $2 and turn_key = $3 \
-                   and turn_body <> $4 \
-                   and turn_until + (case when turn_holder is null then 0 else $6 end) > {now}";
+        let sql = "select 1 from threads where workflow = $1 and usr = $2 and create_key = $3 and \
+                   create_body <> $4 and create_until > {now} union all select 1 from threads \
+                   where id = $5 and workflow = $1 and usr = $2 and turn_key = $3 and turn_body <> \
+                   $4 and turn_until + (case when turn_holder is null then 0 else $6 end) > {now}";
         let values = values![&*owner.workflow, &owner.user, key, body, thread_id, micros(LOST)];
         Ok(!self.database.read(self.database.timed(sql), values).await?.is_empty())
     }
@@ -97,15 +97,18 @@ impl SqlStore {
     ) -> Result<Claimed, StoreError> {
         let (workflow, user) = (&*owner.workflow, &owner.user);
         let mut tx = self.database.begin().await?;
-        // Changes nothing, and keeps others from the row: what is read here holds until the claim is written.
-        let sql = "update threads set turn_until = turn_until where id = $1 and workflow = $2 and usr = $3 \
-                   returning turn_key, turn_holder, turn_until, turn_about, {now}, turn_body";
+        // Changes nothing, and keeps others from the row: what is read here holds until the claim
+        // is written.
+        let sql = "update threads set turn_until = turn_until where id = $1 and workflow = $2 and \
+                   usr = $3 returning turn_key, turn_holder, turn_until, turn_about, {now}, \
+                   turn_body";
         let rows = tx.run(self.database.timed(sql), values![thread_id, workflow, user]).await?;
         let Some(row) = rows.first() else { return Ok(Claimed::NotFound) };
         let claimed = LastTurn::read(row)?.answer(claim, || thread_id.into());
         if matches!(claimed, Claimed::Yes | Claimed::Abandoned { .. }) {
-            let sql = "update threads set turn_key = $4, turn_holder = $5, turn_until = {now} + $6, \
-                       turn_about = $7, turn_body = $8 where id = $1 and workflow = $2 and usr = $3";
+            let sql = "update threads set turn_key = $4, turn_holder = $5, turn_until = {now} + \
+                       $6, turn_about = $7, turn_body = $8 where id = $1 and workflow = $2 and usr \
+                       = $3";
             let about = written(claim.about.as_ref())?;
             let (key, holder, about) = (&*claim.key, &*claim.holder, about.as_deref());
             let (lasts, body) = (micros(claim.lasts), claim.body.as_deref());
@@ -155,7 +158,8 @@ impl SqlStore {
              create_until = case when create_key = turn_key then {now} + $5 else create_until end \
              where id = $1 and workflow = $2 and usr = $3 and turn_holder = $4"
         };
-        let values = values![thread_id, &*owner.workflow, &owner.user, &*claim.holder, micros(claim.lasts)];
+        let values =
+            values![thread_id, &*owner.workflow, &owner.user, &*claim.holder, micros(claim.lasts)];
         self.database.write(self.database.timed(sql), values).await.map(drop)
     }
 }
@@ -225,7 +229,8 @@ fn written(about: Option<&TurnAbout>) -> Result<Option<String>, StoreError> {
     Ok(about.map(serde_json::to_string).transpose()?)
 }
 
-/// Until when a request is known whose holder had its turn until then, and neither renewed nor ended it.
+/// Until when a request is known whose holder had its turn until then, and neither renewed nor
+/// ended it.
 fn after_loss(until: Timestamp) -> Timestamp {
     Timestamp(until.0.saturating_add(micros(LOST).unsigned_abs()))
 }

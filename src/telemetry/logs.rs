@@ -1,4 +1,5 @@
-//! How are logs written? One subscriber for the process: text for people, JSON lines for machines, always to stderr.
+//! How are logs written? One subscriber for the process: text for people, JSON lines for machines,
+//! always to stderr.
 
 use std::io::IsTerminal;
 
@@ -15,14 +16,15 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging for this process. `filter` is written as for `RUST_LOG`. A panic becomes a log line that says where;
-/// what it says is logged where it is answered.
+/// Starts logging for this process. `filter` is written as for `RUST_LOG`. A panic becomes a log
+/// line that says where; what it says is logged where it is answered.
 ///
 /// # Errors
 /// When logging has been started before.
 pub fn start(filter: EnvFilter, format: LogFormat) -> Result<(), TryInitError> {
     let registry = tracing_subscriber::registry().with(filter);
-    // Colours are for terminals: in a file or a pipe their codes would stand between a field and its value.
+    // Colours are for terminals: in a file or a pipe their codes would stand between a field and
+    // its value.
     let colours = std::io::stderr().is_terminal();
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     let layer = layer.with_ansi(colours);

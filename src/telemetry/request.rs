@@ -1,5 +1,5 @@
-//! What is known of the request that is under way? The layer that writes the log line puts a [`RequestContext`] into the
-//! request; those who learn something on the way write it down there.
+//! What is known of the request that is under way? The layer that writes the log line puts a
+//! [`RequestContext`] into the request; those who learn something on the way write it down there.
 
 use std::cmp::Reverse;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -104,7 +104,8 @@ impl RequestContext {
         self.asked.get_or_init(|| Asked { kind, agent: Arc::clone(agent) });
     }
 
-    /// Notes the thread that this is about. Its id leads to it for whoever has the user's credential: the log gets a hash.
+    /// Notes the thread that this is about. Its id leads to it for whoever has the user's
+    /// credential: the log gets a hash.
     pub fn note_thread(&self, id: &str) {
         self.thread.get_or_init(|| Fingerprint::of(id.as_bytes()));
     }
@@ -129,8 +130,8 @@ impl RequestContext {
         self.cookie.get_or_init(|| cookie);
     }
 
-    /// Notes where the caller stands with one limit; of several the one with the least left is kept, and of
-    /// two with the same the one that takes longer to come back.
+    /// Notes where the caller stands with one limit; of several the one with the least left is
+    /// kept, and of two with the same the one that takes longer to come back.
     pub fn note_rate_limit(&self, seen: RateLimit) {
         let mut kept = self.rate_limit.lock().unwrap_or_else(PoisonError::into_inner);
         let tightness = |limit: RateLimit| (Reverse(limit.remaining), limit.reset);
@@ -139,8 +140,8 @@ impl RequestContext {
         }
     }
 
-    /// Notes why the stream of this request ends. It comes back when the request's line is written already, because its client left
-    /// before.
+    /// Notes why the stream of this request ends. It comes back when the request's line is written
+    /// already, because its client left before.
     ///
     /// # Errors
     /// The failure.

@@ -1,5 +1,5 @@
-//! What went wrong at OpenAI, and how does a client learn of it? [`Error`] says it for the log; its conversion into the
-//! edge error is the one table of what the client sees.
+//! What went wrong at OpenAI, and how does a client learn of it? [`Error`] says it for the log; its
+//! conversion into the edge error is the one table of what the client sees.
 
 use std::time::Duration;
 
@@ -40,7 +40,9 @@ pub enum Defect {
     #[error("an answer of more than 1 MiB")]
     TooLarge,
     /// The body is no JSON, or no object.
-    #[error("an answer that is not a JSON object (is CHATKIT_API_BASE, or OPENAI_BASE_URL, right?)")]
+    #[error(
+        "an answer that is not a JSON object (is CHATKIT_API_BASE, or OPENAI_BASE_URL, right?)"
+    )]
     NotJson,
     /// The body is a JSON object without a `client_secret`.
     #[error("an answer without a client secret")]
@@ -89,19 +91,21 @@ pub struct Detail {
 }
 
 impl Detail {
-    /// Reads an error body of any shape: OpenAI's, a bare string, an `error` that is missing, HTML. `own_key` is taken
-    /// out wherever it stands.
+    /// Reads an error body of any shape: OpenAI's, a bare string, an `error` that is missing, HTML.
+    /// `own_key` is taken out wherever it stands.
     #[must_use]
     pub fn read(body: &[u8], own_key: &str) -> Self {
         serde_json::from_slice::<Value>(body)
             .map_or_else(|_| Self::default(), |body| Self::of(&body, own_key))
     }
 
-    /// The same of a body that has been parsed, or of an event in a stream; `error_type` and `error_message`, which some
-    /// hosts of vLLM send, count too.
+    /// The same of a body that has been parsed, or of an event in a stream; `error_type` and
+    /// `error_message`, which some hosts of vLLM send, count too.
     pub(super) fn of(body: &Value, own_key: &str) -> Self {
         let error = match body {
-            Value::Object(fields) => fields.get("error").filter(|error| !error.is_null()).unwrap_or(body),
+            Value::Object(fields) => {
+                fields.get("error").filter(|error| !error.is_null()).unwrap_or(body)
+            }
             other => other,
         };
         let field = |name: &str, cap| match error.get(name)? {
@@ -116,7 +120,8 @@ impl Detail {
             _ => Self {
                 r#type: field("error_type", LABEL_CAP).or_else(|| field("type", LABEL_CAP)),
                 code: field("code", LABEL_CAP),
-                message: field("message", MESSAGE_CAP).or_else(|| field("error_message", MESSAGE_CAP)),
+                message: field("message", MESSAGE_CAP)
+                    .or_else(|| field("error_message", MESSAGE_CAP)),
             },
         }
     }
@@ -165,7 +170,9 @@ impl Refusal {
                  or the server has no such endpoint (OPENAI_BASE_URL, CHATKIT_MODEL_API)"
             }
             (413, _) => "the thread's attachments are more than the server takes",
-            (_, Kind::UpstreamQuotaExhausted) => "the credit or the spending limit of the account is used up",
+            (_, Kind::UpstreamQuotaExhausted) => {
+                "the credit or the spending limit of the account is used up"
+            }
             _ => return None,
         })
     }
@@ -179,7 +186,9 @@ impl Refusal {
                  or Agent Builder has ended (OpenAI ends it on 2026-11-30)"
             }
             (400 | 422, _) => "OpenAI does not accept what the CHATKIT_* variables ask for",
-            (_, Kind::UpstreamQuotaExhausted) => "the credit or the spending limit of the account is used up",
+            (_, Kind::UpstreamQuotaExhausted) => {
+                "the credit or the spending limit of the account is used up"
+            }
             (_, Kind::UpstreamRejected) => "CHATKIT_API_BASE leads to another server than OpenAI's",
             _ => return None,
         })
@@ -231,8 +240,9 @@ impl From<&Error> for EdgeError {
         let edge = Self::new(kind, public_text(kind)).because(error);
         match error {
             Error::Refused(refusal) if kind.parts().0 == StatusCode::SERVICE_UNAVAILABLE => {
-                let seconds =
-                    refusal.retry_after.map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
+                let seconds = refusal
+                    .retry_after
+                    .map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0));
                 seconds.map_or(edge.clone(), |seconds| edge.retry_after(seconds))
             }
             _ => edge,
@@ -249,16 +259,20 @@ impl From<Error> for EdgeError {
 fn public_text(kind: Kind) -> &'static str {
     match kind {
         Kind::UpstreamAuthFailed => {
-            "OpenAI refused this server's API key. Tell the site's operator: the log says why, under the request id."
+            "OpenAI refused this server's API key. Tell the site's operator: the log says why, \
+             under the request id."
         }
         Kind::UpstreamRejected => {
-            "OpenAI rejected this server's request. Tell the site's operator: the log says why, under the request id."
+            "OpenAI rejected this server's request. Tell the site's operator: the log says why, \
+             under the request id."
         }
         Kind::UpstreamQuotaExhausted => {
-            "The site's quota at OpenAI is used up. Tell the site's operator; trying again does not help."
+            "The site's quota at OpenAI is used up. Tell the site's operator; trying again does \
+             not help."
         }
         Kind::UpstreamInvalidResponse => {
-            "OpenAI's answer could not be used. Try again; if it stays, tell the site's operator the request id."
+            "OpenAI's answer could not be used. Try again; if it stays, tell the site's operator \
+             the request id."
         }
         Kind::UpstreamRateLimited => {
             "OpenAI limits this server right now. Try again after the time in Retry-After."
@@ -290,7 +304,10 @@ mod tests {
                 r#"{"error":{"message":"m","type":"t","param":null,"code":"c"}}"#,
                 (some("t"), some("c"), some("m")),
             ),
-            (r#"{"error":{"message":"m","type":"t","code":503}}"#, (some("t"), some("503"), some("m"))),
+            (
+                r#"{"error":{"message":"m","type":"t","code":503}}"#,
+                (some("t"), some("503"), some("m")),
+            ),
             (r#"{"error":"plain words"}"#, (None, None, some("plain words"))),
             (r#"{"error":null,"message":"m"}"#, (None, None, some("m"))),
             (r#"{"message":"m","code":7}"#, (None, some("7"), some("m"))),
@@ -317,8 +334,8 @@ mod tests {
         };
         assert_eq!(
             refusal.to_string(),
-            "status 404, type invalid_request_error, request id req_1, \
-             message \"Workflow with id 'wf_1' not found.\"; it usually means that the key and the workflow belong to \
+            "status 404, type invalid_request_error, request id req_1, message \"Workflow with id \
+             'wf_1' not found.\"; it usually means that the key and the workflow belong to \
              different projects, or Agent Builder has ended (OpenAI ends it on 2026-11-30)"
         );
     }

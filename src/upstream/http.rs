@@ -1,4 +1,5 @@
-//! How is a call of the ChatKit API made? With the key and the address of the configuration, over the one pool.
+//! How is a call of the ChatKit API made? With the key and the address of the configuration, over
+//! the one pool.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,8 @@ use crate::config::env::Secret;
 use crate::config::upstream::UpstreamConfig;
 use crate::telemetry::metrics::Metrics;
 
-/// The connection pool to one upstream, with everything that is the same in each call. It is made once.
+/// The connection pool to one upstream, with everything that is the same in each call. It is made
+/// once.
 #[expect(missing_debug_implementations, reason = "it holds the API key")]
 pub struct Client {
     link: Link,
@@ -37,15 +39,23 @@ impl Client {
     ///
     /// # Errors
     /// When the machine has no certificates of authorities, or the proxy can't be used.
-    pub fn new(config: &UpstreamConfig, clock: Arc<dyn Clock>, metrics: Metrics) -> Result<Self, BuildError> {
-        // All tries to connect fit into the total, so that an upstream that is away is called unreachable, not slow.
+    pub fn new(
+        config: &UpstreamConfig,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Result<Self, BuildError> {
+        // All tries to connect fit into the total, so that an upstream that is away is called
+        // unreachable, not slow.
         let connect = config.timeout / config.retries.saturating_add(2);
         let connect = connect.clamp(Duration::from_millis(500), Duration::from_secs(5));
         let http = pool(connect, config.https_proxy.as_ref())?;
         let link = Link { http, api: Api::ChatKit, retries: config.retries, clock, metrics };
-        let headers =
-            common_headers(config.api_key.as_ref(), config.organization.as_ref(), config.project.as_ref())
-                .map_err(|error| BuildError(error.to_string().into()))?;
+        let headers = common_headers(
+            config.api_key.as_ref(),
+            config.organization.as_ref(),
+            config.project.as_ref(),
+        )
+        .map_err(|error| BuildError(error.to_string().into()))?;
         Ok(Self { link, config: config.clone(), headers })
     }
 
@@ -78,7 +88,8 @@ impl Client {
         self.link.measured(operation, call).await
     }
 
-    /// Sends a POST until it succeeds, is refused for good, or has no more tries or time. The answer's body is whole.
+    /// Sends a POST until it succeeds, is refused for good, or has no more tries or time. The
+    /// answer's body is whole.
     pub(super) async fn post(&self, post: &Post<'_>, call: Call<'_>) -> Result<Bytes, Error> {
         let mut tries = self.link.tries(post.operation, call);
         loop {
@@ -120,8 +131,10 @@ pub(super) fn common_headers(
         key.set_sensitive(true);
         headers.insert(AUTHORIZATION, key);
     }
-    headers
-        .insert(USER_AGENT, HeaderValue::from_static(concat!("chatkit-server/", env!("CARGO_PKG_VERSION"))));
+    headers.insert(
+        USER_AGENT,
+        HeaderValue::from_static(concat!("chatkit-server/", env!("CARGO_PKG_VERSION"))),
+    );
     for (name, value) in [("openai-organization", organization), ("openai-project", project)] {
         if let Some(value) = value {
             headers.insert(HeaderName::from_static(name), value.clone());

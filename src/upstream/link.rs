@@ -1,5 +1,5 @@
-//! How does one call go out, and when is it tried again? The pool of connections, the head of an answer, what a refusal
-//! says, and the tries that one request of a client has.
+//! How does one call go out, and when is it tried again? The pool of connections, the head of an
+//! answer, what a refusal says, and the tries that one request of a client has.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +21,8 @@ use crate::telemetry::request::RequestContext;
 const BODY_CAP: usize = 1024 * 1024;
 /// Idle connections are kept for less time than servers and load balancers commonly keep theirs.
 const POOL_IDLE: Duration = Duration::from_secs(55);
-/// So many idle connections to one host are kept. Calls that follow each other need few; after a burst thousands would be
-/// idle, each with some 30 KiB.
+/// So many idle connections to one host are kept. Calls that follow each other need few; after a
+/// burst thousands would be idle, each with some 30 KiB.
 const POOL_MOST_IDLE: usize = 256;
 const CAUSE_CAP: usize = 300;
 
@@ -68,12 +68,18 @@ impl Tries<'_> {
     /// Waits until the call may go out again.
     ///
     /// # Errors
-    /// The failure itself, when another try does not help, or there are no more tries, or no more time.
+    /// The failure itself, when another try does not help, or there are no more tries, or no more
+    /// time.
     pub(super) async fn again(&mut self, failure: Failure) -> Result<(), Error> {
         let Failure { error, is_worth_retrying } = failure;
         let refusal = if let Error::Refused(refusal) = &error { Some(refusal) } else { None };
-        let wait = refusal.and_then(|refusal| refusal.retry_after).unwrap_or_else(|| backoff(self.repeated));
-        if !is_worth_retrying || self.repeated == self.link.retries || !self.call.deadline.allows(wait) {
+        let wait = refusal
+            .and_then(|refusal| refusal.retry_after)
+            .unwrap_or_else(|| backoff(self.repeated));
+        if !is_worth_retrying
+            || self.repeated == self.link.retries
+            || !self.call.deadline.allows(wait)
+        {
             note_id(self.call, refusal.and_then(|refusal| refusal.request_id.as_deref()));
             return Err(error);
         }
@@ -103,8 +109,8 @@ impl Link {
         result
     }
 
-    /// Sends a request once and returns the answer when its head says success; the body is yet to be read.
-    /// `own_key` is taken out of whatever a refusal says.
+    /// Sends a request once and returns the answer when its head says success; the body is yet to
+    /// be read. `own_key` is taken out of whatever a refusal says.
     pub(super) async fn send(
         &self,
         request: reqwest::Request,
@@ -124,7 +130,11 @@ impl Link {
             note_id(call, request_id(response.headers()));
             return Err(Failure::final_one(Error::Invalid(Defect::Redirect)));
         }
-        if status.is_success() { Ok(response) } else { Err(self.refusal(response, call, own_key).await) }
+        if status.is_success() {
+            Ok(response)
+        } else {
+            Err(self.refusal(response, call, own_key).await)
+        }
     }
 
     /// The whole body of an answer that a success began.
@@ -143,8 +153,14 @@ impl Link {
         body
     }
 
-    /// What an error status says. A body that is late, cut or too long is done without: the status is what counts.
-    async fn refusal(&self, mut response: reqwest::Response, call: Call<'_>, own_key: &str) -> Failure {
+    /// What an error status says. A body that is late, cut or too long is done without: the status
+    /// is what counts.
+    async fn refusal(
+        &self,
+        mut response: reqwest::Response,
+        call: Call<'_>,
+        own_key: &str,
+    ) -> Failure {
         let status = response.status();
         let request_id = request_id(response.headers()).map(Into::into);
         let retry_after = asked_wait(response.headers(), self.clock.now());
@@ -173,11 +189,16 @@ impl Failure {
     }
 }
 
-/// A pool with our conventions: no redirects, no proxy but the given one for `https`, and no limit to a whole answer.
+/// A pool with our conventions: no redirects, no proxy but the given one for `https`, and no limit
+/// to a whole answer.
 ///
-/// HTTP/1.1 alone: over HTTP/2 all calls to one host would share a connection, and those past its limit of streams (100
-/// or 128 with most hosts) would wait until an answer of another user has ended.
-pub(super) fn pool(connect: Duration, https_proxy: Option<&Url>) -> Result<reqwest::Client, BuildError> {
+/// HTTP/1.1 alone: over HTTP/2 all calls to one host would share a connection, and those past its
+/// limit of streams (100 or 128 with most hosts) would wait until an answer of another user has
+/// ended.
+pub(super) fn pool(
+    connect: Duration,
+    https_proxy: Option<&Url>,
+) -> Result<reqwest::Client, BuildError> {
     let builder = reqwest::Client::builder()
         .connect_timeout(connect)
         .redirect(Policy::none())
@@ -187,7 +208,9 @@ pub(super) fn pool(connect: Duration, https_proxy: Option<&Url>) -> Result<reqwe
         .pool_idle_timeout(POOL_IDLE)
         .pool_max_idle_per_host(POOL_MOST_IDLE);
     let built = match https_proxy {
-        Some(proxy) => reqwest::Proxy::https(proxy.clone()).and_then(|proxy| builder.proxy(proxy).build()),
+        Some(proxy) => {
+            reqwest::Proxy::https(proxy.clone()).and_then(|proxy| builder.proxy(proxy).build())
+        }
         None => builder.build(),
     };
     built.map_err(|error| BuildError(text_of(error)))

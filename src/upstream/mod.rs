@@ -1,5 +1,5 @@
-//! How do we speak to OpenAI, and to servers of models that speak like it? Pooled connections with deadlines, retries and
-//! size caps, and the calls that go through them.
+//! How do we speak to OpenAI, and to servers of models that speak like it? Pooled connections with
+//! deadlines, retries and size caps, and the calls that go through them.
 
 mod completions;
 pub mod error;

@@ -1,21 +1,24 @@
-//! What of words from outside may a log hold? One short line, in which nothing looks like a key or a secret.
+//! What of words from outside may a log hold? One short line, in which nothing looks like a key or
+//! a secret.
 
 use std::borrow::Cow;
 
 const REDACTED: &str = "[redacted]";
 /// How keys, client secrets, service tokens and JWTs begin, in lower case.
 const SECRET_MARKS: [&str; 6] = ["sk-", "ek_", "cks_", "sess-", "pk_", "eyj"];
-/// Ids and addresses that help the reader; any other word this long may be a secret of a kind not known yet.
+/// Ids and addresses that help the reader; any other word this long may be a secret of a kind not
+/// known yet.
 const HARMLESS_STARTS: [&str; 7] = ["wf_", "cksess_", "cthr_", "req_", "org-", "proj_", "http"];
 const LONG: usize = 40;
 /// More than this of a path helps no reader.
 const PATH_CAP: usize = 200;
 
-/// A quoted text of more characters than this is prose: a part of the request that is told back, not a name.
+/// A quoted text of more characters than this is prose: a part of the request that is told back,
+/// not a name.
 const LONGEST_QUOTE: usize = 40;
 
-/// Makes text from outside fit for a log: control characters become spaces, what looks like a secret, is `own_key` or is prose in
-/// quotes is replaced, and at most `cap` characters remain.
+/// Makes text from outside fit for a log: control characters become spaces, what looks like a
+/// secret, is `own_key` or is prose in quotes is replaced, and at most `cap` characters remain.
 pub(super) fn sanitise(text: &str, own_key: &str, cap: usize) -> Box<str> {
     let text = if own_key.is_empty() { text.to_owned() } else { text.replace(own_key, REDACTED) };
     let text = without_prose(&text.replace(char::is_control, " "));
@@ -36,8 +39,9 @@ pub(super) fn sanitise(text: &str, own_key: &str, cap: usize) -> Box<str> {
     }
 }
 
-/// The text with what is quoted in it taken out where that is prose: several words, and more than a name has. Servers tell back
-/// what they refuse, and that may be an agent's instructions or somebody's message.
+/// The text with what is quoted in it taken out where that is prose: several words, and more than a
+/// name has. Servers tell back what they refuse, and that may be an agent's instructions or
+/// somebody's message.
 fn without_prose(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     let mut rest = text;
@@ -71,16 +75,16 @@ pub(super) fn looks_secret(word: &str) -> bool {
         || (word.len() >= LONG && !HARMLESS_STARTS.iter().any(|start| lower.starts_with(start)))
 }
 
-/// Whether an id that a caller chose is a key, a client secret, a service token or a JWT, by how it begins: put into the wrong
-/// header it would stand in every log on the way.
+/// Whether an id that a caller chose is a key, a client secret, a service token or a JWT, by how it
+/// begins: put into the wrong header it would stand in every log on the way.
 #[must_use]
 pub fn is_credential(id: &str) -> bool {
     const STARTS: [&str; 4] = ["sk-", "ek_", "cks_", "eyJ"];
     STARTS.iter().any(|start| id.starts_with(start))
 }
 
-/// A request's path as a log may hold it: parts that look like a secret are replaced, and at most 200 characters remain.
-/// A path with nothing to hide is returned as it is.
+/// A request's path as a log may hold it: parts that look like a secret are replaced, and at most
+/// 200 characters remain. A path with nothing to hide is returned as it is.
 #[must_use]
 pub fn path_for_log(path: &str) -> Cow<'_, str> {
     let path = if path.split('/').any(hides_secret) {
@@ -101,11 +105,12 @@ fn hides_secret(part: &str) -> bool {
     names_secret(part.as_bytes()) || (part.contains('%') && names_secret(&decoded(part)))
 }
 
-/// Like [`looks_secret`], but a mark counts only where a word begins: `/task-list` and `/week_1` are no secrets. It
-/// allocates nothing, because every request comes by here.
+/// Like [`looks_secret`], but a mark counts only where a word begins: `/task-list` and `/week_1`
+/// are no secrets. It allocates nothing, because every request comes by here.
 fn names_secret(part: &[u8]) -> bool {
     let is_at = |at: usize, text: &str| {
-        part.get(at..at + text.len()).is_some_and(|found| found.eq_ignore_ascii_case(text.as_bytes()))
+        part.get(at..at + text.len())
+            .is_some_and(|found| found.eq_ignore_ascii_case(text.as_bytes()))
     };
     let begins = |at: usize| at == 0 || !part[at - 1].is_ascii_alphanumeric();
     let is_marked = |at: usize| begins(at) && SECRET_MARKS.iter().any(|mark| is_at(at, mark));
@@ -118,8 +123,10 @@ fn decoded(part: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(part.len());
     let mut rest = part.as_bytes();
     while let Some((first, after)) = rest.split_first() {
-        let digits =
-            after.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits = after
+            .get(..2)
+            .filter(|_| *first == b'%')
+            .and_then(|digits| std::str::from_utf8(digits).ok());
         let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         bytes.push(byte.unwrap_or(*first));
         rest = if byte.is_some() { &after[2..] } else { after };
@@ -129,7 +136,10 @@ fn decoded(part: &str) -> Vec<u8> {
 
 fn is_boundary(c: char) -> bool {
     c.is_whitespace()
-        || matches!(c, '"' | '\'' | '`' | ',' | ';' | '(' | ')' | '<' | '>' | '{' | '}' | '[' | ']' | '|')
+        || matches!(
+            c,
+            '"' | '\'' | '`' | ',' | ';' | '(' | ')' | '<' | '>' | '{' | '}' | '[' | ']' | '|'
+        )
 }
 
 #[cfg(test)]
@@ -167,7 +177,10 @@ mod tests {
                 format!("Invalid 'instructions': \"{told}\" is too long"),
                 "Invalid 'instructions': \"…\" is too long",
             ),
-            (format!("got {{'content': '{told}'}}, want a list"), "got {'content': '…'}, want a list"),
+            (
+                format!("got {{'content': '{told}'}}, want a list"),
+                "got {'content': '…'}, want a list",
+            ),
             (format!("It's `{told}` that can't be read"), "It's `…` that can't be read"),
             (format!("input \"{told}"), "input \"…"),
             (

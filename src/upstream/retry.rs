@@ -1,4 +1,5 @@
-//! When is a call made again, and after how long? The rules of OpenAI's own SDKs, under one deadline.
+//! When is a call made again, and after how long? The rules of OpenAI's own SDKs, under one
+//! deadline.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -6,7 +7,8 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
-/// A longer wait than this is not worth telling a client; it also keeps absurd values out of the arithmetic.
+/// A longer wait than this is not worth telling a client; it also keeps absurd values out of the
+/// arithmetic.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The moment by which one request of a client must be answered, whatever number of calls it takes.
@@ -39,12 +41,14 @@ pub(super) fn is_worth_retrying(status: StatusCode, headers: &HeaderMap) -> bool
     }
 }
 
-/// How long the server asks us to wait: `retry-after-ms`, else `Retry-After` in seconds or as a date. `now` is the time
-/// since the Unix epoch. A value that can't be read, or a date that has passed, counts as none.
+/// How long the server asks us to wait: `retry-after-ms`, else `Retry-After` in seconds or as a
+/// date. `now` is the time since the Unix epoch. A value that can't be read, or a date that has
+/// passed, counts as none.
 pub(super) fn asked_wait(headers: &HeaderMap, now: Duration) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let seconds = |text: &str, unit: f64| {
-        let seconds = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0)? / unit;
+        let seconds =
+            text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0)? / unit;
         Some(Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_WAIT))
     };
     let until = |text: &str| {
@@ -53,11 +57,14 @@ pub(super) fn asked_wait(headers: &HeaderMap, now: Duration) -> Option<Duration>
     };
     text("retry-after-ms")
         .and_then(|text| seconds(text, 1000.0))
-        .or_else(|| text(RETRY_AFTER.as_str()).and_then(|text| seconds(text, 1.0).or_else(|| until(text))))
+        .or_else(|| {
+            text(RETRY_AFTER.as_str()).and_then(|text| seconds(text, 1.0).or_else(|| until(text)))
+        })
         .map(|wait| wait.min(LONGEST_WAIT))
 }
 
-/// Our own wait after the n-th try (from 0): half a second, doubled each time up to 8 s, less up to a quarter by chance.
+/// Our own wait after the n-th try (from 0): half a second, doubled each time up to 8 s, less up to
+/// a quarter by chance.
 pub(super) fn backoff(tries: u32) -> Duration {
     let seconds = f64::from(1_u32 << tries.min(4)) * 0.5;
     Duration::from_secs_f64(seconds * (1.0 - 0.25 * chance()))
@@ -123,7 +130,9 @@ mod tests {
 
     #[test]
     fn the_backoff_doubles_up_to_8_seconds_less_a_quarter_at_most() {
-        for (tries, longest) in [(0, 0.5), (1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (5, 8.0), (40, 8.0)] {
+        for (tries, longest) in
+            [(0, 0.5), (1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (5, 8.0), (40, 8.0)]
+        {
             let wait = backoff(tries).as_secs_f64();
             assert!((longest * 0.75..=longest).contains(&wait), "{tries}: {wait}");
         }

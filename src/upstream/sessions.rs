@@ -1,5 +1,6 @@
-//! How is a ChatKit session made and ended at OpenAI? The two calls of the beta API that a hosted chat needs, as the API
-//! reference describes them (`POST /v1/chatkit/sessions` and `…/{id}/cancel`).
+//! How is a ChatKit session made and ended at OpenAI? The two calls of the beta API that a hosted
+//! chat needs, as the API reference describes them (`POST /v1/chatkit/sessions` and
+//! `…/{id}/cancel`).
 
 use std::collections::BTreeMap;
 
@@ -25,7 +26,8 @@ pub struct SessionsApi {
     cancel_headers: HeaderMap,
 }
 
-/// The body of a create call. What is not set is left out: OpenAI's optional fields are not nullable.
+/// The body of a create call. What is not set is left out: OpenAI's optional fields are not
+/// nullable.
 #[derive(Debug, Serialize)]
 pub struct CreateSession<'a> {
     /// Which workflow answers.
@@ -124,7 +126,8 @@ pub struct HistoryParam {
 /// What we keep of OpenAI's answer.
 #[expect(missing_debug_implementations, reason = "it holds the client secret")]
 pub struct CreatedSession {
-    /// `cksess_…`, by which the session is cancelled. An upstream that gives none leaves nothing to cancel.
+    /// `cksess_…`, by which the session is cancelled. An upstream that gives none leaves nothing to
+    /// cancel.
     pub id: Option<Box<str>>,
     /// What the browser opens the chat with; opaque.
     pub client_secret: Secret,
@@ -140,7 +143,8 @@ impl SessionsApi {
             headers
         };
         let mut cancel_headers = with_beta(client.headers(false));
-        // RFC 9110 section 8.6: a POST without a body says so. Some gateways answer 411 to one that does not.
+        // RFC 9110 section 8.6: a POST without a body says so. Some gateways answer 411 to one that
+        // does not.
         cancel_headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         Self {
             url: client.url("v1/chatkit/sessions"),
@@ -150,11 +154,16 @@ impl SessionsApi {
         }
     }
 
-    /// Makes a session. Not idempotent: a retried call may leave a session behind that nobody holds the secret of.
+    /// Makes a session. Not idempotent: a retried call may leave a session behind that nobody holds
+    /// the secret of.
     ///
     /// # Errors
     /// When no answer with a client secret came.
-    pub async fn create(&self, session: &CreateSession<'_>, call: Call<'_>) -> Result<CreatedSession, Error> {
+    pub async fn create(
+        &self,
+        session: &CreateSession<'_>,
+        call: Call<'_>,
+    ) -> Result<CreatedSession, Error> {
         const OPERATION: &str = "create_session";
         // Strings, numbers and maps with string keys always become JSON.
         let body = Bytes::from(serde_json::to_vec(session).unwrap_or_default());
@@ -164,14 +173,16 @@ impl SessionsApi {
         self.client.measured(OPERATION, answer).await
     }
 
-    /// Ends a session: its secret opens no further requests. A session that is not there counts as ended.
+    /// Ends a session: its secret opens no further requests. A session that is not there counts as
+    /// ended.
     ///
     /// # Errors
     /// When OpenAI did not confirm it.
     pub async fn cancel(&self, id: &str, call: Call<'_>) -> Result<(), Error> {
         const OPERATION: &str = "cancel_session";
         let url = self.cancel_url(id);
-        let post = Post { operation: OPERATION, url: &url, headers: &self.cancel_headers, body: None };
+        let post =
+            Post { operation: OPERATION, url: &url, headers: &self.cancel_headers, body: None };
         let done = async {
             match self.client.post(&post, call).await {
                 Err(error) if !error.is_not_found() => Err(error),
@@ -199,7 +210,8 @@ impl CreatedSession {
             #[serde(default)]
             client_secret: Value,
         }
-        let answer: Answer = objects::from_slice(body).map_err(|_| Error::Invalid(Defect::NotJson))?;
+        let answer: Answer =
+            objects::from_slice(body).map_err(|_| Error::Invalid(Defect::NotJson))?;
         let id = match answer.id {
             // `.` and `..` can't be a part of a path.
             Value::String(id) if !matches!(id.as_str(), "" | "." | "..") && id.len() <= 512 => {

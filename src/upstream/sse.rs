@@ -1,8 +1,9 @@
-//! Which events are in a stream of bytes? An incremental parser of server-sent events, as the WHATWG's HTML standard
-//! describes them (section 9.2.6): each byte is looked at once, and no event grows over a cap.
+//! Which events are in a stream of bytes? An incremental parser of server-sent events, as the
+//! WHATWG's HTML standard describes them (section 9.2.6): each byte is looked at once, and no event
+//! grows over a cap.
 //!
-//! One thing differs from the standard: an event whose blank line is missing at the end of the stream is delivered, because
-//! some servers of models leave the last one out.
+//! One thing differs from the standard: an event whose blank line is missing at the end of the
+//! stream is delivered, because some servers of models leave the last one out.
 
 use std::borrow::Cow;
 
@@ -25,8 +26,8 @@ pub struct TooLarge {
     pub cap: usize,
 }
 
-/// The parser. It is given pieces with [`push`](Self::push), and asked for what is whole with [`next`](Self::next) until
-/// that is nothing. It holds one piece and one event at most.
+/// The parser. It is given pieces with [`push`](Self::push), and asked for what is whole with
+/// [`next`](Self::next) until that is nothing. It holds one piece and one event at most.
 #[derive(Debug)]
 pub struct Parser {
     cap: usize,
@@ -63,8 +64,8 @@ impl Parser {
         }
     }
 
-    /// Takes the next piece of the stream. What is left of the one before is kept in front of it, but there is nothing left
-    /// once [`next`](Self::next) has returned none.
+    /// Takes the next piece of the stream. What is left of the one before is kept in front of it,
+    /// but there is nothing left once [`next`](Self::next) has returned none.
     pub fn push(&mut self, piece: Bytes) {
         if self.piece.is_empty() {
             self.piece = piece;
@@ -90,8 +91,8 @@ impl Parser {
         Ok(None)
     }
 
-    /// The event that the end of the stream makes whole, if one was under way. It is called once, after
-    /// [`next`](Self::next) has returned none for the last piece.
+    /// The event that the end of the stream makes whole, if one was under way. It is called once,
+    /// after [`next`](Self::next) has returned none for the last piece.
     pub fn finish(&mut self) -> Option<Event<'_>> {
         self.forget_spent();
         let line = std::mem::take(&mut self.line);
@@ -106,15 +107,20 @@ impl Parser {
         std::mem::take(&mut self.has_comment)
     }
 
-    /// The next line that is whole, without its end. What is left of the piece when there is none begins a line.
+    /// The next line that is whole, without its end. What is left of the piece when there is none
+    /// begins a line.
     fn take_line(&mut self) -> Option<Bytes> {
-        if !self.piece.is_empty() && std::mem::take(&mut self.after_return) && self.piece[0] == b'\n' {
+        if !self.piece.is_empty()
+            && std::mem::take(&mut self.after_return)
+            && self.piece[0] == b'\n'
+        {
             self.piece.advance(1);
         }
         let end = self.piece.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
         let Some(end) = end else {
             self.line.extend_from_slice(&self.piece);
-            // Not even an empty rest: it would keep the connection's buffer, which then takes another one for the next piece.
+            // Not even an empty rest: it would keep the connection's buffer, which then takes
+            // another one for the next piece.
             self.piece = Bytes::new();
             return None;
         };
@@ -249,9 +255,12 @@ mod tests {
 
     #[test]
     fn the_last_event_needs_no_blank_line() {
-        for stream in
-            ["data: a\n\ndata: b", "data: a\n\ndata: b\n", "data: a\n\ndata: b\r", "data: a\n\ndata: b\n\n"]
-        {
+        for stream in [
+            "data: a\n\ndata: b",
+            "data: a\n\ndata: b\n",
+            "data: a\n\ndata: b\r",
+            "data: a\n\ndata: b\n\n",
+        ] {
             assert_eq!(data_of(stream), ["a", "b"], "{stream:?}");
         }
         assert_eq!(data_of("data: a\n\n: bye"), ["a"]);
@@ -282,7 +291,10 @@ mod tests {
         let mut parser = Parser::new(16);
         parser.push(Bytes::from("data: 01234\n\n".repeat(100)));
         for _ in 0..100 {
-            assert_eq!(parser.next().unwrap().map(|event| event.data.into_owned()).as_deref(), Some("01234"));
+            assert_eq!(
+                parser.next().unwrap().map(|event| event.data.into_owned()).as_deref(),
+                Some("01234")
+            );
         }
     }
 

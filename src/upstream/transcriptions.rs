@@ -1,4 +1,5 @@
-//! What was said in a recording? `POST {base}/audio/transcriptions`, as OpenAI's API reference describes it.
+//! What was said in a recording? `POST {base}/audio/transcriptions`, as OpenAI's API reference
+//! describes it.
 
 use bytes::Bytes;
 use reqwest::Body;
@@ -52,7 +53,8 @@ impl AudioFormat {
 }
 
 impl ModelClient {
-    /// Turns a recording of at most [`MOST_AUDIO`] bytes into text, which is empty when nothing was said.
+    /// Turns a recording of at most [`MOST_AUDIO`] bytes into text, which is empty when nothing was
+    /// said.
     ///
     /// # Errors
     /// When no text came before the call's deadline.
@@ -69,7 +71,10 @@ impl ModelClient {
         let answer = async {
             let mut tries = self.link.tries(OPERATION, call);
             loop {
-                match self.attempt_transcription(endpoint, &url, form(model, &audio, format), call).await {
+                match self
+                    .attempt_transcription(endpoint, &url, form(model, &audio, format), call)
+                    .await
+                {
                     Ok(body) => return text_of(&body),
                     Err(failure) => tries.again(failure).await?,
                 }
@@ -99,7 +104,9 @@ fn form(model: &str, audio: &Bytes, format: AudioFormat) -> Form {
     let length = u64::try_from(audio.len()).unwrap_or(u64::MAX);
     let mut headers = reqwest::header::HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    let file = Part::stream_with_length(Body::from(audio.clone()), length).file_name(name).headers(headers);
+    let file = Part::stream_with_length(Body::from(audio.clone()), length)
+        .file_name(name)
+        .headers(headers);
     Form::new().text("model", model.to_owned()).part("file", file)
 }
 

@@ -1,4 +1,5 @@
-//! Does a program answer with an agent of its own? The example's agent in the whole service, over a socket.
+//! Does a program answer with an agent of its own? The example's agent in the whole service, over a
+//! socket.
 
 #[path = "../../examples/assistant/agent.rs"]
 mod agent;
@@ -41,7 +42,8 @@ impl Site {
         let config = config.unwrap_or_else(|problems| panic!("{problems:?}"));
         let assistant: Arc<dyn Agent> = Arc::new(agent::Assistant);
         let agents = HashMap::from([("default".to_owned(), assistant)]);
-        let service = Service::bind(config, Own { agents, ..Own::default() }).await.expect("it starts");
+        let service =
+            Service::bind(config, Own { agents, ..Own::default() }).await.expect("it starts");
         let address = format!("http://{}/api/chatkit", service.local_addr());
         let mut running = JoinSet::new();
         running.spawn(async move {
@@ -49,7 +51,8 @@ impl Site {
         });
         let claims = json!({"sub": "ada", "exp": jsonwebtoken::get_current_timestamp() + 600});
         let key = jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes());
-        let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).expect("a token");
+        let token =
+            jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).expect("a token");
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         Self { address, token, http, _running: running }
     }
@@ -74,7 +77,9 @@ async fn the_example_speaks_shows_a_widget_and_counts_clicks() {
     let events = site.events("threads.create", json!({"input": input})).await;
     let kinds: Vec<&str> = events
         .iter()
-        .map(|event| event["update"]["type"].as_str().or(event["type"].as_str()).unwrap_or_default())
+        .map(|event| {
+            event["update"]["type"].as_str().or(event["type"].as_str()).unwrap_or_default()
+        })
         .collect();
     let part = "assistant_message.content_part.";
     let [added, delta, done] = ["added", "text_delta", "done"].map(|word| format!("{part}{word}"));
@@ -101,11 +106,15 @@ async fn the_example_speaks_shows_a_widget_and_counts_clicks() {
     let (thread_id, widget) = (&events[0]["thread"]["id"], &events[11]["item"]);
     let button = |item: &Value| item["widget"]["children"][1]["onClickAction"].clone();
 
-    let click = |action: Value| json!({"thread_id": thread_id, "item_id": widget["id"], "action": action});
+    let click =
+        |action: Value| json!({"thread_id": thread_id, "item_id": widget["id"], "action": action});
     let events = site.events("threads.custom_action", click(button(widget))).await;
     assert_eq!(events.last().expect("an event")["item"]["content"][0]["text"], "That was a click.");
     let replaced = &events[1];
-    assert_eq!((&replaced["type"], &replaced["item"]["id"]), (&json!("thread.item.replaced"), &widget["id"]));
+    assert_eq!(
+        (&replaced["type"], &replaced["item"]["id"]),
+        (&json!("thread.item.replaced"), &widget["id"])
+    );
     assert_eq!(replaced["item"]["widget"]["children"][0]["value"], "Clicks: 1");
 
     let now = site.ask("threads.sync_custom_action", click(button(&replaced["item"]))).await;

@@ -1,4 +1,5 @@
-//! Does an answer that fails say truthfully whether trying again makes sense, and nothing that nobody should know?
+//! Does an answer that fails say truthfully whether trying again makes sense, and nothing that
+//! nobody should know?
 
 use chatkit_server::agent::{AgentError, AgentEvent};
 use serde_json::{Value, json};
@@ -6,7 +7,8 @@ use serde_json::{Value, json};
 use crate::setup::{Model, agent, answer, frame, message};
 
 fn refusal(r#type: &str, code: &str) -> String {
-    json!({"error": {"message": "No: sk-mine", "type": r#type, "param": null, "code": code}}).to_string()
+    json!({"error": {"message": "No: sk-mine", "type": r#type, "param": null, "code": code}})
+        .to_string()
 }
 
 async fn outcome(reply: (u16, String)) -> AgentError {
@@ -17,8 +19,7 @@ async fn outcome(reply: (u16, String)) -> AgentError {
 
 #[tokio::test]
 async fn trying_again_is_offered_where_it_can_help() {
-    let failed =
-        json!({"type": "response.failed", "response": {"error": {"code": "server_error", "message": "x"}}});
+    let failed = json!({"type": "response.failed", "response": {"error": {"code": "server_error", "message": "x"}}});
     let incomplete = json!({"type": "response.incomplete",
         "response": {"incomplete_details": {"reason": "max_output_tokens"}}});
     let delta = json!({"type": "response.output_text.delta", "item_id": "m", "delta": "Hel"});
@@ -55,13 +56,15 @@ async fn a_thread_that_is_too_long_is_told_to_the_person() {
 #[tokio::test]
 async fn an_answer_that_ends_waiting_for_an_approval_fails_and_says_what_to_set() {
     let done = |item: Value| json!({"type": "response.output_item.done", "item": item});
-    let approval = done(json!({"type": "mcp_approval_request", "id": "mcpr_1", "server_label": "orders",
+    let approval =
+        done(json!({"type": "mcp_approval_request", "id": "mcpr_1", "server_label": "orders",
         "name": "cancel_order", "arguments": "{}"}));
     let words = done(json!({"type": "message", "id": "m",
         "content": [{"type": "output_text", "text": "Let me see.", "annotations": []}]}));
-    let expected = "\"cancel_order\" of the MCP server \"orders\" waits for an approval: set the tool's require_approval to \
-                    \"never\"";
-    for (events, shown) in [(vec![approval.clone()], 0), (vec![words.clone(), approval.clone()], 1)] {
+    let expected = "\"cancel_order\" of the MCP server \"orders\" waits for an approval: set the \
+                    tool's require_approval to \"never\"";
+    for (events, shown) in [(vec![approval.clone()], 0), (vec![words.clone(), approval.clone()], 1)]
+    {
         let model = Model::saying(&events).await;
         let (said, outcome) = answer(&agent(&model.base, &[]), &[message("Hi", &json!({}))]).await;
         let failed = AgentError::Failed { cause: expected.to_owned(), allow_retry: false };
@@ -84,7 +87,11 @@ async fn what_came_before_a_failure_was_said() {
     assert!(
         matches!(
             &said[..],
-            [AgentEvent::ItemAdded(_), AgentEvent::ItemUpdated { .. }, AgentEvent::ItemUpdated { .. }]
+            [
+                AgentEvent::ItemAdded(_),
+                AgentEvent::ItemUpdated { .. },
+                AgentEvent::ItemUpdated { .. }
+            ]
         ),
         "{said:?}"
     );

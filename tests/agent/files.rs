@@ -1,5 +1,5 @@
-//! What if the model refuses what is in a conversation? A file fails the answer to its message, and is not sent again with what
-//! comes after; and roles that don't take turns are made to.
+//! What if the model refuses what is in a conversation? A file fails the answer to its message, and
+//! is not sent again with what comes after; and roles that don't take turns are made to.
 
 use std::path::PathBuf;
 
@@ -57,7 +57,9 @@ fn parts(asked: &Asked) -> Vec<Vec<&str>> {
     messages
         .map(|message| {
             let parts = message["content"].as_array().expect("parts").iter();
-            parts.map(|part| part["text"].as_str().or(part["type"].as_str()).expect("a part")).collect()
+            parts
+                .map(|part| part["text"].as_str().or(part["type"].as_str()).expect("a part"))
+                .collect()
         })
         .collect()
 }
@@ -102,23 +104,31 @@ async fn nothing_is_asked_again_where_no_earlier_file_can_be_the_reason() {
         (vec![refusal(400), hello()], vec![plain.clone(), plain.clone()], 1),
         (vec![refusal(401), hello()], vec![earlier.message("look"), plain.clone()], 1),
         (vec![refusal(404), hello()], vec![earlier.message("look"), plain.clone()], 1),
-        (vec![refusal(400), refusal(400), hello()], vec![earlier.message("look"), plain.clone()], 2),
+        (
+            vec![refusal(400), refusal(400), hello()],
+            vec![earlier.message("look"), plain.clone()],
+            2,
+        ),
     ] {
         let model = Model::start(replies).await;
         let (_, outcome) = answer(&agent(&model.base, &[]), &thread).await;
-        assert!(matches!(outcome, Err(AgentError::Failed { allow_retry: false, .. })), "{outcome:?}");
+        assert!(
+            matches!(outcome, Err(AgentError::Failed { allow_retry: false, .. })),
+            "{outcome:?}"
+        );
         assert_eq!(model.asked().len(), asked, "{thread:?}");
     }
 }
 
-/// Chat templates, as those of Gemma and Mistral, refuse a conversation in which the user and the model don't take turns.
+/// Chat templates, as those of Gemma and Mistral, refuse a conversation in which the user and the
+/// model don't take turns.
 #[tokio::test]
 async fn a_conversation_that_is_refused_is_asked_again_with_the_user_and_the_model_taking_turns() {
-    let done = json!({"choices": [{"index": 0, "delta": {"content": "Hello"}, "finish_reason": "stop"}]});
+    let done =
+        json!({"choices": [{"index": 0, "delta": {"content": "Hello"}, "finish_reason": "stop"}]});
     let hello = (200, frame(&done) + "data: [DONE]\n\n");
     let hidden = json!({"type": "sdk_hidden_context", "content": "The user cancelled the stream."});
-    let said =
-        |text: &str| json!({"type": "assistant_message", "content": [{"text": text, "annotations": []}]});
+    let said = |text: &str| json!({"type": "assistant_message", "content": [{"text": text, "annotations": []}]});
     let call = json!({"type": "client_tool_call", "status": "completed", "call_id": "c", "name": "n",
         "arguments": {}, "output": 1});
     let completions = [("CHATKIT_MODEL_API", "chat-completions")];
@@ -127,12 +137,21 @@ async fn a_conversation_that_is_refused_is_asked_again_with_the_user_and_the_mod
         messages.map(|message| json!([message["role"], message["content"]])).collect::<Vec<_>>()
     };
     let (one, two) = (message("one", &json!({})), message("two", &json!({})));
-    let words = "Hidden context for the agent (not shown to the user):\n<HiddenContext>\nThe user cancelled the stream.\n\
+    let words = "Hidden context for the agent (not shown to the user):\n<HiddenContext>\nThe user \
+                 cancelled the stream.\n\
                  </HiddenContext>";
 
     let model = Model::start([refusal(400), hello.clone()]).await;
-    let thread =
-        [one.clone(), hidden.clone(), one.clone(), said("a"), said("b"), call, said("c"), two.clone()];
+    let thread = [
+        one.clone(),
+        hidden.clone(),
+        one.clone(),
+        said("a"),
+        said("b"),
+        call,
+        said("c"),
+        two.clone(),
+    ];
     let (_, outcome) = answer(&agent(&model.base, &completions), &thread).await;
     assert_eq!(outcome, Ok(()));
     let asked = model.asked();
@@ -160,8 +179,7 @@ async fn a_conversation_that_is_refused_is_asked_again_with_the_user_and_the_mod
     let asked = model.asked();
     let look = json!([{"type": "text", "text": "look"}, {"type": "text", "text": NOT_SHOWN}]);
     assert_eq!(contents(&asked[1]), [json!(["user", look]), json!(["user", "two"])]);
-    let all =
-        json!([{"type": "text", "text": "look"}, {"type": "text", "text": format!("{NOT_SHOWN}\n\ntwo")}]);
+    let all = json!([{"type": "text", "text": "look"}, {"type": "text", "text": format!("{NOT_SHOWN}\n\ntwo")}]);
     assert_eq!(contents(&asked[2]), [json!(["user", all])]);
 
     // OpenAI's own API takes what it is given, so it has another reason.

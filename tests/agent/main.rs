@@ -1,4 +1,5 @@
-//! Does the built-in agent answer? As a library, with a scripted server of models on a real socket and a database in memory.
+//! Does the built-in agent answer? As a library, with a scripted server of models on a real socket
+//! and a database in memory.
 #![cfg(test)]
 
 mod example;

@@ -47,7 +47,8 @@ async fn the_whole_thread_goes_to_the_model_under_the_settings_of_the_agent() {
     let call = json!({"type": "client_tool_call", "status": "pending", "call_id": "call_1", "name": "get_selection",
         "arguments": {}});
     let none = json!({});
-    let (events, outcome) = answer(&agent, &[message("One?", &none), call, message("Two?", &none)]).await;
+    let (events, outcome) =
+        answer(&agent, &[message("One?", &none), call, message("Two?", &none)]).await;
     assert_eq!((said(&events), outcome), (vec!["Hello".to_owned()], Ok(())));
 
     let asked = model.asked();
@@ -124,7 +125,8 @@ async fn chat_completions_answer_as_well() {
     assert_eq!((said(&events), outcome), (vec!["Hello".to_owned()], Ok(())));
     let asked = &model.asked()[0];
     assert_eq!(asked.path, "/v1/chat/completions");
-    let messages = json!([{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}]);
+    let messages =
+        json!([{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}]);
     assert_eq!(asked.body["messages"], messages);
 }
 
@@ -190,8 +192,9 @@ async fn an_image_is_kept_in_the_format_it_comes_in_and_one_that_cannot_be_read_
         ("ig_V0VCUA==", "image.webp", "image/webp", "WEBP"),
         ("ig_U1ZH", "image.png", "image/png", "SVG"),
     ];
-    let expected = expected
-        .map(|(id, name, kind, bytes)| (id.to_owned(), name.to_owned(), kind.to_owned(), bytes.into()));
+    let expected = expected.map(|(id, name, kind, bytes)| {
+        (id.to_owned(), name.to_owned(), kind.to_owned(), bytes.into())
+    });
     assert_eq!(seen, expected);
     assert_eq!(said.len(), 1, "the answer goes on");
 }

@@ -1,4 +1,5 @@
-//! What does a person see of a server that runs its tools itself? One answer, with a task for each call.
+//! What does a person see of a server that runs its tools itself? One answer, with a task for each
+//! call.
 
 use chatkit_server::agent::{AgentError, AgentEvent};
 use serde_json::{Value, json};
@@ -24,14 +25,20 @@ fn completed() -> Value {
     json!({"type": "response.completed", "response": {}})
 }
 
-/// The events of an answer as the wire has them, in short: tasks with their titles and states, and items that are done.
+/// The events of an answer as the wire has them, in short: tasks with their titles and states, and
+/// items that are done.
 fn shown(events: &[AgentEvent]) -> Vec<String> {
     let words = |event: &AgentEvent| match event {
         AgentEvent::ItemUpdated { update, .. } => {
             let update = serde_json::to_value(update).expect("it is JSON");
             let task = &update["task"];
             let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
-            format!("{} {} {}", text(&task["type"]), text(&task["title"]), text(&task["status_indicator"]))
+            format!(
+                "{} {} {}",
+                text(&task["type"]),
+                text(&task["title"]),
+                text(&task["status_indicator"])
+            )
         }
         AgentEvent::ItemAdded(item) => format!("added {}", kind(item)),
         AgentEvent::ItemDone(item) => format!("done {}", kind(item)),
@@ -70,24 +77,32 @@ async fn a_call_that_comes_with_its_output_is_a_task_and_no_error() {
         let (events, outcome) = outcome(stream).await;
         assert_eq!(outcome, Ok(()), "{stream:#?}");
         assert_eq!(shown(&events), TASKED, "{stream:#?}");
-        assert!(!format!("{events:?}").contains("secret"), "the client does not get what a tool returns");
+        assert!(
+            !format!("{events:?}").contains("secret"),
+            "the client does not get what a tool returns"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_call_of_the_pages_tool_waits_for_the_page_unless_it_comes_with_its_output() {
-    let tool = "[[agents.main.tools]]\ntype = \"client\"\nname = \"get_order\"\ndescription = \"d\"\n\
+    let tool = "[[agents.main.tools]]\ntype = \"client\"\nname = \"get_order\"\ndescription = \
+                \"d\"\n\
                 parameters = { type = \"object\" }\n";
     let waits = [call("c", "get_order"), completed()];
     let last = said("It is on its way.");
     let answered = [call("c", "get_order"), output("c"), completed(), last, completed()];
-    for (name, stream, expected) in
-        [("waits", &waits[..], vec!["done client_tool_call"]), ("answered", &answered[..], TASKED.to_vec())]
-    {
+    for (name, stream, expected) in [
+        ("waits", &waits[..], vec!["done client_tool_call"]),
+        ("answered", &answered[..], TASKED.to_vec()),
+    ] {
         let model = Model::start([(200, stream.iter().map(frame).collect())]).await;
         let agent = agent_of(&model.base, name, tool);
         let (events, outcome) = answer(&agent, &[message("Hi", &json!({}))]).await;
-        assert_eq!((shown(&events), outcome), (expected.iter().map(|&one| one.to_owned()).collect(), Ok(())));
+        assert_eq!(
+            (shown(&events), outcome),
+            (expected.iter().map(|&one| one.to_owned()).collect(), Ok(()))
+        );
     }
 }
 
@@ -103,7 +118,8 @@ async fn a_call_that_nobody_answers_is_an_error_at_the_end() {
 async fn an_answer_of_too_much_text_is_given_up() {
     let delta = json!({"type": "response.output_text.delta", "item_id": "m", "content_index": 0,
         "delta": "x".repeat(2 * 1024 * 1024)});
-    let (_, outcome) = outcome(&[delta.clone(), delta.clone(), delta.clone(), delta.clone(), delta]).await;
+    let (_, outcome) =
+        outcome(&[delta.clone(), delta.clone(), delta.clone(), delta.clone(), delta]).await;
     let Err(AgentError::Failed { cause, .. }) = outcome else { panic!("{outcome:?}") };
     assert_eq!(cause, "the model said more than 8388608 bytes in one answer");
 }

@@ -60,7 +60,8 @@ impl Model {
         Self { base, script, _running: running }
     }
 
-    /// A model that streams these events of the Responses API once, and then that the answer is complete.
+    /// A model that streams these events of the Responses API once, and then that the answer is
+    /// complete.
     pub(crate) async fn saying(events: &[Value]) -> Self {
         let completed = json!({"type": "response.completed", "response": {"output": []}});
         let events: String = events.iter().chain([&completed]).map(frame).collect();
@@ -123,8 +124,10 @@ pub(crate) fn agent(base: &str, vars: &[(&str, &str)]) -> ModelAgent {
 
 /// An agent that a file describes, below `[agents.main]`.
 pub(crate) fn agent_of(base: &str, name: &str, toml: &str) -> ModelAgent {
-    let path = std::env::temp_dir().join(format!("chatkit-agent-{name}-{}.toml", std::process::id()));
-    std::fs::write(&path, format!("[agents.main]\nmodel = \"m\"\n{toml}")).expect("it can be written");
+    let path =
+        std::env::temp_dir().join(format!("chatkit-agent-{name}-{}.toml", std::process::id()));
+    std::fs::write(&path, format!("[agents.main]\nmodel = \"m\"\n{toml}"))
+        .expect("it can be written");
     let agent = agent(base, &[("CHATKIT_AGENTS", path.to_str().expect("a path"))]);
     std::fs::remove_file(&path).expect("it was written");
     agent
@@ -142,7 +145,8 @@ pub(crate) async fn turn(kinds: &[Value]) -> (Turn, mpsc::Receiver<Box<AgentEven
     let store = connect("sqlite::memory:", clock.clone()).await.expect("a store");
     let owner = Owner { workflow: "default".into(), user: UserId::parse("ada").expect("a user") };
     let thread = Thread::new(THREAD.into(), Timestamp(1));
-    let items: Vec<Item> = kinds.iter().enumerate().map(|(number, kind)| item(number, kind)).collect();
+    let items: Vec<Item> =
+        kinds.iter().enumerate().map(|(number, kind)| item(number, kind)).collect();
     let claim = TurnClaim {
         key: "k".into(),
         holder: "h".into(),
@@ -168,7 +172,21 @@ pub(crate) async fn turn(kinds: &[Value]) -> (Turn, mpsc::Receiver<Box<AgentEven
     let files = Arc::new(Files::new(std::env::temp_dir()));
     let message = items.into_iter().next_back();
     let request = RequestContext::shared("r");
-    (Turn { thread, owner, message, locale: None, newest: None, store, files, clock, request, events }, heard)
+    (
+        Turn {
+            thread,
+            owner,
+            message,
+            locale: None,
+            newest: None,
+            store,
+            files,
+            clock,
+            request,
+            events,
+        },
+        heard,
+    )
 }
 
 fn files_of(item: &Item) -> &[Attachment] {
@@ -186,7 +204,10 @@ fn item(number: usize, kind: &Value) -> Item {
 }
 
 /// What an agent says in a thread of these items, and how it ends.
-pub(crate) async fn answer(agent: &ModelAgent, kinds: &[Value]) -> (Vec<AgentEvent>, Result<(), AgentError>) {
+pub(crate) async fn answer(
+    agent: &ModelAgent,
+    kinds: &[Value],
+) -> (Vec<AgentEvent>, Result<(), AgentError>) {
     let (turn, mut heard) = turn(kinds).await;
     let outcome = agent.respond(&turn).await;
     drop(turn);

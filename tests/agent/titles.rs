@@ -26,7 +26,10 @@ async fn a_title_is_asked_for_with_the_message_alone() {
     let content = json!([{"type": "input_text", "text": "weather? @Oslo"}]);
     assert_eq!(body["input"], json!([{"type": "message", "role": "user", "content": content}]));
     let instructions = body["instructions"].as_str().expect("instructions");
-    assert!(instructions.contains("2 to 5 words") && !instructions.contains("kind"), "{instructions}");
+    assert!(
+        instructions.contains("2 to 5 words") && !instructions.contains("kind"),
+        "{instructions}"
+    );
 }
 
 #[tokio::test]

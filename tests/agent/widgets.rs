@@ -27,7 +27,8 @@ async fn a_widget_is_added_grows_and_is_done_under_one_id() {
     while let Some(event) = heard.recv().await {
         events.push(*event);
     }
-    let [AgentEvent::ItemAdded(added), first, second, AgentEvent::ItemDone(done)] = &events[..] else {
+    let [AgentEvent::ItemAdded(added), first, second, AgentEvent::ItemDone(done)] = &events[..]
+    else {
         panic!("{events:?}")
     };
     let update = |update| AgentEvent::ItemUpdated { item_id: added.id.clone(), update };
@@ -36,6 +37,9 @@ async fn a_widget_is_added_grows_and_is_done_under_one_id() {
     assert_eq!(*second, update(ItemUpdate::WidgetRootUpdated { widget: card("one two", "md") }));
     let shown = |widget| ItemKind::Widget { widget, copy_text: copied.clone() };
     assert_eq!(added.kind, shown(card("", "sm")));
-    assert_eq!((done.kind.clone(), done.created_at), (shown(card("one two", "md")), added.created_at));
+    assert_eq!(
+        (done.kind.clone(), done.created_at),
+        (shown(card("one two", "md")), added.created_at)
+    );
     assert_eq!(done.id, added.id);
 }

@@ -1,4 +1,5 @@
-//! `check`: a line for each thing that the configuration names, exit code 1 if any can't be reached, and no secret.
+//! `check`: a line for each thing that the configuration names, exit code 1 if any can't be
+//! reached, and no secret.
 
 use std::process::Stdio;
 
@@ -11,7 +12,8 @@ use crate::support::upstream::{Reply, ScriptedUpstream};
 const NOWHERE: &str = "http://127.0.0.1:9";
 const REDIS_PASSWORD: &str = "canary-redis-password";
 
-/// What `check` says with [`HOSTED`] and these variables: the exit code, and the lines after the configuration's.
+/// What `check` says with [`HOSTED`] and these variables: the exit code, and the lines after the
+/// configuration's.
 async fn check(vars: &[(&'static str, String)]) -> (i32, Vec<String>) {
     let vars = vars.to_vec();
     let run = move || {
@@ -53,7 +55,8 @@ fn sandbox() -> (TestServer, String) {
 #[tokio::test]
 async fn what_is_all_there_gets_a_line_each_and_exit_code_0() {
     let upstream =
-        ScriptedUpstream::start([Reply::session("cksess_1", "ek_1"), Reply::json(200, &json!({}))]).await;
+        ScriptedUpstream::start([Reply::session("cksess_1", "ek_1"), Reply::json(200, &json!({}))])
+            .await;
     let keys = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]});
     let issuer = ScriptedUpstream::start([Reply::json(200, &keys)]).await;
     let redis = RedisServer::start_with(Some(REDIS_PASSWORD));
@@ -78,7 +81,10 @@ async fn what_is_all_there_gets_a_line_each_and_exit_code_0() {
         )
     );
     let requests = upstream.requests();
-    assert_eq!(upstream.lines(), ["POST /v1/chatkit/sessions", "POST /v1/chatkit/sessions/cksess_1/cancel"]);
+    assert_eq!(
+        upstream.lines(),
+        ["POST /v1/chatkit/sessions", "POST /v1/chatkit/sessions/cksess_1/cancel"]
+    );
     assert_eq!(requests[0].json()["user"], "chatkit-server-check");
 }
 
@@ -96,9 +102,16 @@ async fn a_refused_key_a_missing_workflow_and_a_dead_upstream_fail_with_what_to_
     let failed = async |vars: &[(&'static str, String)], code: &str, hint: &str| {
         let (exit, lines) = check(vars).await;
         assert_eq!(exit, 1, "{lines:?}");
-        assert!(lines[0].starts_with("FAILED  OpenAI: ") && lines[0].contains(code), "{}", lines[0]);
+        assert!(
+            lines[0].starts_with("FAILED  OpenAI: ") && lines[0].contains(code),
+            "{}",
+            lines[0]
+        );
         assert!(lines[0].contains(hint), "it says what to do: {}", lines[0]);
-        assert!(lines[1].starts_with("ok      keys: "), "the rest is looked at all the same: {lines:?}");
+        assert!(
+            lines[1].starts_with("ok      keys: "),
+            "the rest is looked at all the same: {lines:?}"
+        );
     };
     let revoked = [base(url.clone()), ("OPENAI_API_KEY", "sk-revoked".to_owned())];
     failed(&revoked, "upstream_auth_failed", "what to do: set OPENAI_API_KEY to ").await;
@@ -118,8 +131,13 @@ async fn a_refused_key_a_missing_workflow_and_a_dead_upstream_fail_with_what_to_
     failed(&slow, "upstream_timeout", "or raise UPSTREAM_TIMEOUT_SECONDS").await;
 
     let echo = format!("Incorrect API key provided: {API_KEY}");
-    let upstream =
-        ScriptedUpstream::start([Reply::error(401, "invalid_request_error", "invalid_api_key", &echo)]).await;
+    let upstream = ScriptedUpstream::start([Reply::error(
+        401,
+        "invalid_request_error",
+        "invalid_api_key",
+        &echo,
+    )])
+    .await;
     failed(&[base(upstream.base())], "upstream_auth_failed", "OPENAI_API_KEY").await;
 
     let quota = Reply::error(429, "insufficient_quota", "insufficient_quota", "no credit");
@@ -135,8 +153,16 @@ async fn a_refused_key_a_missing_workflow_and_a_dead_upstream_fail_with_what_to_
             "upstream_rejected",
             "CHATKIT_WORKFLOW_VERSION",
         ),
-        (Reply::error(405, "x", "x", "no"), "upstream_rejected", "what to do: set CHATKIT_API_BASE"),
-        (Reply::json(200, &json!([])), "upstream_invalid_response", "what to do: set CHATKIT_API_BASE"),
+        (
+            Reply::error(405, "x", "x", "no"),
+            "upstream_rejected",
+            "what to do: set CHATKIT_API_BASE",
+        ),
+        (
+            Reply::json(200, &json!([])),
+            "upstream_invalid_response",
+            "what to do: set CHATKIT_API_BASE",
+        ),
     ] {
         let upstream = ScriptedUpstream::start([reply]).await;
         failed(&[base(upstream.base())], code, hint).await;
@@ -171,8 +197,11 @@ async fn keys_that_can_not_be_fetched_and_a_redis_that_is_away_fail_and_are_name
     );
     assert!(code == 1 && lines[1].starts_with(&says), "{lines:?}");
 
-    let issuer =
-        [base(url.clone()), ("JWT_SECRET", String::new()), ("JWT_ISSUER", format!("{NOWHERE}/realm"))];
+    let issuer = [
+        base(url.clone()),
+        ("JWT_SECRET", String::new()),
+        ("JWT_ISSUER", format!("{NOWHERE}/realm")),
+    ];
     let (code, lines) = check(&issuer).await;
     assert!(code == 1 && lines[1].contains("; what to do: set JWT_ISSUER to "), "{lines:?}");
 
@@ -181,8 +210,14 @@ async fn keys_that_can_not_be_fetched_and_a_redis_that_is_away_fail_and_are_name
     let vars = [base(url), ("REDIS_URL", away)];
     let (code, lines) = check(&vars).await;
     let starts = |cause: &str| format!("FAILED  Redis: {cause}; what to do: set REDIS_URL to ");
-    assert!(code == 1 && lines[2].starts_with(&starts("it refused the user name or password")), "{lines:?}");
+    assert!(
+        code == 1 && lines[2].starts_with(&starts("it refused the user name or password")),
+        "{lines:?}"
+    );
     redis.kill();
     let (code, lines) = check(&vars).await;
-    assert!(code == 1 && lines[2].starts_with(&starts("nothing listens at its address")), "{lines:?}");
+    assert!(
+        code == 1 && lines[2].starts_with(&starts("nothing listens at its address")),
+        "{lines:?}"
+    );
 }

@@ -1,4 +1,5 @@
-//! `check` in self-hosted mode: the database and each model are reached, and nothing secret is said.
+//! `check` in self-hosted mode: the database and each model are reached, and nothing secret is
+//! said.
 
 use std::process::Stdio;
 
@@ -9,9 +10,11 @@ use crate::process::TempFolder;
 use crate::support::server::{API_KEY, JWT_SECRET, SELF_HOSTED, SIGNING_KEY, TestServer, command};
 use crate::support::upstream::{Reply, ScriptedUpstream};
 
-/// What `check` says with [`SELF_HOSTED`] and these variables: the exit code, and the lines about the database and the models.
+/// What `check` says with [`SELF_HOSTED`] and these variables: the exit code, and the lines about
+/// the database and the models.
 async fn check(vars: &[(&'static str, &str)]) -> (i32, Vec<String>) {
-    let vars: Vec<(&str, String)> = vars.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    let vars: Vec<(&str, String)> =
+        vars.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     let run = move || {
         let mut command = command(&["check"], SELF_HOSTED);
         command
@@ -54,7 +57,11 @@ async fn a_folder_of_uploads_that_can_not_be_written_to_fails() {
         let found = check(&[("OPENAI_BASE_URL", &base), ("CHATKIT_UPLOADS_DIR", dir)]).await;
         assert_eq!((found.0, found.1.len()), (code, 3), "{found:?}");
         assert!(found.1[2].starts_with(&format!("{start}{dir}")), "{found:?}");
-        assert_eq!(found.1[2].contains("; what to do: set CHATKIT_UPLOADS_DIR to "), code == 1, "{found:?}");
+        assert_eq!(
+            found.1[2].contains("; what to do: set CHATKIT_UPLOADS_DIR to "),
+            code == 1,
+            "{found:?}"
+        );
     }
     assert_eq!(std::fs::read_dir(&fresh).expect("it is made").count(), 0, "nothing is left there");
 }
@@ -68,8 +75,11 @@ async fn a_database_and_a_model_that_answer_get_a_line_each() {
     for (url, kind) in [(postgres.new_database().await, "PostgreSQL"), (file, "SQLite")] {
         for api in ["responses", "chat-completions"] {
             let base = sandbox.url("/v1");
-            let vars =
-                [("DATABASE_URL", url.as_str()), ("OPENAI_BASE_URL", &base), ("CHATKIT_MODEL_API", api)];
+            let vars = [
+                ("DATABASE_URL", url.as_str()),
+                ("OPENAI_BASE_URL", &base),
+                ("CHATKIT_MODEL_API", api),
+            ];
             let expected = vec![
                 format!("ok      database: {kind} answers, and its schema is up to date"),
                 "ok      model gpt-5.1: it answers at 127.0.0.1 (agent default)".to_owned(),
@@ -84,11 +94,13 @@ async fn a_database_and_a_model_that_answer_get_a_line_each() {
 async fn each_model_is_asked_once_however_many_agents_it_has() {
     let sandbox = TestServer::start(&["sandbox", "--port", "0"], &[]);
     let folder = TempFolder::new("check-agents");
-    let toml = "default = \"a\"\n[agents.a]\nmodel = \"m\"\n[agents.b]\nmodel = \"m\"\ninstructions = \"Be kind.\"\n\
+    let toml = "default = \"a\"\n[agents.a]\nmodel = \"m\"\n[agents.b]\nmodel = \
+                \"m\"\ninstructions = \"Be kind.\"\n\
                 [agents.c]\nmodel = \"gpt-missing\"\n";
     let path = folder.write("agents.toml", toml);
     let base = sandbox.url("/v1");
-    let vars = [("CHATKIT_AGENTS", path.as_str()), ("CHATKIT_MODEL", ""), ("OPENAI_BASE_URL", &base)];
+    let vars =
+        [("CHATKIT_AGENTS", path.as_str()), ("CHATKIT_MODEL", ""), ("OPENAI_BASE_URL", &base)];
     let (code, lines) = check(&vars).await;
     assert_eq!((code, lines.len()), (1, 4), "{lines:?}");
     assert!(
@@ -106,8 +118,9 @@ async fn each_model_is_asked_once_however_many_agents_it_has() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_fails_is_named_with_what_to_do() {
     let echo = format!("canary: {API_KEY} is refused");
-    let fault =
-        |status, code| Reply::error(status, "invalid_request_error", code, &echo.replace("canary: ", ""));
+    let fault = |status, code| {
+        Reply::error(status, "invalid_request_error", code, &echo.replace("canary: ", ""))
+    };
     for (reply, hint) in [
         (fault(401, "invalid_api_key"), "set OPENAI_API_KEY"),
         (fault(403, "forbidden"), "set OPENAI_API_KEY"),
@@ -115,7 +128,10 @@ async fn a_model_that_fails_is_named_with_what_to_do() {
         (fault(429, "insufficient_quota"), "add credit"),
         (fault(429, "rate_limit_exceeded"), "wait a minute"),
         (fault(503, "server_is_overloaded"), "see that this machine reaches OPENAI_BASE_URL"),
-        (Reply::text(200, "<html>").header("content-type", "text/html"), "OPENAI_BASE_URL or base_url"),
+        (
+            Reply::text(200, "<html>").header("content-type", "text/html"),
+            "OPENAI_BASE_URL or base_url",
+        ),
     ] {
         let upstream = ScriptedUpstream::start([reply]).await;
         let (code, lines) = check(&[("OPENAI_BASE_URL", &format!("{}/v1", upstream.base()))]).await;
@@ -147,8 +163,14 @@ async fn a_database_that_can_not_be_used_is_named_with_what_to_do() {
         let (code, lines) = check(&[("DATABASE_URL", &url), ("OPENAI_BASE_URL", &base)]).await;
         assert_eq!(code, 1, "{lines:?}");
         assert!(lines[0].starts_with(&format!("FAILED  database: {what}: ")), "{lines:?}");
-        let step = lines[0].split_once("; what to do: set DATABASE_URL to ").expect("it says what to do").1;
+        let step = lines[0]
+            .split_once("; what to do: set DATABASE_URL to ")
+            .expect("it says what to do")
+            .1;
         assert!(step.contains(hint), "{hint}: {step}");
-        assert!(lines[1].starts_with("ok      model "), "the rest is looked at all the same: {lines:?}");
+        assert!(
+            lines[1].starts_with("ok      model "),
+            "the rest is looked at all the same: {lines:?}"
+        );
     }
 }

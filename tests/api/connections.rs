@@ -1,4 +1,5 @@
-//! What one client may hold before it has said anything worth an answer: connections, heads, and answers that it does not take.
+//! What one client may hold before it has said anything worth an answer: connections, heads, and
+//! answers that it does not take.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -115,7 +116,10 @@ async fn health_is_told_beside_the_metrics_while_the_front_door_is_full() {
         assert!(answer.headers().contains_key("x-request-id"));
         assert!(answer.text().await.expect("text").contains(body), "{path}");
         let head = client.head(&url).send().await.expect("an answer");
-        assert_eq!((head.status().as_u16(), head.text().await.expect("text")), (status, String::new()));
+        assert_eq!(
+            (head.status().as_u16(), head.text().await.expect("text")),
+            (status, String::new())
+        );
     }
     let posted = client.post(format!("http://{metrics}/readyz")).send().await.expect("an answer");
     assert_eq!(posted.status(), 405);
@@ -130,7 +134,10 @@ async fn health_is_told_beside_the_metrics_while_the_front_door_is_full() {
     let nobody = format!("127.0.0.1:{}", free_port());
     let deadline = Instant::now() + PATIENCE;
     while !healthy(&[("PORT", &port), ("METRICS_ADDR", &nobody)]) {
-        assert!(Instant::now() < deadline, "the front door is asked where nothing listens for metrics");
+        assert!(
+            Instant::now() < deadline,
+            "the front door is asked where nothing listens for metrics"
+        );
     }
 }
 
@@ -153,15 +160,20 @@ fn a_head_of_40_kib_is_served_and_one_over_64_kib_is_431() {
         let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
         let body: Value = serde_json::from_str(body).expect("JSON");
         assert_eq!(body["error"]["code"], "head_too_large");
-        server.log_line(|line| line["status"] == 431 && line["request_id"] == body["error"]["request_id"]);
+        server.log_line(|line| {
+            line["status"] == 431 && line["request_id"] == body["error"]["request_id"]
+        });
     }
 }
 
 #[test]
 fn a_head_that_is_no_head_is_400_in_json() {
     let server = TestServer::hosted(NOWHERE, &[]);
-    for head in ["nonsense\r\n\r\n", "GET / HTTP/1.1\r\nho st: x\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
-    {
+    for head in [
+        "nonsense\r\n\r\n",
+        "GET / HTTP/1.1\r\nho st: x\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ] {
         let answer = answer_to(server.addr(), head);
         assert!(answer.starts_with("HTTP/1.1 400 "), "{head}: {answer}");
         let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
@@ -205,7 +217,10 @@ const LARGE: u64 = 64 * 1024 * 1024;
 async fn a_client_that_takes_an_answer_drop_by_drop_is_dropped() {
     let folder = std::env::temp_dir().join(format!("chatkit-drops-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
-    std::fs::File::create(folder.join("large.bin")).expect("a file").set_len(LARGE).expect("a large one");
+    std::fs::File::create(folder.join("large.bin"))
+        .expect("a file")
+        .set_len(LARGE)
+        .expect("a large one");
     let metrics = format!("127.0.0.1:{}", free_port());
     let folder_text = folder.to_str().expect("UTF-8");
     let vars = [("STATIC_DIR", folder_text), ("METRICS_ADDR", metrics.as_str())];

@@ -1,11 +1,13 @@
-//! Which pages may read the answers: preflights, credentials, and errors that carry the same headers.
+//! Which pages may read the answers: preflights, credentials, and errors that carry the same
+//! headers.
 
 use reqwest::Response;
 
 use crate::support::server::TestServer;
 
 const NOWHERE: &str = "http://127.0.0.1:9";
-const ORIGINS: (&str, &str) = ("CORS_ALLOWED_ORIGINS", "https://shop.example, https://*.apps.example");
+const ORIGINS: (&str, &str) =
+    ("CORS_ALLOWED_ORIGINS", "https://shop.example, https://*.apps.example");
 
 fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
     response.headers().get(name).map(|value| value.to_str().expect("text"))
@@ -43,14 +45,19 @@ async fn a_preflight_from_a_listed_origin_allows_the_methods_the_headers_asked_f
 #[tokio::test]
 async fn another_origin_is_served_without_cors_headers() {
     let server = TestServer::hosted(NOWHERE, &[ORIGINS]);
-    for origin in
-        ["https://evil.example", "https://apps.example", "null", "https://shop.example.evil.example"]
-    {
+    for origin in [
+        "https://evil.example",
+        "https://apps.example",
+        "null",
+        "https://shop.example.evil.example",
+    ] {
         let answer = preflight(&server, "/api/chatkit/session", origin).await;
-        let plain = server.get("/healthz").header("origin", origin).send().await.expect("an answer");
+        let plain =
+            server.get("/healthz").header("origin", origin).send().await.expect("an answer");
         assert_eq!(plain.status(), 200, "it is served");
         for answer in [&answer, &plain] {
-            let cors = answer.headers().keys().find(|name| name.as_str().starts_with("access-control-"));
+            let cors =
+                answer.headers().keys().find(|name| name.as_str().starts_with("access-control-"));
             assert_eq!(cors, None, "{origin}");
             assert_eq!(header(answer, "vary"), Some("origin"), "{origin}");
         }
@@ -60,7 +67,9 @@ async fn another_origin_is_served_without_cors_headers() {
 #[tokio::test]
 async fn credentials_are_allowed_where_a_cookie_can_authenticate() {
     let key = ("CHATKIT_COOKIE_KEY", "0123456789abcdef0123456789abcdef");
-    for vars in [vec![ORIGINS, ("JWT_COOKIE", "session")], vec![ORIGINS, ("AUTH_ANONYMOUS", "on"), key]] {
+    for vars in
+        [vec![ORIGINS, ("JWT_COOKIE", "session")], vec![ORIGINS, ("AUTH_ANONYMOUS", "on"), key]]
+    {
         let server = TestServer::hosted(NOWHERE, &vars);
         let answer = preflight(&server, "/api/chatkit/session", "https://shop.example").await;
         assert_eq!(header(&answer, "access-control-allow-credentials"), Some("true"), "{vars:?}");
@@ -75,19 +84,27 @@ async fn errors_carry_the_headers_that_a_success_would() {
         &[ORIGINS, ("RATE_LIMIT_IP_BURST", "3"), ("RATE_LIMIT_IP_PER_MINUTE", "1")],
     );
     let origin = "https://shop.example";
-    let cases =
-        [("POST", "/api/chatkit/session", 401), ("GET", "/api/chatkit/session", 405), ("GET", "/nope", 404)];
+    let cases = [
+        ("POST", "/api/chatkit/session", 401),
+        ("GET", "/api/chatkit/session", 405),
+        ("GET", "/nope", 404),
+    ];
     let cases = cases
         .into_iter()
         .chain([("POST", "/api/chatkit/session", 401), ("POST", "/api/chatkit/session", 429)]);
     for (method, path, status) in cases {
-        let answer = server.request(method, path).header("origin", origin).send().await.expect("an answer");
+        let answer =
+            server.request(method, path).header("origin", origin).send().await.expect("an answer");
         assert_eq!(answer.status(), status, "{method} {path}");
         assert_eq!(header(&answer, "access-control-allow-origin"), Some(origin), "{method} {path}");
         let exposed = header(&answer, "access-control-expose-headers").expect("exposed headers");
-        for name in
-            ["x-request-id", "retry-after", "ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"]
-        {
+        for name in [
+            "x-request-id",
+            "retry-after",
+            "ratelimit-limit",
+            "ratelimit-remaining",
+            "ratelimit-reset",
+        ] {
             assert!(exposed.contains(name), "{name} is exposed in {exposed}");
         }
         assert_eq!(header(&answer, "vary"), Some("origin"));

@@ -24,7 +24,8 @@ fn dev_needs_nothing_and_its_curl_lines_work_as_pasted() {
         let out = std::io::BufReader::new(child.stdout.take().expect("stdout is piped"));
         let lines = std::io::BufRead::lines(out).map(|line| line.expect("readable"));
         let curls = lines.filter(|line| line.trim_start().starts_with("curl "));
-        let curls = curls.inspect(|curl| assert!(curl.len() < 260 && !curl.contains("eyJ"), "{curl}"));
+        let curls =
+            curls.inspect(|curl| assert!(curl.len() < 260 && !curl.contains("eyJ"), "{curl}"));
         for (curl, wanted) in curls.take(wanted.len()).zip(wanted) {
             let retry = format!("{} --retry 20 --retry-connrefused --retry-delay 0", curl.trim());
             let answer = Command::new("sh").args(["-c", &retry]).output().expect("curl runs");
@@ -56,9 +57,14 @@ fn the_address_stands_at_the_top_of_a_short_welcome_and_is_its_only_link() {
     for mode in ["hosted", "self-hosted"] {
         let text = welcome(&["dev", "--mode", mode], &[]);
         let first = text.lines().next().expect("a line");
-        let port = first.strip_prefix("Open http://localhost:").and_then(|rest| rest.strip_suffix('/'));
+        let port =
+            first.strip_prefix("Open http://localhost:").and_then(|rest| rest.strip_suffix('/'));
         assert!(port.is_some_and(|port| port.parse::<u16>().is_ok()), "{text}");
-        assert_eq!((text.matches("http://").count(), text.matches("https://").count()), (1, 0), "{text}");
+        assert_eq!(
+            (text.matches("http://").count(), text.matches("https://").count()),
+            (1, 0),
+            "{text}"
+        );
         assert!(text.lines().count() < 16, "{text}");
     }
 }
@@ -66,8 +72,16 @@ fn the_address_stands_at_the_top_of_a_short_welcome_and_is_its_only_link() {
 #[test]
 fn dev_says_what_a_real_chat_needs_and_what_becomes_of_a_key_that_is_set() {
     for (mode, base, needs) in [
-        ("hosted", "CHATKIT_API_BASE", "set CHATKIT_API_BASE, OPENAI_API_KEY and CHATKIT_WORKFLOW_ID."),
-        ("self-hosted", "OPENAI_BASE_URL", "set OPENAI_API_KEY and CHATKIT_MODEL (and OPENAI_BASE_URL, "),
+        (
+            "hosted",
+            "CHATKIT_API_BASE",
+            "set CHATKIT_API_BASE, OPENAI_API_KEY and CHATKIT_WORKFLOW_ID.",
+        ),
+        (
+            "self-hosted",
+            "OPENAI_BASE_URL",
+            "set OPENAI_API_KEY and CHATKIT_MODEL (and OPENAI_BASE_URL, ",
+        ),
     ] {
         let welcome = |vars: &[(&str, &str)]| welcome(&["dev", "--mode", mode], vars);
         let none = welcome(&[]);
@@ -77,12 +91,18 @@ fn dev_says_what_a_real_chat_needs_and_what_becomes_of_a_key_that_is_set() {
             assert!(text.contains(needs) && !text.contains("canary"), "{text}");
         }
         assert!(!none.contains("OPENAI_API_KEY is set"), "{none}");
-        assert!(good.contains("OPENAI_API_KEY is set; the sandbox gets it, OpenAI does not."), "{good}");
+        assert!(
+            good.contains("OPENAI_API_KEY is set; the sandbox gets it, OpenAI does not."),
+            "{good}"
+        );
         assert!(bad.contains("the sandbox refuses it"), "{bad}");
         let vars = [(base, "http://127.0.0.1:9"), ("OPENAI_API_KEY", "canary")];
         let model = [("CHATKIT_MODEL", "gpt-5.1")];
         let elsewhere = welcome(&[&vars[..], if mode == "hosted" { &[] } else { &model }].concat());
-        assert!(!elsewhere.contains("sandbox") && elsewhere.contains(" at 127.0.0.1."), "{elsewhere}");
+        assert!(
+            !elsewhere.contains("sandbox") && elsewhere.contains(" at 127.0.0.1."),
+            "{elsewhere}"
+        );
     }
 }
 
@@ -91,7 +111,10 @@ fn with_a_model_and_a_key_dev_asks_openai() {
     let text = welcome(&["dev"], &[("OPENAI_API_KEY", "sk-canary"), ("CHATKIT_MODEL", "gpt-5.1")]);
     assert!(text.contains("\nAnswers come from gpt-5.1 at api.openai.com.\n"), "{text}");
     let text = welcome(&["dev"], &[("CHATKIT_MODEL", "gpt-5.1")]);
-    assert!(text.contains("\nCHATKIT_MODEL is set, OPENAI_API_KEY and OPENAI_BASE_URL are not: "), "{text}");
+    assert!(
+        text.contains("\nCHATKIT_MODEL is set, OPENAI_API_KEY and OPENAI_BASE_URL are not: "),
+        "{text}"
+    );
 }
 
 /// Says hello as `ada`, and returns what comes.
@@ -103,7 +126,8 @@ async fn hello(server: &TestServer) -> String {
 }
 
 async fn token(server: &TestServer, user: &str) -> String {
-    let answer = server.post("/dev/token").json(&json!({"user": user})).send().await.expect("an answer");
+    let answer =
+        server.post("/dev/token").json(&json!({"user": user})).send().await.expect("an answer");
     answer.json::<Value>().await.expect("JSON")["token"].as_str().expect("a token").to_owned()
 }
 
@@ -115,8 +139,14 @@ async fn with_a_model_or_agents_dev_asks_those_in_place_of_the_sandboxs() {
     let toml = format!("[agents.a]\nmodel = \"m\"\nbase_url = \"{base}\"\ntitles = false\n");
     let agents = folder.write("agents.toml", &toml);
     let asked = async || {
-        let stats: Value =
-            model.get("/sandbox/stats").send().await.expect("an answer").json().await.expect("JSON");
+        let stats: Value = model
+            .get("/sandbox/stats")
+            .send()
+            .await
+            .expect("an answer")
+            .json()
+            .await
+            .expect("JSON");
         stats["responses"].as_u64()
     };
     let of_model = [
@@ -138,13 +168,19 @@ async fn every_page_of_this_machine_may_use_dev_with_its_cookies_too() {
     let server = TestServer::start(&["dev"], &[("AUTH_ANONYMOUS", "on")]);
     let preflight = async |origin: &str| {
         let asked = server.request("OPTIONS", "/api/chatkit").header("origin", origin);
-        let answer = asked.header("access-control-request-method", "POST").send().await.expect("an answer");
+        let answer =
+            asked.header("access-control-request-method", "POST").send().await.expect("an answer");
         answer
             .headers()
             .get("access-control-allow-origin")
             .map(|origin| origin.to_str().expect("text").to_owned())
     };
-    let local = ["http://localhost:5173", "http://127.0.0.1:3000", "http://[::1]:8081", "https://localhost"];
+    let local = [
+        "http://localhost:5173",
+        "http://127.0.0.1:3000",
+        "http://[::1]:8081",
+        "https://localhost",
+    ];
     for origin in local {
         assert_eq!(preflight(origin).await.as_deref(), Some(origin));
     }
@@ -152,10 +188,16 @@ async fn every_page_of_this_machine_may_use_dev_with_its_cookies_too() {
         assert_eq!(preflight(origin).await, None, "{origin}");
     }
     let first = server.post("/api/chatkit/session").send().await.expect("an answer");
-    let cookie =
-        first.headers()["set-cookie"].to_str().expect("text").split(';').next().expect("a cookie").to_owned();
+    let cookie = first.headers()["set-cookie"]
+        .to_str()
+        .expect("text")
+        .split(';')
+        .next()
+        .expect("a cookie")
+        .to_owned();
     for (origin, status) in [("http://localhost:5173", 200), ("http://evil.example", 403)] {
-        let asked = server.post("/api/chatkit/session").header("cookie", &cookie).header("origin", origin);
+        let asked =
+            server.post("/api/chatkit/session").header("cookie", &cookie).header("origin", origin);
         assert_eq!(asked.send().await.expect("an answer").status(), status, "{origin}");
     }
 }
@@ -186,10 +228,12 @@ async fn on_loopback_dev_answers_only_under_names_of_this_machine() {
         let token = server.post("/dev/token").json(&json!({"user": "ada"}));
         let mut answers = Vec::new();
         for request in paths.into_iter().chain([token]) {
-            let answer = request.header("host", host).header("origin", format!("http://{host}")).send();
+            let answer =
+                request.header("host", host).header("origin", format!("http://{host}")).send();
             let answer = answer.await.expect("an answer");
             let status = answer.status().as_u16();
-            let body: Value = if status == 421 { answer.json().await.expect("JSON") } else { Value::Null };
+            let body: Value =
+                if status == 421 { answer.json().await.expect("JSON") } else { Value::Null };
             answers.push((status, body["error"]["code"].as_str().unwrap_or_default().to_owned()));
         }
         answers
@@ -202,8 +246,14 @@ async fn on_loopback_dev_answers_only_under_names_of_this_machine() {
     {
         assert_eq!(asked(&server, &host).await, vec![(200, String::new()); 4], "{host}");
     }
-    for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "192.168.1.2"] {
-        assert_eq!(asked(&server, host).await, vec![(421, "misdirected_request".to_owned()); 4], "{host}");
+    for host in
+        ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:80", "192.168.1.2"]
+    {
+        assert_eq!(
+            asked(&server, host).await,
+            vec![(421, "misdirected_request".to_owned()); 4],
+            "{host}"
+        );
     }
     let open = TestServer::start(&["dev"], &[("HOST", "0.0.0.0")]);
     assert_eq!(
@@ -212,7 +262,8 @@ async fn on_loopback_dev_answers_only_under_names_of_this_machine() {
         "who listens for others has names"
     );
     let serve = TestServer::self_hosted(&[]);
-    let answer = serve.get("/healthz").header("host", "chat.example").send().await.expect("an answer");
+    let answer =
+        serve.get("/healthz").header("host", "chat.example").send().await.expect("an answer");
     assert_eq!(answer.status(), 200);
 }
 
@@ -257,8 +308,10 @@ async fn devs_tokens_are_signed_with_a_key_of_the_run_beside_the_configured_ones
 async fn who_gives_no_name_is_ada_and_a_name_that_is_none_is_refused() {
     let server = TestServer::start(&["dev"], &[]);
     let answer = server.post("/dev/token").send().await.expect("an answer");
-    let token = answer.json::<Value>().await.expect("JSON")["token"].as_str().expect("a token").to_owned();
-    let claims = data_encoding::BASE64URL_NOPAD.decode(token.split('.').nth(1).expect("claims").as_bytes());
+    let token =
+        answer.json::<Value>().await.expect("JSON")["token"].as_str().expect("a token").to_owned();
+    let claims =
+        data_encoding::BASE64URL_NOPAD.decode(token.split('.').nth(1).expect("claims").as_bytes());
     let claims: Value = serde_json::from_slice(&claims.expect("base64")).expect("JSON");
     assert_eq!(claims["sub"], "ada");
     let bad = server.post("/dev/token").json(&json!({"user": ""})).send().await.expect("an answer");

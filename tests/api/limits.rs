@@ -1,4 +1,5 @@
-//! The limit per client address, over a real socket, with the layers around it that the service has.
+//! The limit per client address, over a real socket, with the layers around it that the service
+//! has.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -54,10 +55,12 @@ fn config(address: Option<Rate>, user: Option<Rate>, proxies: &[&str]) -> Limits
     }
 }
 
-/// What the service does around the limit: find the client and the service, and write down where the caller stands.
+/// What the service does around the limit: find the client and the service, and write down where
+/// the caller stands.
 async fn around(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let context = RequestContext::shared("limits");
-    if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied() {
+    if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>().copied()
+    {
         let client = Client::find(peer.ip(), request.headers(), &app.config);
         if !request.headers().contains_key("x-test-no-client") {
             request.extensions_mut().insert(client);
@@ -78,7 +81,8 @@ async fn around(State(app): State<Arc<App>>, mut request: Request, next: Next) -
     response
 }
 
-/// A handler as the service has them: a service names its user, and a user is counted after authentication.
+/// A handler as the service has them: a service names its user, and a user is counted after
+/// authentication.
 async fn session(
     State(app): State<Arc<App>>,
     Extension(context): Extension<Arc<RequestContext>>,
@@ -114,7 +118,8 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
-        TaskTracker::new().spawn(axum::serve(listener, router).with_graceful_shutdown(stopped).into_future());
+        TaskTracker::new()
+            .spawn(axum::serve(listener, router).with_graceful_shutdown(stopped).into_future());
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { address, app, metered, http, _running: stop.drop_guard() }
     }
@@ -137,7 +142,12 @@ fn standing(answer: &reqwest::Response) -> [Option<&str>; 3] {
 
 /// tower_governor's own headers, which must not be seen.
 fn leaked(answer: &reqwest::Response) -> Vec<&str> {
-    answer.headers().keys().map(|name| name.as_str()).filter(|name| name.starts_with("x-ratelimit")).collect()
+    answer
+        .headers()
+        .keys()
+        .map(|name| name.as_str())
+        .filter(|name| name.starts_with("x-ratelimit"))
+        .collect()
 }
 
 #[tokio::test]
@@ -175,10 +185,18 @@ async fn after_the_burst_requests_come_back_evenly_and_a_refused_one_costs_nothi
     let start = Instant::now();
     let mut passed = 0;
     while passed < 5 {
-        passed += u32::from(server.post("/session").send().await.unwrap().status() == StatusCode::OK);
-        assert!(start.elapsed() < Duration::from_secs(20), "refused requests must not push the wait away");
+        passed +=
+            u32::from(server.post("/session").send().await.unwrap().status() == StatusCode::OK);
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "refused requests must not push the wait away"
+        );
     }
-    assert!(start.elapsed() >= Duration::from_millis(600), "three came back in {:?}", start.elapsed());
+    assert!(
+        start.elapsed() >= Duration::from_millis(600),
+        "three came back in {:?}",
+        start.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -197,7 +215,11 @@ async fn behind_a_trusted_proxy_each_client_has_a_limit_and_cannot_choose_anothe
     assert_eq!(server.from("6.6.6.6, 198.51.100.1").await, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(server.from("7.7.7.7,198.51.100.1:80").await, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(server.from("2001:db8:0:1::1").await, StatusCode::OK);
-    assert_eq!(server.from("2001:db8:0:1:ffff::2").await, StatusCode::TOO_MANY_REQUESTS, "the same /64");
+    assert_eq!(
+        server.from("2001:db8:0:1:ffff::2").await,
+        StatusCode::TOO_MANY_REQUESTS,
+        "the same /64"
+    );
     assert_eq!(server.from("2001:db8:0:2::1").await, StatusCode::OK, "the next /64");
     assert_eq!(server.app.limits.address().keys(), 4);
 }
@@ -210,7 +232,11 @@ async fn a_service_is_counted_for_the_user_it_names_and_not_for_its_address() {
         request.send().await.unwrap()
     };
     for user in ["ada", "bob", "eve", "joe"] {
-        assert_eq!(as_service(user).await.status(), StatusCode::OK, "{user}: one address, many users");
+        assert_eq!(
+            as_service(user).await.status(),
+            StatusCode::OK,
+            "{user}: one address, many users"
+        );
     }
     assert_eq!(standing(&as_service("ada").await), [Some("2"), Some("0"), Some("120")]);
     let refused = as_service("ada").await;
@@ -272,7 +298,8 @@ async fn a_request_whose_client_nobody_found_is_an_internal_error_in_json() {
 async fn callers_whose_burst_is_whole_again_are_forgotten_and_the_timer_ends_with_the_service() {
     // A million a minute: back within 60 microseconds.
     let (metrics, metered) = Metrics::new(false);
-    let limits = Arc::new(Limits::new(&config(rate(1_000_000, 5), rate(1_000_000, 5), &[]), None, &metrics));
+    let limits =
+        Arc::new(Limits::new(&config(rate(1_000_000, 5), rate(1_000_000, 5), &[]), None, &metrics));
     let context = RequestContext::default();
     for number in 0..100 {
         let user = UserId::parse(&format!("user {number}")).unwrap();
@@ -284,7 +311,11 @@ async fn callers_whose_burst_is_whole_again_are_forgotten_and_the_timer_ends_wit
     limits.keep_swept(&tasks, shutdown.clone());
     let deadline = Instant::now() + Duration::from_secs(30);
     while !render(&metered).contains(r#"chatkit_limiter_keys{limit="user"} 0"#) {
-        assert!(Instant::now() < deadline, "swept by the second tick at the latest:\n{}", render(&metered));
+        assert!(
+            Instant::now() < deadline,
+            "swept by the second tick at the latest:\n{}",
+            render(&metered)
+        );
         tokio::task::yield_now().await;
     }
     assert_eq!(limits.address().keys(), 0);

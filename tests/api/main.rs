@@ -1,4 +1,5 @@
-//! The service as its clients see it: the real binary over real sockets, and its rooms against real neighbours.
+//! The service as its clients see it: the real binary over real sockets, and its rooms against real
+//! neighbours.
 #![cfg(test)]
 
 #[path = "../support/postgres.rs"]
@@ -15,6 +16,8 @@ mod connections;
 mod cors;
 mod dev;
 mod errors;
+mod framing;
+mod issued;
 mod limits;
 mod metrics;
 mod modes;
@@ -25,6 +28,7 @@ mod process;
 mod readme;
 mod redis;
 mod replicas;
+mod request_id;
 mod sandbox;
 mod secrets;
 mod sessions;

@@ -11,13 +11,21 @@ pub(crate) fn free_port() -> u16 {
 /// The metrics that a server tells at this address.
 pub(crate) async fn scrape(addr: &str) -> String {
     let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
-    client.get(format!("http://{addr}/metrics")).send().await.expect("an answer").text().await.expect("text")
+    client
+        .get(format!("http://{addr}/metrics"))
+        .send()
+        .await
+        .expect("an answer")
+        .text()
+        .await
+        .expect("text")
 }
 
 /// The value of a metric, by its name with its labels.
 pub(crate) fn value(text: &str, metric: &str) -> Option<f64> {
-    let line =
-        text.lines().find(|line| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(' ')))?;
+    let line = text
+        .lines()
+        .find(|line| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(' ')))?;
     line.rsplit(' ').next()?.parse().ok()
 }
 
@@ -51,7 +59,11 @@ async fn requests_mints_refusals_and_sessions_are_counted() {
         (format!("chatkit_http_requests_total{{{session},status=\"200\"}}"), 3.0),
         (format!("chatkit_http_requests_total{{{session},status=\"429\"}}"), 1.0),
         (r#"chatkit_http_requests_total{route="other",method="GET",status="404"}"#.to_owned(), 3.0),
-        (r#"chatkit_http_request_duration_seconds_count{route="/api/chatkit/session"}"#.to_owned(), 5.0),
+        (
+            r#"chatkit_http_request_duration_seconds_count{route="/api/chatkit/session"}"#
+                .to_owned(),
+            5.0,
+        ),
         (r#"chatkit_mints_total{workflow="default",outcome="ok"}"#.to_owned(), 3.0),
         (r#"chatkit_mints_total{workflow="broken",outcome="upstream_rejected"}"#.to_owned(), 1.0),
         (r#"chatkit_rate_limited_total{limit="user"}"#.to_owned(), 1.0),

@@ -44,13 +44,18 @@ fn a_workflow_and_a_model_without_a_mode_is_an_error_that_says_what_to_set() {
     for workflow in ["CHATKIT_WORKFLOW_ID", "WORKFLOW_ID"] {
         for model in ["CHATKIT_MODEL", "CHATKIT_AGENTS"] {
             let found = complaints(&[(workflow, "wf_canary"), (model, "canary")]);
-            let expected =
-                format!("CHATKIT_MODE: must be set, because {workflow} and {model} are both: `hosted` ");
+            let expected = format!(
+                "CHATKIT_MODE: must be set, because {workflow} and {model} are both: `hosted` "
+            );
             assert!(found.len() == 1 && found[0].starts_with(&expected), "{found:?}");
-            assert!(found[0].contains("`self-hosted`") && !found[0].contains("canary"), "{found:?}");
+            assert!(
+                found[0].contains("`self-hosted`") && !found[0].contains("canary"),
+                "{found:?}"
+            );
         }
     }
-    let found = complaints(&[("CHATKIT_WORKFLOW_ID", "wf_1"), ("CHATKIT_MODEL", "m"), ("PORT", "?")]);
+    let found =
+        complaints(&[("CHATKIT_WORKFLOW_ID", "wf_1"), ("CHATKIT_MODEL", "m"), ("PORT", "?")]);
     assert_eq!(names(&found), ["CHATKIT_MODE", "PORT"], "what is shared is told all the same");
 }
 
@@ -73,8 +78,13 @@ fn a_copy_of_the_example_file_is_for_self_hosted_mode() {
     folder.write(".env", example);
     let serve = || command(&["serve"], &[]).current_dir(&folder.0).output().expect("it runs");
     let err = String::from_utf8(serve().stderr).expect("output is UTF-8");
-    let named: Vec<_> = err.lines().map(|line| line.split(": ").nth(1).unwrap_or_default()).collect();
-    assert_eq!(named, ["CHATKIT_SIGNING_KEY", "JWT_SECRET"], "what is to be filled in is named: {err}");
+    let named: Vec<_> =
+        err.lines().map(|line| line.split(": ").nth(1).unwrap_or_default()).collect();
+    assert_eq!(
+        named,
+        ["CHATKIT_SIGNING_KEY", "JWT_SECRET"],
+        "what is to be filled in is named: {err}"
+    );
 
     let filled = example
         .replace("\nCHATKIT_SIGNING_KEY=\n", &format!("\nCHATKIT_SIGNING_KEY={SIGNING_KEY}\n"))
@@ -89,8 +99,11 @@ fn a_copy_of_the_example_file_is_for_self_hosted_mode() {
 
 #[test]
 fn a_variable_that_the_mode_does_not_read_is_warned_of() {
-    let hosted =
-        [("CHATKIT_API_BASE", "http://127.0.0.1:9"), ("CHATKIT_WORKFLOW_ID", "wf_1"), ("LOG_FORMAT", "json")];
+    let hosted = [
+        ("CHATKIT_API_BASE", "http://127.0.0.1:9"),
+        ("CHATKIT_WORKFLOW_ID", "wf_1"),
+        ("LOG_FORMAT", "json"),
+    ];
     let self_hosted = [
         ("CHATKIT_MODEL", "m"),
         ("CHATKIT_SIGNING_KEY", SIGNING_KEY),
@@ -98,15 +111,21 @@ fn a_variable_that_the_mode_does_not_read_is_warned_of() {
         ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1"),
     ];
     for (mode, other) in [("hosted", "self-hosted"), ("self-hosted", "hosted")] {
-        let vars =
-            [SHARED, &hosted, &self_hosted, &[("CHATKIT_STATE_CLAIMS", "plan"), ("CHATKIT_MODE", mode)]]
-                .concat();
+        let vars = [
+            SHARED,
+            &hosted,
+            &self_hosted,
+            &[("CHATKIT_STATE_CLAIMS", "plan"), ("CHATKIT_MODE", mode)],
+        ]
+        .concat();
         let server = TestServer::start(&["serve"], &vars);
         server.log_line(|line| line["message"] == "listening");
         let logs = server.logs();
         let end = format!(" is set and not read: only {other} mode reads it");
         let of_other: &[&str] = match mode {
-            "hosted" => &["CHATKIT_MODEL", "CHATKIT_SIGNING_KEY", "DATABASE_URL", "OPENAI_BASE_URL"],
+            "hosted" => {
+                &["CHATKIT_MODEL", "CHATKIT_SIGNING_KEY", "DATABASE_URL", "OPENAI_BASE_URL"]
+            }
             _ => &["CHATKIT_API_BASE", "CHATKIT_STATE_CLAIMS", "CHATKIT_WORKFLOW_ID"],
         };
         for name in of_other {

@@ -1,5 +1,5 @@
-//! Tokens of an issuer whose keys are found by OpenID discovery: signed, checked, and checked again after it has
-//! changed its keys.
+//! Tokens of an issuer whose keys are found by OpenID discovery: signed, checked, and checked again
+//! after it has changed its keys.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -29,16 +29,25 @@ struct Key {
 impl Key {
     fn rsa(id: &'static str) -> Self {
         let pem = include_bytes!("../fixtures/keys/rsa2048.private.pem");
-        Self { id, algorithm: Algorithm::RS256, private: EncodingKey::from_rsa_pem(pem).expect("a key") }
+        Self {
+            id,
+            algorithm: Algorithm::RS256,
+            private: EncodingKey::from_rsa_pem(pem).expect("a key"),
+        }
     }
 
     fn ec(id: &'static str) -> Self {
         let pem = include_bytes!("../fixtures/keys/p256.private.pem");
-        Self { id, algorithm: Algorithm::ES256, private: EncodingKey::from_ec_pem(pem).expect("a key") }
+        Self {
+            id,
+            algorithm: Algorithm::ES256,
+            private: EncodingKey::from_ec_pem(pem).expect("a key"),
+        }
     }
 
     fn public(&self) -> Jwk {
-        let mut key = Jwk::from_encoding_key(&self.private, self.algorithm).expect("its public half");
+        let mut key =
+            Jwk::from_encoding_key(&self.private, self.algorithm).expect("its public half");
         key.common.key_id = Some(self.id.to_owned());
         key.common.public_key_use = Some(PublicKeyUse::Signature);
         key
@@ -136,7 +145,10 @@ async fn until_ready(server: &TestServer) {
 }
 
 async fn minting() -> ScriptedUpstream {
-    ScriptedUpstream::start((0..9).map(|number| Reply::session(&format!("cksess_{number}"), "ek_1"))).await
+    ScriptedUpstream::start(
+        (0..9).map(|number| Reply::session(&format!("cksess_{number}"), "ek_1")),
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,7 +180,11 @@ async fn a_token_of_the_issuer_is_good_and_any_other_is_not() {
     ] {
         assert_eq!(outcome(&server, &token).await, (401, code.to_owned()));
     }
-    assert_eq!(issuer.asked(), ["/tenant/.well-known/openid-configuration", "/tenant/keys"], "asked once");
+    assert_eq!(
+        issuer.asked(),
+        ["/tenant/.well-known/openid-configuration", "/tenant/keys"],
+        "asked once"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,8 +199,16 @@ async fn a_new_key_is_fetched_when_a_token_names_it_and_an_old_one_ends_with_tha
 
     issuer.publish(&[&new]);
     assert_eq!(outcome(&server, &by_old).await.0, 200, "nothing has been fetched since");
-    assert_eq!(outcome(&server, &by_new).await.0, 200, "fetched for the unknown key, within the request");
-    assert_eq!(outcome(&server, &by_old).await, (401, "invalid_token".to_owned()), "the old key is gone");
+    assert_eq!(
+        outcome(&server, &by_new).await.0,
+        200,
+        "fetched for the unknown key, within the request"
+    );
+    assert_eq!(
+        outcome(&server, &by_old).await,
+        (401, "invalid_token".to_owned()),
+        "the old key is gone"
+    );
     let fetches = issuer.asked().len();
     for number in 0..20 {
         let invented = Key { id: ["a", "b", "c", "d"][number % 4], ..Key::ec("") };
@@ -193,7 +217,11 @@ async fn a_new_key_is_fetched_when_a_token_names_it_and_an_old_one_ends_with_tha
     assert_eq!(issuer.asked().len(), fetches, "invented keys don't make it ask again and again");
 
     *issuer.site.is_down.lock().unwrap() = true;
-    assert_eq!(outcome(&server, &by_new).await.0, 200, "what is known is kept while the issuer is down");
+    assert_eq!(
+        outcome(&server, &by_new).await.0,
+        200,
+        "what is known is kept while the issuer is down"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -205,10 +233,15 @@ async fn without_keys_nobody_comes_in_until_the_issuer_is_there() {
     let server = issuer.server(&upstream);
     let token = key.sign(&issuer.claims("ada"));
     let unavailable = (503, "upstream_unavailable".to_owned());
-    assert_eq!(outcome(&server, &token).await, unavailable, "its configuration names another issuer");
+    assert_eq!(
+        outcome(&server, &token).await,
+        unavailable,
+        "its configuration names another issuer"
+    );
     assert_eq!(server.get("/readyz").send().await.expect("an answer").status(), 503);
-    server
-        .log_line(|line| line["error"].as_str().is_some_and(|error| error.contains("names another issuer")));
+    server.log_line(|line| {
+        line["error"].as_str().is_some_and(|error| error.contains("names another issuer"))
+    });
 
     *issuer.site.lie.lock().unwrap() = None;
     until_ready(&server).await;

@@ -13,8 +13,10 @@ async fn document(server: &TestServer) -> Value {
 
 /// The schema that a reference leads to.
 fn led_to<'a>(document: &'a Value, reference: &Value) -> &'a Value {
-    let pointer =
-        reference["$ref"].as_str().and_then(|reference| reference.strip_prefix('#')).expect("a reference");
+    let pointer = reference["$ref"]
+        .as_str()
+        .and_then(|reference| reference.strip_prefix('#'))
+        .expect("a reference");
     document.pointer(pointer).unwrap_or_else(|| panic!("{pointer} leads nowhere"))
 }
 
@@ -42,7 +44,9 @@ async fn the_document_is_openapi_3_1_and_names_every_public_path() {
         ]
     );
     let session = &document["paths"]["/api/chatkit/session"];
-    assert!(session["post"]["operationId"].is_string() && session["delete"]["operationId"].is_string());
+    assert!(
+        session["post"]["operationId"].is_string() && session["delete"]["operationId"].is_string()
+    );
 }
 
 #[tokio::test]
@@ -85,7 +89,8 @@ async fn every_answer_in_the_document_is_described_and_no_body_is_required() {
 /// Every type that a discriminator names.
 fn mappings(document: &Value) -> Vec<String> {
     let schemas = document["components"]["schemas"].as_object().expect("schemas").values();
-    let mappings = schemas.filter_map(|schema| schema["discriminator"]["mapping"].as_object()).flatten();
+    let mappings =
+        schemas.filter_map(|schema| schema["discriminator"]["mapping"].as_object()).flatten();
     mappings.map(|(_, name)| name.as_str().expect("a reference").to_owned()).collect()
 }
 
@@ -117,20 +122,29 @@ async fn the_answers_of_the_chat_are_typed_and_so_is_each_event_of_its_streams()
     let document = document(&TestServer::self_hosted(&[])).await;
     let answers = &document["paths"]["/api/chatkit"]["post"]["responses"]["200"]["content"];
     let answer = led_to(&document, &answers["application/json"]["schema"]);
-    let kinds: Vec<_> =
-        answer["anyOf"].as_array().expect("kinds").iter().map(|kind| kind["$ref"].clone()).collect();
+    let kinds: Vec<_> = answer["anyOf"]
+        .as_array()
+        .expect("kinds")
+        .iter()
+        .map(|kind| kind["$ref"].clone())
+        .collect();
     for kind in ["Thread", "Page_Thread", "Page_ThreadItem", "Attachment", "Transcription"] {
         assert!(kinds.contains(&json!(format!("#/components/schemas/{kind}"))), "{kinds:?}");
     }
     let event = led_to(&document, &answers["text/event-stream"]["schema"]);
     let data = &event["properties"]["data"];
-    assert_eq!((&data["type"], &data["contentMediaType"]), (&json!("string"), &json!("application/json")));
+    assert_eq!(
+        (&data["type"], &data["contentMediaType"]),
+        (&json!("string"), &json!("application/json"))
+    );
     let event = led_to(&document, &data["contentSchema"]);
     let mapping = event["discriminator"]["mapping"].as_object().expect("a mapping");
     let done = led_to(&document, &json!({ "$ref": mapping["thread.item.done"] }));
     let item = led_to(&document, &done["properties"]["item"]);
-    let message =
-        led_to(&document, &json!({ "$ref": item["discriminator"]["mapping"]["assistant_message"] }));
+    let message = led_to(
+        &document,
+        &json!({ "$ref": item["discriminator"]["mapping"]["assistant_message"] }),
+    );
     assert_eq!(message["required"], json!(["content", "type", "id", "thread_id", "created_at"]));
     let part = led_to(&document, &message["properties"]["content"]["items"]);
     assert_eq!(part["properties"]["type"]["enum"], json!(["output_text"]));
@@ -158,7 +172,11 @@ async fn every_operation_says_who_may_ask_and_every_answer_what_headers_it_has()
                     "{place} {status}"
                 );
                 let may_wait = status == "429" || status == "503";
-                assert_eq!(answer["headers"]["retry-after"].is_object(), may_wait, "{place} {status}");
+                assert_eq!(
+                    answer["headers"]["retry-after"].is_object(),
+                    may_wait,
+                    "{place} {status}"
+                );
             }
             for status in ["421", "431", "503", "default"] {
                 assert!(answers.contains_key(status), "{place} {status}");
@@ -173,7 +191,10 @@ async fn every_operation_says_who_may_ask_and_every_answer_what_headers_it_has()
         }
     }
     let too_large = &document["paths"]["/api/chatkit"]["post"]["responses"]["413"]["description"];
-    assert!(too_large.as_str().is_some_and(|text| text.contains("`quota_exceeded`")), "{too_large}");
+    assert!(
+        too_large.as_str().is_some_and(|text| text.contains("`quota_exceeded`")),
+        "{too_large}"
+    );
 }
 
 #[tokio::test]
@@ -189,7 +210,8 @@ async fn the_document_says_how_large_a_file_may_be_and_how_many_a_message_may_ca
 #[tokio::test]
 async fn an_attachment_has_a_media_type_of_its_own() {
     let document = document(&TestServer::self_hosted(&[])).await;
-    let download = &document["paths"]["/api/chatkit/attachments/{id}"]["get"]["responses"]["200"]["content"];
+    let download =
+        &document["paths"]["/api/chatkit/attachments/{id}"]["get"]["responses"]["200"]["content"];
     for media_type in [
         "image/png",
         "image/jpeg",

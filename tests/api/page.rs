@@ -45,29 +45,40 @@ async fn assert_error(answer: Response, r#type: &str, code: &str) {
     let path = answer.url().path().to_owned();
     assert_eq!(header(&answer, "content-type"), "application/json", "{path}");
     let body: Value = answer.json().await.expect("JSON");
-    assert_eq!((&body["error"]["type"], &body["error"]["code"]), (&json!(r#type), &json!(code)), "{path}");
+    assert_eq!(
+        (&body["error"]["type"], &body["error"]["code"]),
+        (&json!(r#type), &json!(code)),
+        "{path}"
+    );
     assert_eq!(body["error"]["message"], body["message"], "{path}");
 }
 
 #[tokio::test]
 async fn the_built_in_page_allows_itself_chatkit_and_nothing_else() {
     let cdn = "https://cdn.platform.openai.com";
-    for (assets, and_cdn, frames) in [("cdn", format!(" {cdn}"), cdn), ("proxy", String::new(), "'self'")] {
+    for (assets, and_cdn, frames) in
+        [("cdn", format!(" {cdn}"), cdn), ("proxy", String::new(), "'self'")]
+    {
         let server = TestServer::hosted(NOWHERE, &[("CHATKIT_ASSETS", assets)]);
         let page = get(&server, "/").await;
         assert_eq!(page.status(), 200);
         let policy = format!(
-            "default-src 'none'; script-src 'self'{and_cdn}; style-src 'self' 'unsafe-inline'; frame-src {frames}; \
-             connect-src 'self' https://api.openai.com{and_cdn}; img-src 'self' data: https:; \
-             font-src 'self' data:{and_cdn}; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+            "default-src 'none'; script-src 'self'{and_cdn}; style-src 'self' 'unsafe-inline'; \
+             frame-src {frames}; connect-src 'self' https://api.openai.com{and_cdn}; img-src \
+             'self' data: https:; font-src 'self' data:{and_cdn}; base-uri 'none'; form-action \
+             'none'; frame-ancestors 'self'"
         );
         assert_eq!(header(&page, "content-security-policy"), policy);
         assert_eq!(header(&page, "x-content-type-options"), "nosniff");
         assert_eq!(header(&page, "referrer-policy"), "strict-origin-when-cross-origin");
         let html = page.text().await.expect("text");
-        let inline = html.split("<script").skip(1).filter(|script| !script.contains("src=")).count();
+        let inline =
+            html.split("<script").skip(1).filter(|script| !script.contains("src=")).count();
         assert_eq!(inline, 0, "the policy would stop a script inside the page");
-        assert!(!html.contains(" onclick=") && !html.contains("javascript:"), "nor would a handler run");
+        assert!(
+            !html.contains(" onclick=") && !html.contains("javascript:"),
+            "nor would a handler run"
+        );
     }
 }
 
@@ -88,23 +99,38 @@ async fn the_files_of_the_page_have_their_types_and_are_not_sent_twice() {
         ("/textbox.js", "text/javascript; charset=utf-8"),
     ] {
         let file = get(&server, path).await;
-        assert_eq!((file.status().as_u16(), header(&file, "content-type")), (200, content_type), "{path}");
+        assert_eq!(
+            (file.status().as_u16(), header(&file, "content-type")),
+            (200, content_type),
+            "{path}"
+        );
         assert_eq!(header(&file, "cache-control"), "no-cache");
-        let (etag, length) = (header(&file, "etag").to_owned(), file.content_length().expect("a length"));
+        let (etag, length) =
+            (header(&file, "etag").to_owned(), file.content_length().expect("a length"));
         assert!(etag.len() > 20 && etag.starts_with('"') && etag.ends_with('"'), "{etag}");
         assert_eq!(file.text().await.expect("text").len() as u64, length);
 
-        for known in [etag.clone(), format!("W/{etag}"), format!("\"old\", {etag}"), "*".to_owned()] {
-            let answer = server.get(path).header("if-none-match", &known).send().await.expect("an answer");
-            assert_eq!((answer.status().as_u16(), header(&answer, "etag")), (304, &*etag), "{path} {known}");
+        for known in [etag.clone(), format!("W/{etag}"), format!("\"old\", {etag}"), "*".to_owned()]
+        {
+            let answer =
+                server.get(path).header("if-none-match", &known).send().await.expect("an answer");
+            assert_eq!(
+                (answer.status().as_u16(), header(&answer, "etag")),
+                (304, &*etag),
+                "{path} {known}"
+            );
             assert_eq!(answer.text().await.expect("no body"), "");
         }
-        let stale = server.get(path).header("if-none-match", "\"old\"").send().await.expect("an answer");
+        let stale =
+            server.get(path).header("if-none-match", "\"old\"").send().await.expect("an answer");
         assert_eq!(stale.status(), 200);
 
         let (status, head) = raw(&server, "HEAD", path);
         assert_eq!(status, 200);
-        assert!(head.to_ascii_lowercase().contains(&format!("\r\ncontent-length: {length}\r\n")), "{head}");
+        assert!(
+            head.to_ascii_lowercase().contains(&format!("\r\ncontent-length: {length}\r\n")),
+            "{head}"
+        );
         assert!(head.ends_with("\r\n\r\n"), "no body: {head}");
     }
 }
@@ -134,7 +160,11 @@ async fn off_serves_no_page() {
     for path in ["/", "/index.html", "/sample.js", "/sample.json"] {
         assert_not_found(get(&server, path).await).await;
     }
-    assert_eq!(get(&server, "/api/chatkit/config").await.status(), 200, "embedding pages still ask");
+    assert_eq!(
+        get(&server, "/api/chatkit/config").await.status(),
+        200,
+        "embedding pages still ask"
+    );
 }
 
 /// A folder to serve, beside a file that must not be.
@@ -195,7 +225,11 @@ async fn a_folder_is_served_with_its_index_files_types_and_ranges() {
     ] {
         let answer = get(&server, path).await;
         assert_eq!(answer.status(), 200, "{path}");
-        assert!(header(&answer, "content-type").starts_with(content_type), "{path}: {:?}", answer.headers());
+        assert!(
+            header(&answer, "content-type").starts_with(content_type),
+            "{path}: {:?}",
+            answer.headers()
+        );
         assert_eq!(header(&answer, "x-content-type-options"), "nosniff");
         assert_eq!(answer.text().await.expect("text"), text, "{path}");
     }
@@ -205,7 +239,10 @@ async fn a_folder_is_served_with_its_index_files_types_and_ranges() {
     assert_eq!(part.text().await.expect("text"), "234");
     for beyond in ["bytes=10-", "bytes=99-", "bytes=0-1,4-5"] {
         let beyond = file().header("range", beyond).send().await.expect("an answer");
-        assert_eq!((beyond.status().as_u16(), header(&beyond, "content-range")), (416, "bytes */10"));
+        assert_eq!(
+            (beyond.status().as_u16(), header(&beyond, "content-range")),
+            (416, "bytes */10")
+        );
         assert_error(beyond, "invalid_request_error", "range_not_satisfiable").await;
     }
     let changed = file().header("if-unmodified-since", "Fri, 10 Oct 1980 00:00:00 GMT");
@@ -270,7 +307,10 @@ async fn nothing_but_the_folders_own_visible_files_comes_out_of_it() {
     for target in ["/docs", "//docs", "///docs", "//docs/deep"] {
         let (status, answer) = raw(&server, "GET", target);
         assert!(matches!(status, 301 | 307 | 308 | 404), "{target}: {answer}");
-        assert!(!answer.to_ascii_lowercase().contains("location: //"), "it leads to another host: {answer}");
+        assert!(
+            !answer.to_ascii_lowercase().contains("location: //"),
+            "it leads to another host: {answer}"
+        );
         assert!(!answer.contains("a b.txt") && !answer.contains("deep</"), "no listing: {answer}");
     }
 }

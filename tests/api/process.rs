@@ -30,12 +30,15 @@ fn help_and_version_work_on_each_command() {
 
 #[test]
 fn bad_usage_exits_with_2() {
-    for args in [&["nonsense"][..], &["token"], &["serve", "--nonsense"], &["sandbox", "--port", "x"]] {
+    for args in
+        [&["nonsense"][..], &["token"], &["serve", "--nonsense"], &["sandbox", "--port", "x"]]
+    {
         assert_eq!(run(args, &[]).0, 2, "{args:?}");
     }
 }
 
-/// Shells and systemd start a process with a soft limit of 1,024 open files, and a far higher hard one.
+/// Shells and systemd start a process with a soft limit of 1,024 open files, and a far higher hard
+/// one.
 #[test]
 fn the_soft_limit_of_open_files_is_no_limit_of_connections() {
     let mut server = Command::new("sh");
@@ -48,8 +51,11 @@ fn the_soft_limit_of_open_files_is_no_limit_of_connections() {
     server.current_dir(std::env::temp_dir()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut server = server.spawn().expect("sh is there");
     let mut address = String::new();
-    BufReader::new(server.stdout.take().expect("it is piped")).read_line(&mut address).expect("an address");
-    let connections: std::io::Result<Vec<_>> = (0..100).map(|_| asks_for_health(address.trim())).collect();
+    BufReader::new(server.stdout.take().expect("it is piped"))
+        .read_line(&mut address)
+        .expect("an address");
+    let connections: std::io::Result<Vec<_>> =
+        (0..100).map(|_| asks_for_health(address.trim())).collect();
     server.kill().and_then(|()| server.wait()).expect("it ends");
     connections.expect("each connection is answered");
 }
@@ -82,7 +88,10 @@ fn every_problem_of_the_configuration_is_named_at_once_and_no_value_is_printed()
     let (code, out, err) = run(&["serve"], &vars);
     assert_eq!((code, out.as_str()), (2, ""));
     for (name, _) in vars {
-        assert!(err.lines().any(|line| line.contains(&format!("{name}:"))), "{name} is named in:\n{err}");
+        assert!(
+            err.lines().any(|line| line.contains(&format!("{name}:"))),
+            "{name} is named in:\n{err}"
+        );
     }
     assert!(!err.contains("canary"), "no value is printed:\n{err}");
 }
@@ -90,7 +99,8 @@ fn every_problem_of_the_configuration_is_named_at_once_and_no_value_is_printed()
 #[test]
 fn every_problem_of_self_hosted_mode_and_of_its_agents_is_named_at_once() {
     let folder = TempFolder::new("agents");
-    let toml = "default = \"canary-1\"\n[agents.a]\nmodle = \"canary-2\"\ninstructions = \"x\"\ninstructions_file = \"y\"\n\
+    let toml = "default = \"canary-1\"\n[agents.a]\nmodle = \"canary-2\"\ninstructions = \
+                \"x\"\ninstructions_file = \"y\"\n\
                 [[agents.a.tools]]\ntype = \"canary-3\"\n";
     let path = folder.write("agents.toml", toml);
     let vars = [
@@ -109,10 +119,14 @@ fn every_problem_of_self_hosted_mode_and_of_its_agents_is_named_at_once() {
         ("CHATKIT_AGENTS", &path),
         ("JWT_SECRET", "canary-14"),
     ];
-    let (code, out, err) = run(&["serve"], &[&vars[..], &[("CHATKIT_MODE", "self-hosted")]].concat());
+    let (code, out, err) =
+        run(&["serve"], &[&vars[..], &[("CHATKIT_MODE", "self-hosted")]].concat());
     assert_eq!((code, out.as_str()), (2, ""));
     for (name, _) in vars {
-        assert!(err.lines().any(|line| line.contains(&format!("{name}:"))), "{name} is named in:\n{err}");
+        assert!(
+            err.lines().any(|line| line.contains(&format!("{name}:"))),
+            "{name} is named in:\n{err}"
+        );
     }
     for place in [
         "default",
@@ -129,7 +143,8 @@ fn every_problem_of_self_hosted_mode_and_of_its_agents_is_named_at_once() {
 
 #[test]
 fn a_variable_that_two_subjects_read_is_one_problem() {
-    let (code, _, err) = run(&["serve"], &[HOSTED, &[("HTTPS_PROXY", "ftp://proxy.example")]].concat());
+    let (code, _, err) =
+        run(&["serve"], &[HOSTED, &[("HTTPS_PROXY", "ftp://proxy.example")]].concat());
     assert_eq!((code, err.lines().count()), (2, 1), "{err}");
     assert!(err.starts_with("chatkit-server: HTTPS_PROXY: must be "), "{err}");
 }
@@ -164,9 +179,12 @@ fn a_dotenv_file_completes_the_environment_and_never_overrides_it() {
     let folder = TempFolder::new("dotenv");
     folder.write(
         ".env",
-        &format!("OPENAI_API_KEY=sk-x\nCHATKIT_WORKFLOW_ID=wf_x\nJWT_SECRET={JWT_SECRET}\nPORT=1\n"),
+        &format!(
+            "OPENAI_API_KEY=sk-x\nCHATKIT_WORKFLOW_ID=wf_x\nJWT_SECRET={JWT_SECRET}\nPORT=1\n"
+        ),
     );
-    let output = command(&["token", "--user", "ada"], &[]).current_dir(&folder.0).output().expect("it runs");
+    let output =
+        command(&["token", "--user", "ada"], &[]).current_dir(&folder.0).output().expect("it runs");
     assert!(output.status.success(), "JWT_SECRET comes from the file");
 
     folder.write(".env", "PORT=not-a-number\nJWT_SECRET=short\n");
@@ -180,16 +198,22 @@ fn a_dotenv_file_completes_the_environment_and_never_overrides_it() {
 fn a_value_that_is_no_text_is_a_problem_of_its_variable_if_that_is_read() {
     let not_text = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"wf_canary\xff");
     let run = |args: &[&str], names: &[&str]| {
-        let vars: Vec<_> = HOSTED.iter().copied().filter(|(name, _)| !names.contains(name)).collect();
+        let vars: Vec<_> =
+            HOSTED.iter().copied().filter(|(name, _)| !names.contains(name)).collect();
         let mut command = command(args, &vars);
-        let output = command.envs(names.iter().map(|name| (name, not_text))).output().expect("it runs");
+        let output =
+            command.envs(names.iter().map(|name| (name, not_text))).output().expect("it runs");
         let err = String::from_utf8(output.stderr).expect("output is UTF-8");
         (output.status.code().expect("it exits"), err)
     };
-    for name in ["CHATKIT_WORKFLOW_ID", "OPENAI_API_KEY", "JWT_SECRET_FILE", "JWT_AUDIENCE", "PORT"] {
+    for name in ["CHATKIT_WORKFLOW_ID", "OPENAI_API_KEY", "JWT_SECRET_FILE", "JWT_AUDIENCE", "PORT"]
+    {
         let names = if name == "JWT_SECRET_FILE" { &[name, "JWT_SECRET"][..] } else { &[name] };
-        let expected: String =
-            names.iter().rev().map(|name| format!("chatkit-server: {name}: must be UTF-8 text\n")).collect();
+        let expected: String = names
+            .iter()
+            .rev()
+            .map(|name| format!("chatkit-server: {name}: must be UTF-8 text\n"))
+            .collect();
         assert_eq!(run(&["serve"], names), (2, expected));
     }
     assert_eq!(run(&["token", "--user", "ada"], &["PORT", "NOT_OURS"]).0, 0, "it reads neither");
@@ -202,31 +226,48 @@ fn only_the_dotenv_file_of_the_working_folder_is_read_and_single_quotes_keep_a_d
     let inner = folder.0.join("inner");
     std::fs::create_dir(&inner).expect("a folder");
     let token = |folder| {
-        command(&["token", "--user", "ada"], &[]).current_dir(folder).output().expect("it runs").status.code()
+        command(&["token", "--user", "ada"], &[])
+            .current_dir(folder)
+            .output()
+            .expect("it runs")
+            .status
+            .code()
     };
     assert_eq!(token(&folder.0), Some(0), "all of the value is there, or it would be too short");
     assert_eq!(token(&inner), Some(2), "the file of a parent folder is not read");
     std::fs::create_dir(inner.join(".env")).expect("a folder");
     assert_eq!(token(&inner), Some(2), "a folder of that name is none");
-    let err = command(&["token", "--user", "ada"], &[]).current_dir(&inner).output().expect("it runs").stderr;
+    let err = command(&["token", "--user", "ada"], &[])
+        .current_dir(&inner)
+        .output()
+        .expect("it runs")
+        .stderr;
     assert!(!String::from_utf8_lossy(&err).contains(".env"), "and no problem either");
 }
 
 #[test]
 fn a_name_that_is_nearly_right_is_warned_of() {
-    let server =
-        TestServer::hosted("http://127.0.0.1:9", &[("CHATKIT_WORKFLOW_VERSIONS", "1"), ("RUST_LOG", "info")]);
-    let line = server.log_line(|line| line["message"].as_str().is_some_and(|text| text.contains("VERSIONS")));
+    let server = TestServer::hosted(
+        "http://127.0.0.1:9",
+        &[("CHATKIT_WORKFLOW_VERSIONS", "1"), ("RUST_LOG", "info")],
+    );
+    let line = server
+        .log_line(|line| line["message"].as_str().is_some_and(|text| text.contains("VERSIONS")));
     assert!(
-        line["message"].as_str().expect("a text").ends_with("did you mean CHATKIT_WORKFLOW_VERSION?"),
+        line["message"]
+            .as_str()
+            .expect("a text")
+            .ends_with("did you mean CHATKIT_WORKFLOW_VERSION?"),
         "{line}"
     );
-    server.log_line(|line| line["message"].as_str().is_some_and(|text| text.contains("2026-11-30")));
+    server
+        .log_line(|line| line["message"].as_str().is_some_and(|text| text.contains("2026-11-30")));
 }
 
 #[test]
 fn a_name_that_is_nearly_right_is_warned_of_where_there_is_no_log_too() {
-    let vars = [HOSTED[0], HOSTED[2], ("CHATKIT_MODE", "hosted"), ("CHATKIT_WORKFLW_ID", "wf_canary")];
+    let vars =
+        [HOSTED[0], HOSTED[2], ("CHATKIT_MODE", "hosted"), ("CHATKIT_WORKFLW_ID", "wf_canary")];
     let (code, _, err) = run(&["serve"], &vars);
     let lines: Vec<_> = err.lines().collect();
     assert_eq!((code, lines.len()), (2, 2), "{err}");
@@ -237,65 +278,15 @@ fn a_name_that_is_nearly_right_is_warned_of_where_there_is_no_log_too() {
     );
     assert!(lines[1].starts_with("chatkit-server: CHATKIT_WORKFLOW_ID: is required"), "{err}");
 
-    let nowhere =
-        [("CHATKIT_API_BASE", "http://127.0.0.1:9"), ("UPSTREAM_RETRIES", "0"), ("JWT_ISSUERS", "x")];
+    let nowhere = [
+        ("CHATKIT_API_BASE", "http://127.0.0.1:9"),
+        ("UPSTREAM_RETRIES", "0"),
+        ("JWT_ISSUERS", "x"),
+    ];
     let (code, _, err) = run(&["check"], &[HOSTED, &nowhere].concat());
-    let warning =
-        "chatkit-server: warning: JWT_ISSUERS is not a variable of this service; did you mean JWT_ISSUER?";
+    let warning = "chatkit-server: warning: JWT_ISSUERS is not a variable of this service; did you \
+                   mean JWT_ISSUER?";
     assert_eq!((code, err.lines().next()), (1, Some(warning)), "{err}");
-}
-
-#[test]
-fn token_prints_a_jwt_that_the_server_takes() {
-    let (code, token, _) = run(&["token", "--user", "ada", "--ttl", "1h"], &[("JWT_SECRET", JWT_SECRET)]);
-    assert_eq!(code, 0);
-    let sandbox = TestServer::start(&["sandbox", "--port", "0"], &[]);
-    let server = TestServer::hosted(&format!("http://{}", sandbox.addr()), &[]);
-    let answer = answer_to(server.post("/api/chatkit/session").bearer_auth(token.trim()));
-    assert_eq!(answer.status(), 200);
-    assert_eq!(run(&["token", "--user", "ada"], &[]).0, 2, "without JWT_SECRET it is bad configuration");
-    let visitor = format!("visitor_{}", "0".repeat(32));
-    let (code, token, err) = run(&["token", "--user", &visitor], &[("JWT_SECRET", JWT_SECRET)]);
-    assert_eq!((code, token.as_str()), (2, ""), "the server takes no such token");
-    assert!(err.contains("--user"), "{err}");
-}
-
-#[test]
-fn service_token_prints_a_token_and_the_entry_that_lets_it_in() {
-    let (code, out, _) = run(&["service-token", "--id", "billing"], &[]);
-    assert_eq!(code, 0);
-    let token = out.split_whitespace().find(|word| word.starts_with("cks_")).expect("a token");
-    let entry = out.split_whitespace().find(|word| word.starts_with("billing:")).expect("an entry");
-    let sandbox = TestServer::start(&["sandbox", "--port", "0"], &[]);
-    let server = TestServer::hosted(&format!("http://{}", sandbox.addr()), &[("SERVICE_TOKENS", entry)]);
-    let asked =
-        server.post("/api/chatkit/session").bearer_auth(token).json(&serde_json::json!({"user": "ada"}));
-    assert_eq!(answer_to(asked).status(), 200);
-}
-
-#[test]
-fn service_token_reads_no_configuration() {
-    let folder = TempFolder::new("broken-dotenv");
-    folder.write(".env", "this is no line of a .env\n");
-    let code = |args| command(args, &[]).current_dir(&folder.0).output().expect("it runs").status.code();
-    assert_eq!(code(&["service-token", "--id", "billing"]), Some(0));
-    assert_eq!(code(&["token", "--user", "ada"]), Some(2), "the file is broken");
-}
-
-#[test]
-fn while_a_service_token_is_changed_the_old_and_the_new_one_are_good() {
-    let printed = [(); 2].map(|()| run(&["service-token", "--id", "billing"], &[]).1);
-    let word = |out: &str, start: &str| {
-        out.split_whitespace().find(|word| word.starts_with(start)).expect("it is printed").to_owned()
-    };
-    let entries = printed.each_ref().map(|out| word(out, "billing:")).join(",");
-    let sandbox = TestServer::start(&["sandbox", "--port", "0"], &[]);
-    let server =
-        TestServer::hosted(&format!("http://{}", sandbox.addr()), &[("SERVICE_TOKENS", entries.as_str())]);
-    for out in printed {
-        let asked = server.post("/api/chatkit/session").bearer_auth(word(&out, "cks_"));
-        assert_eq!(answer_to(asked.json(&serde_json::json!({"user": "ada"}))).status(), 200);
-    }
 }
 
 #[test]
@@ -323,7 +314,8 @@ fn healthcheck_follows_readiness() {
 fn an_address_that_is_taken_exits_with_1() {
     let server = TestServer::hosted("http://127.0.0.1:9", &[]);
     let port = server.addr().port().to_string();
-    let (code, _, err) = run(&["serve"], &[HOSTED, &[("HOST", "127.0.0.1"), ("PORT", &port)]].concat());
+    let (code, _, err) =
+        run(&["serve"], &[HOSTED, &[("HOST", "127.0.0.1"), ("PORT", &port)]].concat());
     assert_eq!(code, 1);
     assert!(err.contains("can't be bound"), "{err}");
 }
@@ -337,14 +329,18 @@ fn an_idle_server_ends_at_once_with_0_on_either_signal_even_with_connections_ope
         let began = Instant::now();
         server.signal(signal);
         assert_eq!(server.ended().code(), Some(0), "{signal}");
-        assert!(began.elapsed() < Duration::from_secs(5), "{signal}: at once, not at the end of the grace");
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{signal}: at once, not at the end of the grace"
+        );
         drop(fresh);
     }
 }
 
 /// Sends a request and waits for the head of its answer.
-fn answer_to(request: reqwest::RequestBuilder) -> reqwest::Response {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+pub(crate) fn answer_to(request: reqwest::RequestBuilder) -> reqwest::Response {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async { request.send().await }).expect("an answer")
 }
 

@@ -1,4 +1,5 @@
-//! Limits and sessions over several replicas: against a real Redis, which is also killed, frozen and started again.
+//! Limits and sessions over several replicas: against a real Redis, which is also killed, frozen
+//! and started again.
 
 use std::net::TcpListener;
 use std::num::NonZeroU32;
@@ -109,7 +110,8 @@ async fn two_replicas_share_one_limit_exactly() {
 async fn a_shared_limit_says_the_same_as_a_local_one() {
     let server = RedisServer::start();
     let replica = Replica::start(&server.url());
-    let rate = Rate { per_minute: NonZeroU32::new(20).unwrap(), burst: NonZeroU32::new(3).unwrap() };
+    let rate =
+        Rate { per_minute: NonZeroU32::new(20).unwrap(), burst: NonZeroU32::new(3).unwrap() };
     let local = LocalUserLimiter::new(rate);
     let shared = SharedUserLimiter::new(
         Arc::clone(&replica.link),
@@ -120,7 +122,10 @@ async fn a_shared_limit_says_the_same_as_a_local_one() {
     for _ in 0..5 {
         let (here, there) = (local.count(&user("ada")).await, shared.count(&user("ada")).await);
         assert_eq!(here.rate, there.rate);
-        assert_eq!(here.retry_after.map(|wait| wait.as_secs()), there.retry_after.map(|wait| wait.as_secs()));
+        assert_eq!(
+            here.retry_after.map(|wait| wait.as_secs()),
+            there.retry_after.map(|wait| wait.as_secs())
+        );
     }
     assert_eq!(shared.keys(), 0, "Redis counted, not this process");
 }
@@ -154,7 +159,10 @@ async fn reads_and_what_costs_are_shared_each_under_a_key_of_its_own() {
     }
     assert!(limits[0].count_user(&ada, &context).await.is_err(), "two that cost, of both");
     for replica in &replicas {
-        assert!(!render(&replica.metered).contains("chatkit_limiter_keys{"), "nothing is kept here");
+        assert!(
+            !render(&replica.metered).contains("chatkit_limiter_keys{"),
+            "nothing is kept here"
+        );
     }
 }
 
@@ -218,10 +226,13 @@ async fn a_session_minted_by_one_replica_is_known_to_the_other_until_it_is_forgo
     let server = RedisServer::start();
     let (one, two) = (Replica::start(&server.url()), Replica::start(&server.url()));
     let clock = Arc::new(TestClock::at(1_800_000_000));
-    let registries =
-        [one.registry(Arc::<TestClock>::clone(&clock)), two.registry(Arc::<TestClock>::clone(&clock))];
+    let registries = [
+        one.registry(Arc::<TestClock>::clone(&clock)),
+        two.registry(Arc::<TestClock>::clone(&clock)),
+    ];
     let (ada, bob) = (user("ada").fingerprint(), user("bob").fingerprint());
-    let session = |user, id: &str, life: u64| Session { user, id: id.into(), ends_at: 1_800_000_000 + life };
+    let session =
+        |user, id: &str, life: u64| Session { user, id: id.into(), ends_at: 1_800_000_000 + life };
     let (first, second, third) =
         (Fingerprint::of(b"ek_1"), Fingerprint::of(b"ek_2"), Fingerprint::of(b"ek_3"));
     registries[0].remember(first, session(ada, "cksess_1", 600)).await;
@@ -256,7 +267,8 @@ async fn what_is_minted_while_redis_is_away_is_remembered_here_and_found_afterwa
     let replica = Replica::start(&server.url());
     let registry = replica.registry(Arc::new(SystemClock));
     let (ada, secret) = (user("ada").fingerprint(), Fingerprint::of(b"ek_meanwhile"));
-    let session = Session { user: ada, id: "cksess_1".into(), ends_at: SystemClock.unix_seconds() + 600 };
+    let session =
+        Session { user: ada, id: "cksess_1".into(), ends_at: SystemClock.unix_seconds() + 600 };
     replica.wait_until_up(true).await;
 
     server.kill();
@@ -280,7 +292,8 @@ async fn what_another_replica_ended_is_not_remembered_once_redis_has_said_so() {
     let (one, two) = (Replica::start(&server.url()), Replica::start(&server.url()));
     let (here, there) = (one.registry(Arc::new(SystemClock)), two.registry(Arc::new(SystemClock)));
     let ada = user("ada").fingerprint();
-    let session = Session { user: ada, id: "cksess_1".into(), ends_at: SystemClock.unix_seconds() + 600 };
+    let session =
+        Session { user: ada, id: "cksess_1".into(), ends_at: SystemClock.unix_seconds() + 600 };
     let (ended, live) = (Fingerprint::of(b"ek_ended"), Fingerprint::of(b"ek_live"));
     here.remember(ended, session.clone()).await;
     here.remember(live, session.clone()).await;
@@ -301,7 +314,8 @@ async fn redis_holds_only_hashes_and_every_key_has_an_end_of_life() {
     let registry = replica.registry(Arc::new(SystemClock));
     let (name, now) = ("ada@example.com", SystemClock.unix_seconds());
     for (secret, life) in [("ek_long_secret", 600), ("ek_short_secret", 5)] {
-        let session = Session { user: user(name).fingerprint(), id: "cksess_1".into(), ends_at: now + life };
+        let session =
+            Session { user: user(name).fingerprint(), id: "cksess_1".into(), ends_at: now + life };
         registry.remember(Fingerprint::of(secret.as_bytes()), session).await;
     }
     replica.limiter().count(&user(name)).await;
@@ -338,7 +352,11 @@ async fn redis_holds_only_hashes_and_every_key_has_an_end_of_life() {
 async fn a_check_says_what_is_wrong_with_redis_and_never_shows_the_password() {
     let check = async |url: &str| {
         let (metrics, _) = Metrics::new(true);
-        RedisLink::new(&Secret::new(url), &metrics).unwrap().ping().await.map_err(|why| why.to_string())
+        RedisLink::new(&Secret::new(url), &metrics)
+            .unwrap()
+            .ping()
+            .await
+            .map_err(|why| why.to_string())
     };
     let mut server = RedisServer::start_with(Some("s3same"));
     let port = server.url().rsplit(':').next().unwrap().to_owned();
@@ -354,7 +372,10 @@ async fn a_check_says_what_is_wrong_with_redis_and_never_shows_the_password() {
     let port = silent.local_addr().unwrap().port();
     for scheme in ["rediss", "redis"] {
         let why = check(&format!("{scheme}://:hunter2@127.0.0.1:{port}")).await.unwrap_err();
-        assert!(why.starts_with("no answer within") || why.starts_with("it took too long"), "{why}");
+        assert!(
+            why.starts_with("no answer within") || why.starts_with("it took too long"),
+            "{why}"
+        );
     }
 }
 

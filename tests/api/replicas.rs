@@ -1,4 +1,5 @@
-//! Two replicas with one Redis: one limit, one registry of sessions, also when Redis goes away and comes back.
+//! Two replicas with one Redis: one limit, one registry of sessions, also when Redis goes away and
+//! comes back.
 
 use std::time::Instant;
 
@@ -42,7 +43,8 @@ impl Replica {
         let deadline = Instant::now() + PATIENCE;
         let wanted = format!("chatkit_redis_up {up}");
         loop {
-            let text = reqwest::get(format!("http://{}/metrics", self.metrics)).await.expect("metrics");
+            let text =
+                reqwest::get(format!("http://{}/metrics", self.metrics)).await.expect("metrics");
             let text = text.text().await.expect("text");
             if text.lines().any(|line| line == wanted) {
                 return;
@@ -59,13 +61,16 @@ impl Replica {
         let lines = logs.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let of_redis = lines.filter(|line| text(line).starts_with("Redis is "));
         let first = |line: &Value| text(line).split(':').next().unwrap_or_default().to_owned();
-        of_redis.map(|line| (line["level"].as_str().unwrap_or_default().to_owned(), first(&line))).collect()
+        of_redis
+            .map(|line| (line["level"].as_str().unwrap_or_default().to_owned(), first(&line)))
+            .collect()
     }
 
     async fn failures_of_redis(&self) -> u64 {
         let text = reqwest::get(format!("http://{}/metrics", self.metrics)).await.expect("metrics");
         let text = text.text().await.expect("text");
-        let count = text.lines().find_map(|line| line.strip_prefix("chatkit_redis_failures_total "));
+        let count =
+            text.lines().find_map(|line| line.strip_prefix("chatkit_redis_failures_total "));
         count.expect("it is counted").parse().expect("a number")
     }
 }
@@ -82,11 +87,14 @@ async fn minted(server: &TestServer, user: &str) -> String {
     answer["client_secret"].as_str().expect("a secret").to_owned()
 }
 
-/// Forty requests of one user at once, by turns to each replica: how many were let in. The others were refused by the limit.
+/// Forty requests of one user at once, by turns to each replica: how many were let in. The others
+/// were refused by the limit.
 async fn let_in_of_forty(user: &str, replicas: &[&Replica]) -> usize {
-    let requests = (0..40).map(|number| replicas[number % replicas.len()].server.mint_as(user).send());
+    let requests =
+        (0..40).map(|number| replicas[number % replicas.len()].server.mint_as(user).send());
     let answers = futures_util::future::join_all(requests).await;
-    let statuses: Vec<_> = answers.into_iter().map(|answer| answer.expect("an answer").status()).collect();
+    let statuses: Vec<_> =
+        answers.into_iter().map(|answer| answer.expect("an answer").status()).collect();
     let count = |wanted| statuses.iter().filter(|status| **status == wanted).count();
     let let_in = count(StatusCode::OK);
     assert_eq!(let_in + count(StatusCode::TOO_MANY_REQUESTS), 40, "{statuses:?}");
@@ -139,11 +147,13 @@ async fn what_one_replica_minted_the_other_replaces_refuses_and_ends() {
     assert_eq!(upstream.lines()[2], "POST /v1/chatkit/sessions/cksess_1/cancel");
 
     assert_eq!(minted(&a.server, "ada").await, "ek_3");
-    let ended = b.server.delete(SESSION).bearer_auth(tokens::hs256("ada")).send().await.expect("an answer");
+    let ended =
+        b.server.delete(SESSION).bearer_auth(tokens::hs256("ada")).send().await.expect("an answer");
     assert_eq!(ended.status(), 204);
     let mut lines = upstream.lines()[4..].to_vec();
     lines.sort();
-    // The first session's end may still be on its way out of the registry; ended twice does no harm.
+    // The first session's end may still be on its way out of the registry; ended twice does no
+    // harm.
     lines.retain(|line| !line.contains("cksess_1"));
     assert_eq!(
         lines,
@@ -164,13 +174,21 @@ async fn while_redis_is_away_it_goes_on_with_its_own_limits_and_shares_them_agai
     let [away, back] =
         [("WARN", AWAY), ("INFO", BACK)].map(|(level, text)| (level.to_owned(), text.to_owned()));
     redis.kill();
-    assert_eq!(let_in_of_forty("bob", &[&a]).await, 10, "requests go on, within a limit of its own");
+    assert_eq!(
+        let_in_of_forty("bob", &[&a]).await,
+        10,
+        "requests go on, within a limit of its own"
+    );
     assert_eq!(let_in_of_forty("bob", &[&b]).await, 10, "each replica's");
     let secret = minted(&a.server, "eve").await;
     assert_eq!(refresh(&a.server, "bo", &secret).send().await.expect("an answer").status(), 403);
     for replica in [&a, &b] {
         replica.until_redis_is(0).await;
-        assert_eq!(replica.says_of_redis(AWAY), std::slice::from_ref(&away), "and a good start was no news");
+        assert_eq!(
+            replica.says_of_redis(AWAY),
+            std::slice::from_ref(&away),
+            "and a good start was no news"
+        );
         assert_ne!(replica.failures_of_redis().await, 0);
     }
 
@@ -178,11 +196,18 @@ async fn while_redis_is_away_it_goes_on_with_its_own_limits_and_shares_them_agai
     for replica in [&a, &b] {
         replica.until_redis_is(1).await;
         let said = replica.says_of_redis(BACK);
-        assert_eq!(said, [away.clone(), back.clone()], "one warning for the whole outage, one line after it");
+        assert_eq!(
+            said,
+            [away.clone(), back.clone()],
+            "one warning for the whole outage, one line after it"
+        );
     }
     assert_eq!(let_in_of_forty("carol", &[&a, &b]).await, 10, "shared again");
     let secret = minted(&a.server, "dave").await;
-    assert_eq!(refresh(&b.server, "mallory", &secret).send().await.expect("an answer").status(), 403);
+    assert_eq!(
+        refresh(&b.server, "mallory", &secret).send().await.expect("an answer").status(),
+        403
+    );
     let readiness = a.server.get("/readyz").send().await.expect("an answer");
     assert_eq!(readiness.status(), 200);
 }
@@ -205,11 +230,17 @@ async fn when_redis_goes_away_a_replica_still_knows_what_it_minted_itself() {
     redis.kill();
     let stolen = refresh(&a.server, "bob", &on_a).send().await.expect("an answer");
     assert_eq!(stolen.status(), 403);
-    let ended = a.server.delete(SESSION).bearer_auth(tokens::hs256("ada")).send().await.expect("an answer");
+    let ended =
+        a.server.delete(SESSION).bearer_auth(tokens::hs256("ada")).send().await.expect("an answer");
     assert_eq!(ended.status(), 204);
     assert_eq!(upstream.lines()[2..], ["POST /v1/chatkit/sessions/cksess_1/cancel"], "its own");
     a.until_redis_is(0).await;
-    let ended = b.server.delete(SESSION).bearer_auth(tokens::hs256("ada")).send().await.expect("an answer");
+    let ended =
+        b.server.delete(SESSION).bearer_auth(tokens::hs256("ada")).send().await.expect("an answer");
     assert_eq!(ended.status(), 204);
-    assert_eq!(upstream.lines()[3..], ["POST /v1/chatkit/sessions/cksess_2/cancel"], "the other's own");
+    assert_eq!(
+        upstream.lines()[3..],
+        ["POST /v1/chatkit/sessions/cksess_2/cancel"],
+        "the other's own"
+    );
 }

@@ -1,4 +1,5 @@
-//! The end of the service: readiness turns, new requests are refused, open ones finish, a second signal ends it now.
+//! The end of the service: readiness turns, new requests are refused, open ones finish, a second
+//! signal ends it now.
 
 use std::time::{Duration, Instant};
 
@@ -70,7 +71,10 @@ async fn a_second_signal_ends_it_now() {
     let began = Instant::now();
     server.signal("INT");
     server.ended();
-    assert!(began.elapsed() < Duration::from_secs(4), "neither the upstream nor the grace is waited for");
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "neither the upstream nor the grace is waited for"
+    );
 }
 
 #[tokio::test]
@@ -88,14 +92,21 @@ async fn a_head_that_never_ends_does_not_hold_an_idle_shutdown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_whose_client_leaves_is_logged_and_its_session_can_be_revoked() {
-    let upstream =
-        ScriptedUpstream::start([slow(Duration::from_millis(700)), Reply::session("cksess_1", "ek_1")]).await;
+    let upstream = ScriptedUpstream::start([
+        slow(Duration::from_millis(700)),
+        Reply::session("cksess_1", "ek_1"),
+    ])
+    .await;
     let server = TestServer::hosted(&upstream.base(), &[("RATE_LIMIT_USER_PER_MINUTE", "0")]);
     let left = send_meanwhile(server.mint_as("ada").header("x-request-id", "left-early"));
     upstream.wait_for(1).await;
     left.abort();
     let line = server.log_line(|line| line["request_id"] == "left-early");
-    assert_eq!((&line["status"], &line["path"]), (&499.into(), &"/api/chatkit/session".into()), "{line}");
+    assert_eq!(
+        (&line["status"], &line["path"]),
+        (&499.into(), &"/api/chatkit/session".into()),
+        "{line}"
+    );
 
     let deadline = Instant::now() + PATIENCE;
     while upstream.requests().len() < 2 {
@@ -123,7 +134,8 @@ async fn past_the_most_connections_a_new_one_waits_until_another_ends() {
     first.read_exact(&mut answer).await.expect("it answers");
     let mut second = tokio::net::TcpStream::connect(addr).await.expect("the system accepts");
     second.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("it is written");
-    let waited = tokio::time::timeout(Duration::from_millis(200), second.read_exact(&mut answer)).await;
+    let waited =
+        tokio::time::timeout(Duration::from_millis(200), second.read_exact(&mut answer)).await;
     assert!(waited.is_err(), "the one place is taken");
     drop(first);
     let served = tokio::time::timeout(PATIENCE, second.read_exact(&mut answer)).await;

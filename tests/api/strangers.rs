@@ -1,4 +1,5 @@
-//! Whatever a stranger sends, in headers, cookies, paths and bodies: an answer in our own words, and never a 500.
+//! Whatever a stranger sends, in headers, cookies, paths and bodies: an answer in our own words,
+//! and never a 500.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -23,8 +24,10 @@ struct Stranger {
 }
 
 fn header_bytes() -> impl Strategy<Value = Vec<u8>> {
-    // Everything that may stand in a header's value: no control characters but the tab, anything above 0x7f.
-    let any = prop::collection::vec(prop_oneof![Just(b'\t'), 0x20..=0x7e_u8, 0x80..=0xff_u8], 0..200);
+    // Everything that may stand in a header's value: no control characters but the tab, anything
+    // above 0x7f.
+    let any =
+        prop::collection::vec(prop_oneof![Just(b'\t'), 0x20..=0x7e_u8, 0x80..=0xff_u8], 0..200);
     let good = tokens::hs256("ada");
     let token = prop_oneof![
         Just(format!("Bearer {good}")),
@@ -56,8 +59,12 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 fn stranger() -> impl Strategy<Value = Stranger> {
     let method = prop::sample::select(vec!["GET", "POST", "DELETE", "PUT", "OPTIONS", "PATCH"]);
     let paths = prop_oneof![
-        prop::sample::select(vec!["/api/chatkit/session", "/api/chatkit/start", "/api/chatkit/refresh"])
-            .prop_map(str::to_owned),
+        prop::sample::select(vec![
+            "/api/chatkit/session",
+            "/api/chatkit/start",
+            "/api/chatkit/refresh"
+        ])
+        .prop_map(str::to_owned),
         "/(api/chatkit|api/chatkit/assets|\\.env|%2e%2e|static)?(/[!-\"$-;=@-_a-z~]{0,20}){0,4}",
     ];
     let names = vec![
@@ -101,8 +108,10 @@ fn ask(addr: SocketAddr, request: &Stranger) -> (u16, Vec<u8>) {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("it answers");
     let head_end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
-    let status =
-        std::str::from_utf8(&answer[9..12]).ok().and_then(|status| status.parse().ok()).expect("a status");
+    let status = std::str::from_utf8(&answer[9..12])
+        .ok()
+        .and_then(|status| status.parse().ok())
+        .expect("a status");
     (status, answer[head_end + 4..].to_vec())
 }
 
@@ -123,16 +132,21 @@ fn nothing_a_stranger_sends_makes_it_panic_or_answer_in_other_words_than_ours() 
         let vars = [&vars[..], &[("FORWARDED_HEADER", header)]].concat();
         TestServer::hosted(&format!("http://{}", sandbox.addr()), &vars)
     });
-    let cases =
-        std::env::vars().find(|(name, _)| name == "PROPTEST_CASES").and_then(|(_, cases)| cases.parse().ok());
-    let config = Config { cases: cases.unwrap_or(REQUESTS), failure_persistence: None, ..Config::default() };
+    let cases = std::env::vars()
+        .find(|(name, _)| name == "PROPTEST_CASES")
+        .and_then(|(_, cases)| cases.parse().ok());
+    let config =
+        Config { cases: cases.unwrap_or(REQUESTS), failure_persistence: None, ..Config::default() };
     let outcome = TestRunner::new(config).run(&(stranger(), 0..2_usize), |(request, which)| {
         let (status, body) = ask(servers[which].addr(), &request);
         prop_assert!(status < 500, "{status}: {}", String::from_utf8_lossy(&body));
         if status >= 400 {
-            let body: Value =
-                serde_json::from_slice(&body).map_err(|error| TestCaseError::fail(error.to_string()))?;
-            prop_assert!(body["error"]["code"].is_string() && body["message"].is_string(), "{body}");
+            let body: Value = serde_json::from_slice(&body)
+                .map_err(|error| TestCaseError::fail(error.to_string()))?;
+            prop_assert!(
+                body["error"]["code"].is_string() && body["message"].is_string(),
+                "{body}"
+            );
         }
         Ok(())
     });

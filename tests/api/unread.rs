@@ -1,4 +1,5 @@
-//! A request that is refused before its body was read: the connection goes on, or the answer says that it ends.
+//! A request that is refused before its body was read: the connection goes on, or the answer says
+//! that it ends.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -43,7 +44,8 @@ impl Refused {
     fn head(&mut self) -> String {
         let mut head = Vec::new();
         let mut byte = [0];
-        while !head.ends_with(b"\r\n\r\n") && self.stream.read(&mut byte).is_ok_and(|read| read > 0) {
+        while !head.ends_with(b"\r\n\r\n") && self.stream.read(&mut byte).is_ok_and(|read| read > 0)
+        {
             head.extend(byte);
         }
         String::from_utf8(head).expect("a head is ASCII")
@@ -71,11 +73,16 @@ async fn a_small_body_that_comes_after_its_refusal_does_not_end_the_connection()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_the_body_does_not_come_the_answer_says_that_the_connection_ends() {
-    for rest in ["content-length: 2", "content-length: 70000", "content-length: 2\r\nexpect: 100-continue"] {
+    for rest in
+        ["content-length: 2", "content-length: 70000", "content-length: 2\r\nexpect: 100-continue"]
+    {
         let mut client = Refused::start().await;
         client.send(&format!("POST / HTTP/1.1\r\nhost: x\r\n{rest}\r\n\r\n"));
         let head = tokio::task::block_in_place(|| client.head());
-        assert!(head.starts_with("HTTP/1.1 401 ") && head.contains("connection: close"), "{rest}: {head:?}");
+        assert!(
+            head.starts_with("HTTP/1.1 401 ") && head.contains("connection: close"),
+            "{rest}: {head:?}"
+        );
         assert_eq!(tokio::task::block_in_place(|| client.head()), "", "{rest}: and it ends");
     }
 }

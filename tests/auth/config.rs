@@ -31,8 +31,15 @@ fn each_source_of_credentials_is_enough_by_itself() {
 fn a_setup_in_which_nobody_could_authenticate_is_a_problem() {
     let (_, found) = configure(&[]);
     assert_eq!(found.len(), 1);
-    assert!(found[0].to_string().starts_with("JWT_SECRET: nobody could authenticate"), "{}", found[0]);
-    assert_eq!(problems(&[("AUTH_ANONYMOUS", "off"), ("CHATKIT_COOKIE_KEY", COOKIE_KEY)]), ["JWT_SECRET"]);
+    assert!(
+        found[0].to_string().starts_with("JWT_SECRET: nobody could authenticate"),
+        "{}",
+        found[0]
+    );
+    assert_eq!(
+        problems(&[("AUTH_ANONYMOUS", "off"), ("CHATKIT_COOKIE_KEY", COOKIE_KEY)]),
+        ["JWT_SECRET"]
+    );
     assert_eq!(
         problems(&[("JWT_AUDIENCE", "chat"), ("JWT_SECRET", "")]),
         ["JWT_SECRET"],
@@ -60,7 +67,11 @@ fn an_empty_secret_file_lets_nobody_in_and_is_no_source_of_keys() {
         assert_eq!(problems(&[secret, ("JWT_ISSUER", "my-site")]), ["JWT_ISSUER"]);
         assert!(configure(&[secret, ("JWT_ISSUER", "https://a.example")]).0.discovers_keys());
     }
-    assert_eq!(problems(&[("JWT_SECRET_FILE", &short)]), ["JWT_SECRET"], "bad, and not missing as well");
+    assert_eq!(
+        problems(&[("JWT_SECRET_FILE", &short)]),
+        ["JWT_SECRET"],
+        "bad, and not missing as well"
+    );
     assert_eq!(problems(&[("JWT_SECRET_FILE", away)]), ["JWT_SECRET_FILE"], "the same");
     assert_eq!(problems(&[("SERVICE_TOKENS_FILE", away)]), ["SERVICE_TOKENS_FILE"], "the same");
     let unreadable = [("AUTH_ANONYMOUS", "on"), ("CHATKIT_COOKIE_KEY_FILE", away)];
@@ -79,9 +90,14 @@ fn defaults_are_those_that_are_documented() {
         "32 bytes are enough for HS256 alone"
     );
     assert!(!config.cookies_authenticate());
-    let proxy =
-        |value| configure(&[("JWT_SECRET", SECRET), ("HTTPS_PROXY", value)]).0.https_proxy.map(String::from);
-    assert_eq!(proxy("proxy.example:3128"), Some("http://proxy.example:3128/".into()), "without a scheme");
+    let proxy = |value| {
+        configure(&[("JWT_SECRET", SECRET), ("HTTPS_PROXY", value)]).0.https_proxy.map(String::from)
+    };
+    assert_eq!(
+        proxy("proxy.example:3128"),
+        Some("http://proxy.example:3128/".into()),
+        "without a scheme"
+    );
     let cookie = [("JWT_SECRET", SECRET), ("JWT_COOKIE", "session")];
     assert!(configure(&cookie).0.cookies_authenticate());
     let visitors = [("AUTH_ANONYMOUS", "on"), ("CHATKIT_COOKIE_KEY", COOKIE_KEY)];
@@ -94,9 +110,11 @@ fn defaults_are_those_that_are_documented() {
 fn keys_come_from_the_issuer_only_when_there_is_no_other_source() {
     let issuer = ("JWT_ISSUER", "https://a.example");
     assert!(configure(&[issuer]).0.discovers_keys());
-    for source in
-        [("JWT_SECRET", SECRET), ("JWT_PUBLIC_KEY", pem!("p256.spki")), ("JWKS_URL", "https://b.example")]
-    {
+    for source in [
+        ("JWT_SECRET", SECRET),
+        ("JWT_PUBLIC_KEY", pem!("p256.spki")),
+        ("JWKS_URL", "https://b.example"),
+    ] {
         let (config, found) = configure(&[issuer, source]);
         assert!(!config.discovers_keys() && found.is_empty(), "{}", source.0);
     }
@@ -105,7 +123,11 @@ fn keys_come_from_the_issuer_only_when_there_is_no_other_source() {
         [""; 0],
         "a name will do with a key"
     );
-    assert_eq!(problems(&[("JWT_ISSUER", "my-site")]), ["JWT_ISSUER"], "but nothing can be fetched from it");
+    assert_eq!(
+        problems(&[("JWT_ISSUER", "my-site")]),
+        ["JWT_ISSUER"],
+        "but nothing can be fetched from it"
+    );
 }
 
 #[test]
@@ -122,9 +144,16 @@ fn a_short_secret_is_refused_and_how_long_it_must_be_is_said() {
     assert_eq!(says(&long[..32], "HS256"), [""; 0]);
     assert_eq!(says(&long[..47], "HS384"), ["JWT_SECRET: must have 48 bytes or more for HS384"]);
     assert_eq!(says(&long[..48], "HS384,RS256"), [""; 0]);
-    assert_eq!(says(&long[..63], "HS256,HS512"), ["JWT_SECRET: must have 64 bytes or more for HS512"]);
+    assert_eq!(
+        says(&long[..63], "HS256,HS512"),
+        ["JWT_SECRET: must have 64 bytes or more for HS512"]
+    );
     assert_eq!(says(&long, "HS512"), [""; 0]);
-    assert_eq!(problems(&[("JWT_SECRET", pem!("p256.spki"))]), ["JWT_SECRET"], "a public key is no secret");
+    assert_eq!(
+        problems(&[("JWT_SECRET", pem!("p256.spki"))]),
+        ["JWT_SECRET"],
+        "a public key is no secret"
+    );
 }
 
 #[test]
@@ -152,7 +181,10 @@ fn bad_values_are_problems_of_their_variable() {
         ("HTTPS_PROXY", "socks5://proxy:1080"),
     ] {
         let (_, found) = configure(&[key, (name, value)]);
-        assert!(found.iter().any(|problem| problem.variable == name), "{name} {value:?}: {found:?}");
+        assert!(
+            found.iter().any(|problem| problem.variable == name),
+            "{name} {value:?}: {found:?}"
+        );
         for problem in &found {
             assert!(!problem.to_string().contains(SECRET), "{problem}");
             assert!(value.len() < 20 || !problem.to_string().contains(value), "{problem}");
@@ -174,19 +206,25 @@ fn contradictions_are_problems() {
     let p256 = ("JWT_PUBLIC_KEY", pem!("p256.spki"));
     assert_eq!(problems(&[p256, ("JWT_ALGORITHMS", "ES384,RS256")]), ["JWT_ALGORITHMS"]);
     assert_eq!(problems(&[p256, ("JWT_SECRET", SECRET), ("JWT_ALGORITHMS", "ES256")]), [""; 0]);
-    let visitors = [("AUTH_ANONYMOUS", "on"), ("CHATKIT_COOKIE_KEY", COOKIE_KEY), ("JWT_COOKIE", "session")];
+    let visitors =
+        [("AUTH_ANONYMOUS", "on"), ("CHATKIT_COOKIE_KEY", COOKIE_KEY), ("JWT_COOKIE", "session")];
     assert_eq!(problems(&visitors), ["JWT_COOKIE"], "no key could check its token");
 }
 
 #[test]
 fn service_tokens_are_names_with_digests_and_no_digest_twice() {
     let (one, two) = ("ab".repeat(32), "CD".repeat(32));
-    let (config, found) = configure(&[("SERVICE_TOKENS", &format!("shop:{one}, blog.v2:{two},\n"))]);
+    let (config, found) =
+        configure(&[("SERVICE_TOKENS", &format!("shop:{one}, blog.v2:{two},\n"))]);
     assert_eq!(found, []);
     let names: Vec<_> = config.service_tokens.iter().map(|token| &*token.name).collect();
     assert_eq!(names, ["shop", "blog.v2"]);
     let (config, found) = configure(&[("SERVICE_TOKENS", &format!("shop:{one},shop:{two}"))]);
-    assert_eq!((found.len(), config.service_tokens.len()), (0, 2), "a new token beside the old: {found:?}");
+    assert_eq!(
+        (found.len(), config.service_tokens.len()),
+        (0, 2),
+        "a new token beside the old: {found:?}"
+    );
     let token = format!("cks_{one}");
     for bad in [
         format!("shop:{one},shop:{one}"),

@@ -126,7 +126,11 @@ async fn a_good_cookie_with_a_foreign_origin_is_403_and_stays() {
         &[cookie, host, SHOP, ("origin", "https://evil.example")],
     ] {
         let rejection = auth.ask(headers).await.unwrap_err();
-        assert_eq!(rejection, Rejection { error: Error::ForeignOrigin, set_cookie: None }, "{headers:?}");
+        assert_eq!(
+            rejection,
+            Rejection { error: Error::ForeignOrigin, set_cookie: None },
+            "{headers:?}"
+        );
     }
     for headers in [
         &[cookie, SHOP][..],
@@ -177,7 +181,8 @@ async fn a_cookie_is_secure_unless_the_client_is_on_this_machine_over_plain_http
         (&none, false, true, "SameSite=None; Secure; Partitioned"),
     ] {
         let headers = headers_of(&[]);
-        let asking = Asking { headers: &headers, client_is_loopback, https, allowed_origin: &|_| false };
+        let asking =
+            Asking { headers: &headers, client_is_loopback, https, allowed_origin: &|_| false };
         let answered = auth.inner.authenticate(&asking).await.unwrap();
         let set = text(answered.set_cookie.as_ref());
         assert!(set.ends_with(&format!("; HttpOnly; {ending}")), "{set}");

@@ -1,4 +1,5 @@
-//! Which credential decides? One does: what is there and bad is refused, with no falling back to another.
+//! Which credential decides? One does: what is there and bad is refused, with no falling back to
+//! another.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::IntoResponse;
@@ -110,8 +111,8 @@ async fn sources_of_keys_work_side_by_side() {
 #[tokio::test]
 async fn the_claims_come_along_and_debug_does_not_show_them() {
     let auth = Auth::new(&[("JWT_SECRET", SECRET), ("JWT_USER_CLAIM", "uid")]);
-    let token =
-        Key::hmac(SECRET.as_bytes()).sign(&json!({"uid": 42, "plan": "canary-plan", "exp": NOW + 60}));
+    let token = Key::hmac(SECRET.as_bytes())
+        .sign(&json!({"uid": 42, "plan": "canary-plan", "exp": NOW + 60}));
     let answered = auth.ask(&[("authorization", &format!("Bearer {token}"))]).await.unwrap();
     assert!(!format!("{answered:?}").contains("canary"), "{answered:?}");
     let Caller::User { id, claims } = answered.caller else { panic!("a user") };
@@ -138,10 +139,16 @@ async fn a_header_wins_over_cookies_and_a_token_cookie_over_a_visitors() {
     assert_eq!(name(auth.ask(&[header, cookie, OWN]).await), Ok("header".into()));
     assert_eq!(name(auth.ask(&[header]).await), Ok("header".into()), "a header needs no Origin");
     assert_eq!(name(auth.ask(&[cookie, OWN]).await), Ok("cookie".into()));
-    assert_eq!(name(auth.ask(&[cookie, ("cookie", "chatkit_visitor=bad"), OWN]).await), Ok("cookie".into()));
+    assert_eq!(
+        name(auth.ask(&[cookie, ("cookie", "chatkit_visitor=bad"), OWN]).await),
+        Ok("cookie".into())
+    );
     assert_eq!(name(auth.ask(&[]).await), Ok("a visitor".into()));
     let service = format!("bearer {service}");
-    assert_eq!(name(auth.ask(&[("authorization", &service), cookie]).await), Ok("service shop".into()));
+    assert_eq!(
+        name(auth.ask(&[("authorization", &service), cookie]).await),
+        Ok("service shop".into())
+    );
 }
 
 #[tokio::test]
@@ -166,10 +173,18 @@ async fn a_bad_credential_is_refused_although_a_good_one_stands_behind_it() {
             "{value:?}"
         );
     }
-    let twice = [("authorization", bearer.as_str()), ("authorization", bearer.as_str()), cookie, OWN];
-    assert_eq!(name(auth.ask(&twice).await), Err(Flaw::SeveralHeaders.into()), "two headers, both good");
+    let twice =
+        [("authorization", bearer.as_str()), ("authorization", bearer.as_str()), cookie, OWN];
+    assert_eq!(
+        name(auth.ask(&twice).await),
+        Err(Flaw::SeveralHeaders.into()),
+        "two headers, both good"
+    );
     let cookies = format!("{session}; {session}");
-    assert_eq!(name(auth.ask(&[("cookie", &cookies), OWN]).await), Err(Flaw::SeveralCookies.into()));
+    assert_eq!(
+        name(auth.ask(&[("cookie", &cookies), OWN]).await),
+        Err(Flaw::SeveralCookies.into())
+    );
     for value in ["session=", "session=nonsense"] {
         assert_eq!(
             name(auth.ask(&[("cookie", value), OWN]).await),
@@ -183,8 +198,9 @@ async fn a_bad_credential_is_refused_although_a_good_one_stands_behind_it() {
 async fn a_service_is_known_at_once_by_its_valid_token_alone() {
     let (token, entry) = new_service_token("shop").unwrap();
     let auth = Auth::new(&[("SERVICE_TOKENS", &entry)]);
-    let service =
-        |headers: &[(&str, &str)]| auth.inner.service(&headers_of(headers)).map(|name| name.to_string());
+    let service = |headers: &[(&str, &str)]| {
+        auth.inner.service(&headers_of(headers)).map(|name| name.to_string())
+    };
     let bearer = format!("Bearer {token}");
     let header = ("authorization", bearer.as_str());
     assert_eq!(service(&[header]), Some("shop".into()));
@@ -210,7 +226,10 @@ async fn refusals_become_the_documented_statuses_and_codes() {
         let rejection = auth.ask(&[headers]).await.unwrap_err();
         let error = error::Error::from(rejection);
         assert_eq!(error.kind().parts().2, code);
-        assert!(!format!("{error:?}").contains("canary"), "the credential is not repeated: {error:?}");
+        assert!(
+            !format!("{error:?}").contains("canary"),
+            "the credential is not repeated: {error:?}"
+        );
         assert_eq!(error.into_response().status(), status, "{code}");
     }
 }

@@ -31,8 +31,13 @@ async fn keys_are_discovered_from_an_issuer_that_names_itself() {
     let vars = [("JWT_ISSUER", server.url.as_str())];
     assert_eq!(no_keys(&vars).await, "its OpenID configuration names another issuer");
     server.publish_configuration(&format!("{}/", server.url));
-    assert_eq!(no_keys(&vars).await, "its OpenID configuration names another issuer", "to the letter");
-    let unsafe_keys = json!({"issuer": server.url, "jwks_uri": "http://keys.example/jwks"}).to_string();
+    assert_eq!(
+        no_keys(&vars).await,
+        "its OpenID configuration names another issuer",
+        "to the letter"
+    );
+    let unsafe_keys =
+        json!({"issuer": server.url, "jwks_uri": "http://keys.example/jwks"}).to_string();
     server.set("/.well-known/openid-configuration", 200, &[], &unsafe_keys);
     assert_eq!(no_keys(&vars).await, "its OpenID configuration has a jwks_uri that is not https");
 }
@@ -55,14 +60,19 @@ async fn the_keys_of_one_issuer_never_verify_a_token_of_another() {
         assert_eq!(auth.user(&signed(key, own)).await, ada());
         assert_eq!(auth.user(&signed(key, foreign)).await, wrong());
     }
-    assert_eq!(auth.user(&keys[0].sign(&claims())).await, Err(Flaw::Issuer.into()), "no iss at all");
+    assert_eq!(
+        auth.user(&keys[0].sign(&claims())).await,
+        Err(Flaw::Issuer.into()),
+        "no iss at all"
+    );
 }
 
 #[tokio::test]
 async fn an_issuer_that_moves_its_keys_is_discovered_again() {
     let server = Issuer::start().await;
     let configuration = |path: &str| {
-        let body = json!({"issuer": server.url, "jwks_uri": format!("{}{path}", server.url)}).to_string();
+        let body =
+            json!({"issuer": server.url, "jwks_uri": format!("{}{path}", server.url)}).to_string();
         server.set("/.well-known/openid-configuration", 200, &[], &body);
     };
     server.publish(&[Key::p256().jwk()]);

@@ -1,4 +1,5 @@
-//! How are keys fetched? Rotation, cool-down, one flight at a time, and issuers that are down, slow or hostile.
+//! How are keys fetched? Rotation, cool-down, one flight at a time, and issuers that are down, slow
+//! or hostile.
 
 use std::time::Duration;
 
@@ -77,7 +78,8 @@ async fn made_up_key_names_cause_one_fetch_in_the_cool_down() {
     let auth = from(&issuer).await;
     let forger = Key::fresh("forger");
     for n in 0..50 {
-        let token = forger.sign_with(&json!({"alg": "ES256", "kid": format!("made-up-{n}")}), &claims());
+        let token =
+            forger.sign_with(&json!({"alg": "ES256", "kid": format!("made-up-{n}")}), &claims());
         assert_eq!(auth.user(&token).await, wrong());
     }
     assert_eq!(issuer.count("/jwks"), 2, "the first and one for all of them");
@@ -181,7 +183,10 @@ async fn a_request_waits_a_little_for_the_very_first_keys() {
     issuer.publish(&[Key::p256().jwk()]);
     issuer.hold();
     let token = Key::p256().sign(&claims());
-    let hasty = Auth::timed(&[("JWKS_URL", &issuer.jwks_url())], &Timing { first_answer: TICK, ..timing() });
+    let hasty = Auth::timed(
+        &[("JWKS_URL", &issuer.jwks_url())],
+        &Timing { first_answer: TICK, ..timing() },
+    );
     assert!(matches!(hasty.user(&token).await, Err(Error::NoKeys(_))), "never for long");
     let patient = Auth::new(&[("JWKS_URL", &issuer.jwks_url())]);
     let release = async {
@@ -197,14 +202,18 @@ async fn without_keys_nobody_can_be_checked_until_the_issuer_is_back() {
     let issuer = Issuer::start().await;
     issuer.set("/jwks", 503, &[], "");
     let url = issuer.jwks_url();
-    let auth = Auth::timed(&[("JWKS_URL", &url)], &Timing { retry_bounds: (TICK, TICK), ..timing() });
+    let auth =
+        Auth::timed(&[("JWKS_URL", &url)], &Timing { retry_bounds: (TICK, TICK), ..timing() });
     let token = Key::p256().sign(&claims());
     let refused = auth.user(&token).await.unwrap_err();
     assert_eq!(refused, Error::NoKeys(issuer.url.as_str().into()));
     let answer = error::Error::from(refused);
     assert_eq!(answer.kind().parts().2, "upstream_unavailable");
     let answer = answer.into_response();
-    assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (503, "1"));
+    assert_eq!(
+        (answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()),
+        (503, "1")
+    );
     assert_eq!(auth.inner.not_ready(), Some(format!("no keys from {} yet", issuer.url)));
     assert_eq!(
         auth.user("nonsense").await,
@@ -221,7 +230,8 @@ async fn without_keys_nobody_can_be_checked_until_the_issuer_is_back() {
 #[tokio::test]
 async fn a_secret_or_a_pem_works_while_the_jwks_is_away() {
     let issuer = Issuer::start().await;
-    let auth = Auth::new(&[("JWKS_URL", &issuer.jwks_url()), ("JWT_PUBLIC_KEY", pem!("p256.spki"))]);
+    let auth =
+        Auth::new(&[("JWKS_URL", &issuer.jwks_url()), ("JWT_PUBLIC_KEY", pem!("p256.spki"))]);
     assert_eq!(auth.user(&Key::p256().sign(&claims())).await, ada());
     assert!(matches!(auth.user(&Key::rsa().sign(&claims())).await, Err(Error::NoKeys(_))));
 }
@@ -244,7 +254,12 @@ async fn keys_are_refreshed_as_often_as_the_issuer_says_within_bounds() {
 #[tokio::test]
 async fn a_token_without_a_key_name_is_checked_against_the_keys_that_fit() {
     let issuer = Issuer::start().await;
-    issuer.publish(&[Key::rsa().jwk(), Key::p384().jwk(), Key::fresh("other").jwk(), Key::p256().jwk()]);
+    issuer.publish(&[
+        Key::rsa().jwk(),
+        Key::p384().jwk(),
+        Key::fresh("other").jwk(),
+        Key::p256().jwk(),
+    ]);
     let auth = from(&issuer).await;
     for key in [Key::rsa(), Key::p384(), Key::p256(), Key::rsa().with_algorithm(Algorithm::PS384)] {
         let token = key.sign_with(&json!({"alg": key.algorithm}), &claims());

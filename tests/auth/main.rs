@@ -1,4 +1,5 @@
-//! Who is let in, and who is not: the authenticator against real tokens, real cookies and a real server of keys.
+//! Who is let in, and who is not: the authenticator against real tokens, real cookies and a real
+//! server of keys.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -6,6 +7,7 @@
     reason = "a test that can't go on fails, also in the functions that tests share"
 )]
 
+mod algorithms;
 mod attacks;
 mod config;
 mod cookies;

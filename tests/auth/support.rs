@@ -1,4 +1,5 @@
-//! What the tests need: an authenticator, keys that sign, and a server of keys that can be down, slow or hostile.
+//! What the tests need: an authenticator, keys that sign, and a server of keys that can be down,
+//! slow or hostile.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -34,7 +35,9 @@ macro_rules! pem {
 pub(crate) use pem;
 
 pub(crate) fn configure(vars: &[(&str, &str)]) -> (AuthConfig, Vec<Problem>) {
-    let lookup = |name: &str| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+    let lookup = |name: &str| {
+        vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+    };
     let vars = Vars::new(&lookup);
     let config = AuthConfig::from_vars(&vars);
     (config, vars.into_problems())
@@ -76,8 +79,15 @@ impl Auth {
         let stop = CancellationToken::new();
         let (metrics, registry) = Metrics::new(false);
         let tasks = TaskTracker::new();
-        let inner = Authenticator::with_timing(&config, clock.clone(), metrics, &tasks, stop.clone(), timing)
-            .unwrap();
+        let inner = Authenticator::with_timing(
+            &config,
+            clock.clone(),
+            metrics,
+            &tasks,
+            stop.clone(),
+            timing,
+        )
+        .unwrap();
         Self { inner, clock, registry, tasks, stop: stop.drop_guard() }
     }
 
@@ -85,7 +95,9 @@ impl Auth {
     pub(crate) async fn stop(self) {
         self.stop.disarm().cancel();
         self.tasks.close();
-        tokio::time::timeout(Duration::from_secs(20), self.tasks.wait()).await.expect("the tasks end");
+        tokio::time::timeout(Duration::from_secs(20), self.tasks.wait())
+            .await
+            .expect("the tasks end");
     }
 
     /// Asks over https with these headers; `https://shop.example` is an allowed origin.
@@ -106,7 +118,9 @@ impl Auth {
         let answered = self.ask(&[("authorization", &format!("Bearer {token}"))]).await;
         match answered.map_err(|rejection| rejection.error)?.caller {
             Caller::User { id, .. } => Ok(id.as_str().to_owned()),
-            caller @ (Caller::Visitor { .. } | Caller::Service { .. }) => panic!("no user: {caller:?}"),
+            caller @ (Caller::Visitor { .. } | Caller::Service { .. }) => {
+                panic!("no user: {caller:?}")
+            }
         }
     }
 }
@@ -136,7 +150,11 @@ pub(crate) struct Key {
 
 impl Key {
     pub(crate) fn hmac(secret: &[u8]) -> Self {
-        Self { algorithm: Algorithm::HS256, encoding: EncodingKey::from_secret(secret), kid: "hmac" }
+        Self {
+            algorithm: Algorithm::HS256,
+            encoding: EncodingKey::from_secret(secret),
+            kid: "hmac",
+        }
     }
 
     pub(crate) fn rsa() -> Self {
@@ -162,8 +180,13 @@ impl Key {
     /// An ES256 key that nobody has seen before.
     pub(crate) fn fresh(kid: &'static str) -> Self {
         let pkcs8 =
-            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
-        Self { algorithm: Algorithm::ES256, encoding: EncodingKey::from_ec_der(pkcs8.as_ref()), kid }
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+                .unwrap();
+        Self {
+            algorithm: Algorithm::ES256,
+            encoding: EncodingKey::from_ec_der(pkcs8.as_ref()),
+            kid,
+        }
     }
 
     pub(crate) fn with_algorithm(mut self, algorithm: Algorithm) -> Self {
@@ -187,7 +210,8 @@ impl Key {
     /// The public half as a member of a JWKS, with its `kid` and without `alg`.
     pub(crate) fn jwk(&self) -> Value {
         let mut jwk =
-            serde_json::to_value(Jwk::from_encoding_key(&self.encoding, self.algorithm).unwrap()).unwrap();
+            serde_json::to_value(Jwk::from_encoding_key(&self.encoding, self.algorithm).unwrap())
+                .unwrap();
         jwk["kid"] = json!(self.kid);
         jwk.as_object_mut().unwrap().remove("alg");
         jwk
@@ -231,7 +255,13 @@ impl Issuer {
         format!("{}/jwks", self.url)
     }
 
-    pub(crate) fn set(&self, path: &'static str, status: u16, headers: &[(&'static str, &str)], body: &str) {
+    pub(crate) fn set(
+        &self,
+        path: &'static str,
+        status: u16,
+        headers: &[(&'static str, &str)],
+        body: &str,
+    ) {
         let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         let mut by_path = self.answers.by_path.lock().unwrap();
         by_path.retain(|(known, _)| *known != path);
@@ -266,8 +296,12 @@ impl Issuer {
     /// Waits until `path` has been asked for so often.
     pub(crate) async fn asked(&self, path: &str, times: usize) {
         let mut asked = self.answers.asked.subscribe();
-        let enough = asked.wait_for(|asked| asked.iter().filter(|asked| *asked == path).count() >= times);
-        tokio::time::timeout(Duration::from_secs(20), enough).await.expect("the path is asked for").unwrap();
+        let enough =
+            asked.wait_for(|asked| asked.iter().filter(|asked| *asked == path).count() >= times);
+        tokio::time::timeout(Duration::from_secs(20), enough)
+            .await
+            .expect("the path is asked for")
+            .unwrap();
     }
 }
 
@@ -280,6 +314,7 @@ async fn answer(State(answers): State<Arc<Answers>>, request: Request) -> Respon
     let (status, headers, body) =
         known.map_or_else(|| (404, Vec::new(), String::new()), |(_, answer)| answer.clone());
     let response = Response::builder().status(status);
-    let response = headers.into_iter().fold(response, |response, (name, value)| response.header(name, value));
+    let response =
+        headers.into_iter().fold(response, |response, (name, value)| response.header(name, value));
     response.body(body).unwrap()
 }

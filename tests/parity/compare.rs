@@ -1,4 +1,5 @@
-//! Is an answer the expected one? Placeholders stand for ids, each for one and the same, and for times and addresses.
+//! Is an answer the expected one? Placeholders stand for ids, each for one and the same, and for
+//! times and addresses.
 
 use std::collections::HashMap;
 
@@ -41,7 +42,11 @@ impl Names {
     fn same_at(&mut self, at: &str, expected: &Value, got: &Value) -> Result<(), String> {
         match (expected, got) {
             (Value::String(expected), Value::String(got)) => self.same_text(at, expected, got),
-            (Value::String(expected), Value::Number(got)) if expected == "$seconds" && got.is_u64() => Ok(()),
+            (Value::String(expected), Value::Number(got))
+                if expected == "$seconds" && got.is_u64() =>
+            {
+                Ok(())
+            }
             (Value::Array(expected), Value::Array(got)) if expected.len() == got.len() => {
                 let mut pairs = expected.iter().zip(got).enumerate();
                 pairs.try_for_each(|(index, (expected, got))| {
@@ -49,7 +54,9 @@ impl Names {
                 })
             }
             (Value::Object(expected), Value::Object(got)) => self.same_fields(at, expected, got),
-            (Value::Number(expected), Value::Number(got)) if expected.as_f64() == got.as_f64() => Ok(()),
+            (Value::Number(expected), Value::Number(got)) if expected.as_f64() == got.as_f64() => {
+                Ok(())
+            }
             (expected, got) if expected == got => Ok(()),
             (expected, got) => Err(format!("at {at}: expected {expected}, got {got}")),
         }
@@ -67,7 +74,9 @@ impl Names {
         if let Some((extra, value)) = got.iter().find(|(name, _)| !expected.contains_key(*name)) {
             return Err(format!("at {at}: {extra} is there, with {value}"));
         }
-        expected.iter().try_for_each(|(name, value)| self.same_at(&format!("{at}.{name}"), value, &got[name]))
+        expected
+            .iter()
+            .try_for_each(|(name, value)| self.same_at(&format!("{at}.{name}"), value, &got[name]))
     }
 
     fn same_text(&mut self, at: &str, expected: &str, got: &str) -> Result<(), String> {
@@ -83,7 +92,8 @@ impl Names {
         if fits { Ok(()) } else { Err(format!("at {at}: expected {expected:?}, got {got:?}")) }
     }
 
-    /// Whether this id is the one that the placeholder stands for, which it is from now on if neither was seen before.
+    /// Whether this id is the one that the placeholder stands for, which it is from now on if
+    /// neither was seen before.
     fn stands_for(&mut self, name: &str, id: &str) -> bool {
         match (self.ids.get(name), self.names.get(id)) {
             (Some(known), _) => known == id,

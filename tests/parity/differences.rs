@@ -1,4 +1,5 @@
-//! What is different on purpose: the table of it, and how an expectation and an answer are made ready for the comparison.
+//! What is different on purpose: the table of it, and how an expectation and an answer are made
+//! ready for the comparison.
 
 use std::collections::BTreeSet;
 
@@ -29,23 +30,31 @@ pub(crate) const TABLE: &[Difference] = &[
         "comments",
         "comments of a stream are heartbeats; the official server has none, clients ignore them",
     ),
-    everywhere("times-in-utc", "times carry a Z: the official ones are local times without an offset"),
+    everywhere(
+        "times-in-utc",
+        "times carry a Z: the official ones are local times without an offset",
+    ),
     everywhere(
         "ids-are-ours",
         "ids have 128 bits and are never the model's, so that no two items can collide",
     ),
-    everywhere("links", "images and uploads have signed addresses of this server in place of data URLs"),
+    everywhere(
+        "links",
+        "images and uploads have signed addresses of this server in place of data URLs",
+    ),
     everywhere(
         "errors-say-more",
         "an error event may carry a text that is safe to show, and then has the code `custom`",
     ),
     everywhere(
         "hidden-context-is-developers",
-        "hidden context goes to the model as `developer` (`system` in chat completions), so that a user can't write what looks like it",
+        "hidden context goes to the model as `developer` (`system` in chat completions), so that a \
+         user can't write what looks like it",
     ),
     everywhere(
         "pending-calls-are-closed",
-        "a call that was never answered goes to the model with an output that says so: left out, the model repeats it",
+        "a call that was never answered goes to the model with an output that says so: left out, \
+         the model repeats it",
     ),
     everywhere(
         "requests-to-the-model-say-more",
@@ -61,28 +70,38 @@ pub(crate) const TABLE: &[Difference] = &[
     ),
     everywhere(
         "chat-parts-are-done",
-        "with chat completions the parts of a message get their `done` as well, as with the Responses API",
+        "with chat completions the parts of a message get their `done` as well, as with the \
+         Responses API",
     ),
     everywhere(
         "chat-parts-start-at-0",
-        "the official server numbers the text behind reasoning 1, though it is the message's only part",
+        "the official server numbers the text behind reasoning 1, though it is the message's only \
+         part",
     ),
     everywhere(
         "chat-thoughts-are-finished",
-        "a streamed thought of chat completions may get its last update again when it is complete, as with the Responses API",
+        "a streamed thought of chat completions may get its last update again when it is complete, \
+         as with the Responses API",
     ),
     everywhere(
         "chat-empty-content-is-nothing",
-        "an empty content of chat completions opens no message and is no delta: the official server leaves empty messages behind",
+        "an empty content of chat completions opens no message and is no delta: the official \
+         server leaves empty messages behind",
     ),
     named(
         "refused-before-the-stream",
         "what can't be done is refused with a 4xx and a message, not by a broken stream or a 500",
     ),
-    named("refusal-ends-well", "an answer that the model refused is an answer: no error follows it"),
+    named(
+        "refusal-ends-well",
+        "an answer that the model refused is an answer: no error follows it",
+    ),
     named("retry-keeps-the-old-answer", "the old answer goes when the new one has come"),
     named("partial-answers-keep-annotations", "what was cited in a part that is kept stays cited"),
-    named("truthful-allow-retry", "where the model will refuse again, an error doesn't invite to a retry"),
+    named(
+        "truthful-allow-retry",
+        "where the model will refuse again, an error doesn't invite to a retry",
+    ),
     named("actions-without-a-handler", "an agent without a handler for actions says so"),
     named("search-tasks", "web and file searches are shown as tasks of a workflow"),
 ];
@@ -159,12 +178,17 @@ pub(crate) fn is_refusal(status: u16, body: &Value) -> bool {
 
 /// An error may say more, but it stays an error at the same place.
 fn soften_the_error(ready: &mut Ready, retry_may_differ: bool) {
-    let (Some(expected), Some(got)) = (ready.expected.last_mut(), ready.got.last_mut()) else { return };
+    let (Some(expected), Some(got)) = (ready.expected.last_mut(), ready.got.last_mut()) else {
+        return;
+    };
     if expected["type"] != "error" || got["type"] != "error" {
         return;
     }
-    let (Some(wanted), Some(fields)) = (expected.as_object_mut(), got.as_object_mut()) else { return };
-    let says_something = fields.get("message").and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+    let (Some(wanted), Some(fields)) = (expected.as_object_mut(), got.as_object_mut()) else {
+        return;
+    };
+    let says_something =
+        fields.get("message").and_then(Value::as_str).is_some_and(|text| !text.is_empty());
     if says_something {
         fields.remove("message");
         if fields.get("code") == Some(&json!("custom")) {
@@ -193,7 +217,8 @@ fn without_workflows(events: &[Value]) -> Vec<Value> {
         .collect()
 }
 
-/// Chat completions without empty messages, empty deltas and the `done` of parts and thoughts; parts count from 0.
+/// Chat completions without empty messages, empty deltas and the `done` of parts and thoughts;
+/// parts count from 0.
 fn of_chat(events: &[Value]) -> Vec<Value> {
     let empty: Vec<&Value> = events
         .iter()

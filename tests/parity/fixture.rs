@@ -1,4 +1,5 @@
-//! What a fixture holds: the steps of a conversation, what the model says in each, and what the official server said.
+//! What a fixture holds: the steps of a conversation, what the model says in each, and what the
+//! official server said.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -106,7 +107,8 @@ impl Fixture {
     /// The fixture of this name.
     pub(crate) fn load(name: &str) -> Self {
         let path = folder().join(format!("{name}.json"));
-        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text =
+            fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 }
@@ -114,7 +116,8 @@ impl Fixture {
 /// The names of all fixtures.
 pub(crate) fn names() -> BTreeSet<String> {
     let files = fs::read_dir(folder()).expect("the fixtures are there");
-    let names = files.map(|file| file.expect("a file").file_name().into_string().expect("a plain name"));
+    let names =
+        files.map(|file| file.expect("a file").file_name().into_string().expect("a plain name"));
     names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect()
 }
 

@@ -1,11 +1,12 @@
-//! Does this server say on the wire what the official one says? Each fixture is a conversation with a server built on
-//! `openai-chatkit` 1.6.5 (Python), captured with a scripted model; it is played to the real binary here and compared
-//! whole, event by event, with the requests that reach the model. What is different on purpose stands in
-//! [`differences::TABLE`].
+//! Does this server say on the wire what the official one says? Each fixture is a conversation with
+//! a server built on `openai-chatkit` 1.6.5 (Python), captured with a scripted model; it is played
+//! to the real binary here and compared whole, event by event, with the requests that reach the
+//! model. What is different on purpose stands in [`differences::TABLE`].
 //!
-//! `CHATKIT_PARITY_URL` names another server's endpoint to play the same to, with nothing allowed to differ: against
-//! the server that the fixtures come from, this tests the tests. That server finds the model's address in the header
-//! `x-parity-model`, the model's API in `x-parity-api`, and keeps apart what bears another `x-parity-run`.
+//! `CHATKIT_PARITY_URL` names another server's endpoint to play the same to, with nothing allowed
+//! to differ: against the server that the fixtures come from, this tests the tests. That server
+//! finds the model's address in the header `x-parity-model`, the model's API in `x-parity-api`, and
+//! keeps apart what bears another `x-parity-run`.
 #![cfg(test)]
 
 mod compare;

@@ -1,4 +1,5 @@
-//! The model of a fixture: a server that plays the given answers, byte for byte, and keeps what it was asked.
+//! The model of a fixture: a server that plays the given answers, byte for byte, and keeps what it
+//! was asked.
 
 use std::collections::VecDeque;
 use std::io;
@@ -40,8 +41,9 @@ impl Model {
         let story = Arc::new(Story { script: Mutex::default(), requests: Mutex::default(), pause });
         let app = Router::new().fallback(answer).with_state(Arc::clone(&story));
         let mut running = JoinSet::new();
-        running
-            .spawn(async move { axum::serve(listener, app).await.expect("it serves until it is dropped") });
+        running.spawn(async move {
+            axum::serve(listener, app).await.expect("it serves until it is dropped")
+        });
         Self { address, story, _running: running }
     }
 
@@ -62,14 +64,18 @@ impl Model {
 }
 
 async fn answer(State(story): State<Arc<Story>>, body: Bytes) -> Response {
-    let asked =
-        serde_json::from_slice(&body).unwrap_or_else(|_| Value::from(&*String::from_utf8_lossy(&body)));
+    let asked = serde_json::from_slice(&body)
+        .unwrap_or_else(|_| Value::from(&*String::from_utf8_lossy(&body)));
     lock(&story.requests).push(asked);
     let Some(reply) = lock(&story.script).pop_front() else {
-        return head(418, "text/plain").body(Body::from("the script has ended")).expect("a response");
+        return head(418, "text/plain")
+            .body(Body::from("the script has ended"))
+            .expect("a response");
     };
     let mut response = match &reply.events {
-        Some(events) => head(reply.status, "text/event-stream").body(streamed(&story, &reply, events)),
+        Some(events) => {
+            head(reply.status, "text/event-stream").body(streamed(&story, &reply, events))
+        }
         None => head(reply.status, "application/json").body(match &reply.body {
             Some(Value::String(text)) => Body::from(text.clone()),
             body => Body::from(body.clone().unwrap_or_default().to_string()),
@@ -78,7 +84,9 @@ async fn answer(State(story): State<Arc<Story>>, body: Bytes) -> Response {
     .expect("a response");
     for (name, value) in &reply.headers {
         let name: HeaderName = name.parse().expect("a header's name");
-        response.headers_mut().insert(name, HeaderValue::from_str(value).expect("a header's value"));
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_str(value).expect("a header's value"));
     }
     response
 }
@@ -99,10 +107,11 @@ fn streamed(story: &Story, reply: &Reply, events: &[Value]) -> Body {
     let pause = if reply.chunk.is_none() { story.pause } else { Duration::ZERO };
     // Longer before the last, with which a run may fail, and before the end.
     let last = pieces.len().saturating_sub(1);
-    let paced = stream::iter(pieces.into_iter().enumerate()).then(move |(number, piece)| async move {
-        tokio::time::sleep(if number < last { pause } else { pause * 10 }).await;
-        Ok(piece)
-    });
+    let paced =
+        stream::iter(pieces.into_iter().enumerate()).then(move |(number, piece)| async move {
+            tokio::time::sleep(if number < last { pause } else { pause * 10 }).await;
+            Ok(piece)
+        });
     let rest = stream::once(tokio::time::sleep(pause * 10)).filter_map(|()| async { None });
     let paced = paced.chain(rest);
     match reply.end {

@@ -1,5 +1,6 @@
-//! What of a request to the model must be the same: its model, its instructions, its input, the names of its tools.
-//! Spellings that mean the same to the API are made one here, in what was captured and in what came.
+//! What of a request to the model must be the same: its model, its instructions, its input, the
+//! names of its tools. Spellings that mean the same to the API are made one here, in what was
+//! captured and in what came.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +9,9 @@ use serde_json::{Map, Value, json};
 /// A request in the form in which two of them are compared.
 pub(crate) fn comparable(request: &Value) -> Value {
     let tools = request["tools"].as_array().into_iter().flatten();
-    let names: BTreeSet<&str> =
-        tools.filter_map(|tool| tool["name"].as_str().or(tool["function"]["name"].as_str())).collect();
+    let names: BTreeSet<&str> = tools
+        .filter_map(|tool| tool["name"].as_str().or(tool["function"]["name"].as_str()))
+        .collect();
     let input = request["input"].as_array().or(request["messages"].as_array());
     let input: Vec<Value> = input.into_iter().flatten().flat_map(items).collect();
     json!({"model": request["model"], "instructions": request["instructions"], "tools": names, "input": input, "stream": request["stream"]})
@@ -21,7 +23,8 @@ pub(crate) fn calls(input: &Value) -> BTreeSet<String> {
     items.filter_map(|item| item["call"].as_str().map(str::to_owned)).collect()
 }
 
-/// One item of the input: a message, a call, or an output. A chat message with text and calls is each of them in turn.
+/// One item of the input: a message, a call, or an output. A chat message with text and calls is
+/// each of them in turn.
 fn items(item: &Value) -> Vec<Value> {
     let text = |value: &Value| value.as_str().map_or(Value::Null, json_or_text);
     match (item["type"].as_str(), item["role"].as_str()) {
@@ -40,8 +43,8 @@ fn items(item: &Value) -> Vec<Value> {
             let calls = item["tool_calls"].as_array();
             let content = parts(&item["content"], role);
             let message = json!({"role": role, "content": content});
-            let said =
-                (role != "assistant" || content.iter().any(|part| part["text"] != "")).then_some(message);
+            let said = (role != "assistant" || content.iter().any(|part| part["text"] != ""))
+                .then_some(message);
             let calls = calls.into_iter().flatten().map(|call| {
                 let function = &call["function"];
                 json!({"call": call["id"], "name": function["name"], "arguments": text(&function["arguments"])})
@@ -72,17 +75,21 @@ fn parts(content: &Value, role: &str) -> Vec<Value> {
     }
 }
 
-/// The markup of a tag is the integration's own: what counts is that id, title and the strings of its data are in it.
+/// The markup of a tag is the integration's own: what counts is that id, title and the strings of
+/// its data are in it.
 fn tag(text: &Value) -> Option<Value> {
     let mut lines = text.as_str()?.strip_prefix("<TAG>\nid: ")?.lines();
-    let mut details = vec![lines.next()?.to_owned(), lines.next()?.strip_prefix("title: ")?.to_owned()];
-    let data: Map<String, Value> = serde_json::from_str(lines.next()?.strip_prefix("data: ")?).ok()?;
+    let mut details =
+        vec![lines.next()?.to_owned(), lines.next()?.strip_prefix("title: ")?.to_owned()];
+    let data: Map<String, Value> =
+        serde_json::from_str(lines.next()?.strip_prefix("data: ")?).ok()?;
     details.extend(data.values().filter_map(|value| value.as_str().map(str::to_owned)));
     Some(format!("$tag:{}", details.join("\u{1f}")).into())
 }
 
 fn json_or_text(text: &str) -> Value {
-    serde_json::from_str(text).map_or_else(|_| json!({"text": text}), |value: Value| json!({"json": value}))
+    serde_json::from_str(text)
+        .map_or_else(|_| json!({"text": text}), |value: Value| json!({"json": value}))
 }
 
 fn without_nulls(value: &Value) -> Value {

@@ -18,7 +18,8 @@ use crate::target::{Target, other_server};
 /// How long an answer may take to come to be what it should be.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Between the frames of the model, for the official server: it drops events when a run fails at once.
+/// Between the frames of the model, for the official server: it drops events when a run fails at
+/// once.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// How long the official server takes to notice that the client has left.
@@ -41,8 +42,9 @@ struct Player {
     uploads: HashMap<String, String>,
 }
 
-/// Plays the fixture of this name; panics where the answers differ. The official server gets further tries: when it is
-/// slow to read and a run fails, it drops events that it should have sent.
+/// Plays the fixture of this name; panics where the answers differ. The official server gets
+/// further tries: when it is slow to read and a run fails, it drops events that it should have
+/// sent.
 pub(crate) async fn play(name: &str) {
     let fixture = Fixture::load(name);
     let tries = if other_server().is_some() { 5 } else { 1 };
@@ -60,12 +62,16 @@ async fn play_once(name: &str, fixture: &Fixture, run: usize) -> Result<(), Stri
     let model = Model::start(pause).await;
     let target = Target::start(&format!("{name}-{run}"), &fixture.api, &model);
     let names = Names::new(target.is_ours());
-    let mut player = Player { api: fixture.api.clone(), model, target, names, uploads: HashMap::new() };
+    let mut player =
+        Player { api: fixture.api.clone(), model, target, names, uploads: HashMap::new() };
     for (number, step) in fixture.steps.iter().enumerate() {
         if let Err(difference) = player.step(step).await {
             let request = step.request.clone().unwrap_or_default();
             let logs = player.target.logs();
-            return Err(format!("step {number} ({}) {request}\n{difference}\nlog:\n{logs}", step.about));
+            return Err(format!(
+                "step {number} ({}) {request}\n{difference}\nlog:\n{logs}",
+                step.about
+            ));
         }
     }
     Ok(())
@@ -105,14 +111,17 @@ impl Player {
             Value::String(raw) => raw.clone(),
             request => self.names.resolve(request).to_string(),
         };
-        let response = self.target.post(body).send().await.map_err(|error| format!("no answer: {error}"))?;
+        let response =
+            self.target.post(body).send().await.map_err(|error| format!("no answer: {error}"))?;
         read(response, step.leave_after).await
     }
 
     fn compare(&self, step: &Step, answer: &Answer, names: &mut Names) -> Result<(), String> {
         if let Some(ours) = step.ours.as_ref().filter(|_| self.target.is_ours()) {
             match ours.difference.as_str() {
-                "refused-before-the-stream" if ours.json.is_none() => return refused(ours.status, answer),
+                "refused-before-the-stream" if ours.json.is_none() => {
+                    return refused(ours.status, answer);
+                }
                 "actions-without-a-handler" => return says_no(answer),
                 _ => {}
             }
@@ -120,18 +129,28 @@ impl Player {
         if answer.status != step.status {
             return Err(format!("expected status {}, got {answer:?}", step.status));
         }
-        let ours = step.ours.as_ref().filter(|_| self.target.is_ours()).and_then(|ours| ours.json.as_ref());
+        let ours = step
+            .ours
+            .as_ref()
+            .filter(|_| self.target.is_ours())
+            .and_then(|ours| ours.json.as_ref());
         if let Some(expected) = ours.or(step.json.as_ref()) {
-            let got = answer.json.as_ref().ok_or_else(|| format!("expected JSON, got {answer:?}"))?;
+            let got =
+                answer.json.as_ref().ok_or_else(|| format!("expected JSON, got {answer:?}"))?;
             let (expected, got) = self.ready_json(step, expected, got);
             return names
                 .same(&expected, &got)
                 .map_err(|at| format!("{at}\nexpected: {expected}\ngot:      {got}"));
         }
         let Some(expected) = &step.stream else { return Ok(()) };
-        let got = answer.stream.as_ref().ok_or_else(|| format!("expected a stream, got {answer:?}"))?;
+        let got =
+            answer.stream.as_ref().ok_or_else(|| format!("expected a stream, got {answer:?}"))?;
         self.compare_events(step, expected, got, names)?;
-        if answer.broken == step.broken { Ok(()) } else { Err(format!("broken off: {}", answer.broken)) }
+        if answer.broken == step.broken {
+            Ok(())
+        } else {
+            Err(format!("broken off: {}", answer.broken))
+        }
     }
 
     fn compare_events(
@@ -166,7 +185,8 @@ impl Player {
         let (asked, left) = self.model.asked();
         let is_refused =
             step.ours.as_ref().is_some_and(|ours| ours.difference == "refused-before-the-stream");
-        let expected: &[Value] = if is_refused && self.target.is_ours() { &[] } else { &step.model_requests };
+        let expected: &[Value] =
+            if is_refused && self.target.is_ours() { &[] } else { &step.model_requests };
         if asked.len() != expected.len() || left > 0 {
             return Err(format!(
                 "the model was asked {} times, expected {} ({left} replies left): {asked:?}",
@@ -175,13 +195,14 @@ impl Player {
             ));
         }
         for (expected, got) in expected.iter().zip(&asked) {
-            let (expected, mut got) = (model_input::comparable(expected), model_input::comparable(got));
+            let (expected, mut got) =
+                (model_input::comparable(expected), model_input::comparable(got));
             if self.target.is_ours() {
                 differences::model_input(&expected["input"], &mut got["input"]);
             }
-            self.names
-                .same(&expected, &got)
-                .map_err(|at| format!("the model's input {at}\nexpected: {expected}\ngot:      {got}"))?;
+            self.names.same(&expected, &got).map_err(|at| {
+                format!("the model's input {at}\nexpected: {expected}\ngot:      {got}")
+            })?;
         }
         Ok(())
     }
@@ -205,7 +226,8 @@ impl Player {
 
     async fn upload(&self, attachment: &str, file: &File) -> Result<(), String> {
         let id = self.names.resolve(&attachment.into());
-        let url = id.as_str().and_then(|id| self.uploads.get(id)).ok_or("no address to upload to")?;
+        let url =
+            id.as_str().and_then(|id| self.uploads.get(id)).ok_or("no address to upload to")?;
         let bytes = BASE64.decode(file.base64.as_bytes()).map_err(|error| error.to_string())?;
         let part = Part::bytes(bytes).file_name(file.name.clone()).mime_str(&file.mime_type);
         let form = Form::new().part("file", part.map_err(|error| error.to_string())?);
@@ -221,7 +243,8 @@ impl Player {
 /// Reads an answer to its end, or so many events of it.
 async fn read(mut response: Response, leave_after: Option<usize>) -> Result<Answer, String> {
     let mut answer = Answer { status: response.status().as_u16(), ..Answer::default() };
-    let r#type = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("");
+    let r#type =
+        response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or("");
     if !r#type.starts_with("text/event-stream") {
         let is_json = r#type.starts_with("application/json");
         let text = response.text().await.map_err(|error| format!("no body: {error}"))?;
@@ -252,7 +275,8 @@ async fn read(mut response: Response, leave_after: Option<usize>) -> Result<Answ
 
 /// The event in a frame, which is one `data:` line; a comment is none.
 fn event(frame: &[u8]) -> Result<Option<Value>, String> {
-    let text = std::str::from_utf8(frame).map_err(|error| error.to_string())?.trim_end_matches('\n');
+    let text =
+        std::str::from_utf8(frame).map_err(|error| error.to_string())?.trim_end_matches('\n');
     if text.starts_with(':') {
         return Ok(None);
     }
@@ -263,8 +287,8 @@ fn event(frame: &[u8]) -> Result<Option<Value>, String> {
 
 fn refused(status: Option<u16>, answer: &Answer) -> Result<(), String> {
     let body = answer.json.clone().unwrap_or_default();
-    let is_it =
-        differences::is_refusal(answer.status, &body) && status.is_none_or(|status| status == answer.status);
+    let is_it = differences::is_refusal(answer.status, &body)
+        && status.is_none_or(|status| status == answer.status);
     if is_it { Ok(()) } else { Err(format!("expected a refusal ({status:?}), got {answer:?}")) }
 }
 

@@ -1,4 +1,5 @@
-//! Whom a fixture is played to: this server's binary, or the server that `CHATKIT_PARITY_URL` names.
+//! Whom a fixture is played to: this server's binary, or the server that `CHATKIT_PARITY_URL`
+//! names.
 
 use std::fs;
 use std::path::PathBuf;
@@ -35,7 +36,8 @@ impl Target {
     /// Starts the binary, or takes the other server, for one fixture.
     pub(crate) fn start(name: &str, api: &str, model: &Model) -> Self {
         // A connection each: the official server closes its own after a 500.
-        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(Duration::from_secs(60));
+        let client =
+            Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(Duration::from_secs(60));
         let client = client.build().expect("a client");
         let token = tokens::hs256("ada");
         if let Some(url) = other_server() {
@@ -48,7 +50,8 @@ impl Target {
             let endpoint = url.parse().expect("CHATKIT_PARITY_URL is a URL");
             return Self { endpoint, client, token, headers, server: None, folder: None };
         }
-        let folder = std::env::temp_dir().join(format!("chatkit-parity-{}-{name}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("chatkit-parity-{}-{name}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder of our own");
         let agents = folder.join("agents.toml");
         fs::write(&agents, agents_toml(api)).expect("the folder is writable");
@@ -67,10 +70,18 @@ impl Target {
             ("CHATKIT_MAX_TURNS_PER_USER", "0".to_owned()),
             ("RATE_LIMIT_IP_PER_MINUTE", "0".to_owned()),
         ];
-        let vars: Vec<(&str, &str)> = vars.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let vars: Vec<(&str, &str)> =
+            vars.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let server = TestServer::start(&["serve"], &vars);
         let endpoint = server.url("/api/chatkit").parse().expect("a URL");
-        Self { endpoint, client, token, headers: Vec::new(), server: Some(server), folder: Some(folder) }
+        Self {
+            endpoint,
+            client,
+            token,
+            headers: Vec::new(),
+            server: Some(server),
+            folder: Some(folder),
+        }
     }
 
     /// Whether it is our own server, and may differ where the table says so.

@@ -24,7 +24,11 @@ async fn a_kill_loses_nothing_that_sqlite_acknowledged() {
 #[tokio::test]
 async fn a_kill_loses_nothing_that_postgres_acknowledged() {
     if !is_child().await {
-        nothing_is_lost("a_kill_loses_nothing_that_postgres_acknowledged", &Place::postgres().await).await;
+        nothing_is_lost(
+            "a_kill_loses_nothing_that_postgres_acknowledged",
+            &Place::postgres().await,
+        )
+        .await;
     }
 }
 
@@ -66,7 +70,10 @@ async fn is_child() -> bool {
             let item = said(&thread_id.into(), &"long ".repeat(1000));
             assert!(store.save_item(&owner("ada"), &item).await.unwrap());
             // Past the capture of the test's output, in one write.
-            std::io::stdout().lock().write_all(format!("\nsaved {}\n", item.id).as_bytes()).unwrap();
+            std::io::stdout()
+                .lock()
+                .write_all(format!("\nsaved {}\n", item.id).as_bytes())
+                .unwrap();
         }
     };
     tokio::join!(write(), write(), write(), write());

@@ -30,7 +30,8 @@ pub(crate) async fn a_file_belongs_to_the_thread_of_its_message(place: &Place) {
     }
     assert_eq!(thread_of(3).await, None);
 
-    // The upload ends after the message was sent, and the description still says nothing of a thread.
+    // The upload ends after the message was sent, and the description still says nothing of a
+    // thread.
     let uploaded = StoredAttachment { is_uploaded: true, size: 12, ..files[0].clone() };
     store.save_attachment(&ada, &uploaded).await.unwrap();
     assert_eq!(thread_of(0).await.as_ref(), Some(&mine.id), "it stays the thread's");
@@ -42,7 +43,10 @@ pub(crate) async fn a_file_belongs_to_the_thread_of_its_message(place: &Place) {
     store.save_attachment(&ada, &gone).await.unwrap();
     assert!(store.delete_attachment(&ada, &gone.attachment.id).await.unwrap());
     assert!(!store.delete_attachment(&ada, &gone.attachment.id).await.unwrap(), "it is gone");
-    assert!(!store.delete_attachment(&ada, &files[1].attachment.id).await.unwrap(), "a message has it");
+    assert!(
+        !store.delete_attachment(&ada, &files[1].attachment.id).await.unwrap(),
+        "a message has it"
+    );
 
     let mut gone = store.delete_thread(&ada, &mine.id).await.unwrap().unwrap();
     let mut expected: Vec<Id> = files[..3].iter().map(|file| file.attachment.id.clone()).collect();
@@ -76,7 +80,11 @@ pub(crate) async fn a_message_takes_files_that_are_free_or_none(place: &Place) {
     assert_eq!(store.add_message(&ada, &message).await.unwrap(), Added::Yes);
     assert!(store.save_item(&ada, &message).await.unwrap(), "it may be stored again over itself");
     let again = asked(&mine.id, "d", &[&free]);
-    assert_eq!(store.add_message(&ada, &again).await.unwrap(), Added::FileGone, "in the same thread too");
+    assert_eq!(
+        store.add_message(&ada, &again).await.unwrap(),
+        Added::FileGone,
+        "in the same thread too"
+    );
     let nowhere = asked(&other.id, "e", &[]);
     assert_eq!(store.add_message(&ada, &nowhere).await.unwrap(), Added::ThreadGone);
 }
@@ -95,7 +103,10 @@ pub(crate) async fn of_many_messages_one_takes_a_file(place: &Place) {
         let (first, second) =
             tokio::join!(one.add_message(&ada, &messages.0), other.add_message(&ada, &messages.1));
         let outcomes = [first.unwrap(), second.unwrap()];
-        assert!(outcomes.contains(&Added::Yes) && outcomes.contains(&Added::FileGone), "{outcomes:?}");
+        assert!(
+            outcomes.contains(&Added::Yes) && outcomes.contains(&Added::FileGone),
+            "{outcomes:?}"
+        );
     }
 }
 
@@ -113,13 +124,20 @@ pub(crate) async fn a_generated_image_belongs_to_the_thread_that_shows_it(place:
     store.save_attachment(&grace, &files[2]).await.unwrap();
     let first = drawn(&files[0]);
     assert!(store.save_item(&ada, &first).await.unwrap());
-    let behind =
-        [drawn(&files[1]), drawn(&files[2]), item(&mine.id, ItemKind::GeneratedImage { image: None })];
+    let behind = [
+        drawn(&files[1]),
+        drawn(&files[2]),
+        item(&mine.id, ItemKind::GeneratedImage { image: None }),
+    ];
     assert!(store.replace_after(&ada, &mine.id, &first.id, &behind).await.unwrap());
     assert_eq!(everything(&*store, &ada, &mine.id).await[1..], [&[first][..], &behind].concat());
 
     let swept = store.sweep_attachments(Timestamp(100), 10).await.unwrap();
-    assert_eq!(swept, [files[2].attachment.id.clone()], "the file of somebody else is not the thread's");
+    assert_eq!(
+        swept,
+        [files[2].attachment.id.clone()],
+        "the file of somebody else is not the thread's"
+    );
     let mut gone = store.delete_thread(&ada, &mine.id).await.unwrap().unwrap();
     let mut expected = vec![files[0].attachment.id.clone(), files[1].attachment.id.clone()];
     gone.sort();
@@ -180,8 +198,10 @@ pub(crate) async fn of_several_uploads_of_a_file_one_is_kept(place: &Place) {
         one.save_attachment(&ada, &announced).await.unwrap();
         let of = |size| StoredAttachment { size, is_uploaded: true, ..announced.clone() };
         let (first, second) = (of(3), of(4));
-        let (is_first, is_second) =
-            tokio::join!(one.complete_attachment(&ada, &first), other.complete_attachment(&ada, &second));
+        let (is_first, is_second) = tokio::join!(
+            one.complete_attachment(&ada, &first),
+            other.complete_attachment(&ada, &second)
+        );
         let (is_first, is_second) = (is_first.unwrap(), is_second.unwrap());
         assert!(is_first != is_second);
         let found = one.attachment(&ada, &announced.attachment.id).await.unwrap();
@@ -189,7 +209,10 @@ pub(crate) async fn of_several_uploads_of_a_file_one_is_kept(place: &Place) {
         let foreign = one.complete_attachment(&owner("bob"), &of(5)).await.unwrap();
         assert!(!foreign, "somebody else's is not there");
     }
-    assert!(!one.complete_attachment(&ada, &file(2)).await.unwrap(), "nor is one that nobody announced");
+    assert!(
+        !one.complete_attachment(&ada, &file(2)).await.unwrap(),
+        "nor is one that nobody announced"
+    );
 }
 
 pub(crate) async fn of_many_files_the_known_ones_are_told_apart(place: &Place) {
@@ -229,6 +252,9 @@ pub(crate) async fn files_that_no_message_carries_are_swept_in_batches(place: &P
     assert_eq!(store.sweep_attachments(Timestamp(5), 3).await.unwrap(), [stray[3].clone()]);
     assert!(store.sweep_attachments(Timestamp(5), 3).await.unwrap().is_empty());
     assert!(store.attachment(&ada, &stray[4]).await.unwrap().is_some(), "it is not old enough");
-    assert!(store.attachment(&ada, &sent.attachment.id).await.unwrap().is_some(), "a message carries it");
+    assert!(
+        store.attachment(&ada, &sent.attachment.id).await.unwrap().is_some(),
+        "a message carries it"
+    );
     assert_eq!(store.attachment(&ada, &new_id("atc_")).await.unwrap(), None);
 }

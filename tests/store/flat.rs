@@ -15,21 +15,23 @@ pub(crate) async fn pages_of_long_lists_read_no_more_than_they_show(place: &Plac
     let (store, ada, bob) = (place.open().await, owner("ada"), owner("bob"));
     let (long, short) = (stored(&*store, &ada, 1).await, stored(&*store, &bob, 1).await);
     let first = everything(&*store, &ada, &long.id).await[0].id.clone();
-    let numbers =
-        format!("with recursive n (n) as (select 2 union all select n + 1 from n where n < {MANY}) ");
+    let numbers = format!(
+        "with recursive n (n) as (select 2 union all select n + 1 from n where n < {MANY}) "
+    );
     let thread = &long.id;
     let threads = format!(
-        "insert into threads (id, workflow, usr, created_at, touched_at, last_seq, data, turn_until, create_until) \
-         {numbers} select 'thr_' || n, workflow, usr, n, n, 0, replace(data, '{thread}', 'thr_' || n), 0, 0 \
-         from n, threads where id = '{thread}'"
+        "insert into threads (id, workflow, usr, created_at, touched_at, last_seq, data, \
+         turn_until, create_until) {numbers} select 'thr_' || n, workflow, usr, n, n, 0, \
+         replace(data, '{thread}', 'thr_' || n), 0, 0 from n, threads where id = '{thread}'"
     );
     let items = format!(
-        "insert into items (thread_id, seq, id, hidden, data) \
-         {numbers} select thread_id, n, 'msg_' || n, n % 2 = 1, replace(data, '{first}', 'msg_' || n) \
-         from n, items where thread_id = '{thread}'"
+        "insert into items (thread_id, seq, id, hidden, data) {numbers} select thread_id, n, \
+         'msg_' || n, n % 2 = 1, replace(data, '{first}', 'msg_' || n) from n, items where \
+         thread_id = '{thread}'"
     );
     // What PostgreSQL's planner knows is that owners have a thread or two. SQLite's knows nothing.
-    let others = threads.replace("usr, n, n", "usr || n, n, n").replace("'thr_' || n", "'others_' || n");
+    let others =
+        threads.replace("usr, n, n", "usr || n, n, n").replace("'thr_' || n", "'others_' || n");
     let analyze = if place.folder.is_some() { "select 1" } else { "analyze" };
     run(place, [others, analyze.to_owned()]).await;
     run(place, [threads, items]).await;
@@ -39,21 +41,33 @@ pub(crate) async fn pages_of_long_lists_read_no_more_than_they_show(place: &Plac
         let (near, far) = (None, Some(format!("thr_{}", MANY / 2).into()));
         for after in [near, far] {
             let many =
-                typical(async || count_threads(&*store, &ada, order, after.as_ref()).await == 20).await;
-            assert!(many < few * 5 + SOME, "threads, {order:?} after {after:?}: {few:?}, then {many:?}");
+                typical(async || count_threads(&*store, &ada, order, after.as_ref()).await == 20)
+                    .await;
+            assert!(
+                many < few * 5 + SOME,
+                "threads, {order:?} after {after:?}: {few:?}, then {many:?}"
+            );
         }
         let newest = Some(format!("thr_{}", MANY - 25).into());
         for after in [None, newest] {
             let many = async || count_recent(&*store, &ada, order, after.as_ref()).await == 20;
             let many = typical(many).await;
-            assert!(many < few * 5 + SOME, "newest, {order:?} after {after:?}: {few:?}, then {many:?}");
+            assert!(
+                many < few * 5 + SOME,
+                "newest, {order:?} after {after:?}: {few:?}, then {many:?}"
+            );
         }
-        let few = typical(async || count_items(&*store, &bob, &short.id, order, None).await == 1).await;
+        let few =
+            typical(async || count_items(&*store, &bob, &short.id, order, None).await == 1).await;
         let (near, far) = (None, Some(format!("msg_{}", MANY / 2).into()));
         for after in [near, far] {
-            let many = async || count_items(&*store, &ada, &long.id, order, after.as_ref()).await == 20;
+            let many =
+                async || count_items(&*store, &ada, &long.id, order, after.as_ref()).await == 20;
             let many = typical(many).await;
-            assert!(many < few * 5 + SOME, "items, {order:?} after {after:?}: {few:?}, then {many:?}");
+            assert!(
+                many < few * 5 + SOME,
+                "items, {order:?} after {after:?}: {few:?}, then {many:?}"
+            );
         }
     }
 }
@@ -61,7 +75,12 @@ pub(crate) async fn pages_of_long_lists_read_no_more_than_they_show(place: &Plac
 /// What twenty rows may cost more than one. To go through all takes many times as long.
 const SOME: Duration = Duration::from_millis(5);
 
-async fn count_threads(store: &dyn Store, owner: &Owner, order: Order, after: Option<&Id>) -> usize {
+async fn count_threads(
+    store: &dyn Store,
+    owner: &Owner,
+    order: Order,
+    after: Option<&Id>,
+) -> usize {
     store.threads(owner, &page(20, order, after)).await.unwrap().unwrap().data.len()
 }
 
@@ -80,7 +99,8 @@ async fn count_items(
     store.items(owner, thread, &page, Audience::Client).await.unwrap().unwrap().data.len()
 }
 
-/// In the middle of many: PostgreSQL plans the first few runs of a statement for their values, and then once for all.
+/// In the middle of many: PostgreSQL plans the first few runs of a statement for their values, and
+/// then once for all.
 async fn typical(is_full: impl AsyncFn() -> bool) -> Duration {
     let mut times = Vec::new();
     for _ in 0..21 {

@@ -9,7 +9,9 @@ use chatkit_server::store::{Audience, Owner, Store};
 use crate::made::{asked, everything, hidden, ids, owner, page, said, stored};
 use crate::place::Place;
 
-pub(crate) async fn items_page_in_both_orders_with_every_limit_and_hidden_ones_left_out(place: &Place) {
+pub(crate) async fn items_page_in_both_orders_with_every_limit_and_hidden_ones_left_out(
+    place: &Place,
+) {
     let (store, ada) = (place.open().await, owner("ada"));
     let thread = stored(&*store, &ada, 1).await;
     let mut all = everything(&*store, &ada, &thread.id).await;
@@ -22,12 +24,19 @@ pub(crate) async fn items_page_in_both_orders_with_every_limit_and_hidden_ones_l
                     expected.reverse();
                 }
                 for limit in 1..=number + 3 {
-                    assert_eq!(walk(&*store, &ada, &thread.id, (limit, order, audience)).await, expected);
+                    assert_eq!(
+                        walk(&*store, &ada, &thread.id, (limit, order, audience)).await,
+                        expected
+                    );
                 }
             }
         }
         // Ids don't go up, times are all the same: the place decides.
-        let item = if number % 3 == 1 { hidden(&thread.id) } else { said(&thread.id, &number.to_string()) };
+        let item = if number % 3 == 1 {
+            hidden(&thread.id)
+        } else {
+            said(&thread.id, &number.to_string())
+        };
         assert!(store.save_item(&ada, &item).await.unwrap());
         all.push(item);
     }
@@ -61,7 +70,9 @@ pub(crate) async fn a_cursor_must_be_one_of_the_threads_items(place: &Place) {
     let mine = stored(&*store, &ada, 1).await;
     let own = everything(&*store, &ada, &mine.id).await[0].id.clone();
     let mut unknown = vec![new_id("msg_")];
-    for (user, thread) in [(&ada, stored(&*store, &ada, 1).await), (&bob, stored(&*store, &bob, 1).await)] {
+    for (user, thread) in
+        [(&ada, stored(&*store, &ada, 1).await), (&bob, stored(&*store, &bob, 1).await)]
+    {
         unknown.push(everything(&*store, user, &thread.id).await[0].id.clone());
     }
     for order in [Order::Asc, Order::Desc] {
@@ -94,7 +105,8 @@ pub(crate) async fn an_item_that_is_saved_again_keeps_its_place(place: &Place) {
 
     all[1] = Item { id: all[1].id.clone(), ..hidden(&thread.id) };
     assert!(store.save_item(&ada, &all[1]).await.unwrap());
-    let shown = store.items(&ada, &thread.id, &page(9, Order::Asc, None), Audience::Client).await.unwrap();
+    let shown =
+        store.items(&ada, &thread.id, &page(9, Order::Asc, None), Audience::Client).await.unwrap();
     all.remove(1);
     assert_eq!(shown.unwrap().data, all, "it is hidden from now on");
 }
@@ -115,7 +127,8 @@ pub(crate) async fn fifty_at_once_get_fifty_places(place: &Place) {
     let all = everything(&*stores[0], &ada, &thread.id).await;
     let mut backwards = page(100, Order::Desc, None);
     backwards.after = Some(all[50].id.clone());
-    let before = stores[1].items(&ada, &thread.id, &backwards, Audience::Model).await.unwrap().unwrap();
+    let before =
+        stores[1].items(&ada, &thread.id, &backwards, Audience::Model).await.unwrap().unwrap();
     assert_eq!(before.data.len(), 50, "each has a place of its own");
     let mut found = ids(&all[1..]);
     found.sort();
@@ -174,7 +187,11 @@ pub(crate) async fn items_are_removed_and_strangers_passed_over(place: &Place) {
     assert_eq!(everything(&*store, &ada, &thread.id).await, [all[0].clone(), all[2].clone()]);
     assert_eq!(everything(&*store, &ada, &other.id).await, others);
     assert!(store.save_item(&ada, &all[1]).await.unwrap());
-    assert_eq!(ids(&everything(&*store, &ada, &thread.id).await).last(), Some(&all[1].id), "it is new again");
+    assert_eq!(
+        ids(&everything(&*store, &ada, &thread.id).await).last(),
+        Some(&all[1].id),
+        "it is new again"
+    );
 }
 
 pub(crate) async fn an_opinion_replaces_the_one_before_and_goes_with_its_item(place: &Place) {
@@ -222,7 +239,8 @@ pub(crate) async fn a_deleted_thread_stays_deleted(place: &Place) {
         assert_eq!(deleted.unwrap(), Some(vec![]));
         assert!(!save(&late[0]).await, "nothing is saved in a thread that is gone");
         assert_eq!(stores[0].thread(&ada, &thread.id).await.unwrap(), None);
-        let listed = stores[1].items(&ada, &thread.id, &page(5, Order::Asc, None), Audience::Model).await;
+        let listed =
+            stores[1].items(&ada, &thread.id, &page(5, Order::Asc, None), Audience::Model).await;
         assert_eq!(listed.unwrap(), None);
         assert_eq!(stores[0].item(&ada, &thread.id, &late[0].id).await.unwrap(), None);
     }

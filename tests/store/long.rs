@@ -1,4 +1,5 @@
-//! Long lists and large elements: read in batches, handed over one by one, and cut where a page is full.
+//! Long lists and large elements: read in batches, handed over one by one, and cut where a page is
+//! full.
 
 use std::ops::ControlFlow;
 
@@ -32,14 +33,26 @@ pub(crate) async fn lists_that_take_several_batches_are_whole_and_in_order(place
                 let query = page(limit, order, None);
                 let part = store.items(&ada, &thread.id, &query, audience).await.unwrap().unwrap();
                 let wanted = expected.len().min(limit as usize);
-                assert_eq!(ids(&part.data), ids(&expected[..wanted]), "{limit} {order:?} {audience:?}");
-                assert_eq!(part.has_more, wanted < expected.len(), "{limit} {order:?} {audience:?}");
+                assert_eq!(
+                    ids(&part.data),
+                    ids(&expected[..wanted]),
+                    "{limit} {order:?} {audience:?}"
+                );
+                assert_eq!(
+                    part.has_more,
+                    wanted < expected.len(),
+                    "{limit} {order:?} {audience:?}"
+                );
             }
         }
         let whole = store.threads(&ada, &page(10_000, order, None)).await.unwrap().unwrap();
         assert_eq!((whole.data.len(), whole.has_more), (156, false));
         let times: Vec<u64> = whole.data.iter().map(|thread| thread.created_at.0).collect();
-        assert!(if order == Order::Asc { times.is_sorted() } else { times.iter().rev().is_sorted() });
+        assert!(if order == Order::Asc {
+            times.is_sorted()
+        } else {
+            times.iter().rev().is_sorted()
+        });
         for limit in LIMITS {
             let part = store.threads(&ada, &page(limit, order, None)).await.unwrap().unwrap();
             let wanted = whole.data.len().min(limit as usize);
@@ -68,7 +81,10 @@ async fn walk(store: &dyn Store, ada: &Owner, thread_id: &Id) -> Vec<Vec<Item>> 
     loop {
         let query = page(10_000, Order::Asc, after.as_ref());
         let part = store.items(ada, thread_id, &query, Audience::Model).await.unwrap().unwrap();
-        assert_eq!(part.after.as_ref(), part.data.last().map(|last| &last.id).filter(|_| part.has_more));
+        assert_eq!(
+            part.after.as_ref(),
+            part.data.last().map(|last| &last.id).filter(|_| part.has_more)
+        );
         pages.push(part.data);
         if !part.has_more {
             return pages;
@@ -92,7 +108,11 @@ pub(crate) async fn whoever_has_enough_is_handed_nothing_more(place: &Place) {
             items += 1;
             if items == enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        store.each_item(&ada, &thread.id, &query, Audience::Model, &mut each).await.unwrap().unwrap();
+        store
+            .each_item(&ada, &thread.id, &query, Audience::Model, &mut each)
+            .await
+            .unwrap()
+            .unwrap();
         let mut each = |_, _| {
             threads += 1;
             if threads == enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -101,5 +121,8 @@ pub(crate) async fn whoever_has_enough_is_handed_nothing_more(place: &Place) {
         assert_eq!((items, threads), (enough, enough));
     }
     // The connections that were left in the middle of an answer are good.
-    assert_eq!(store.threads(&ada, &page(10_000, Order::Asc, None)).await.unwrap().unwrap().data.len(), 61);
+    assert_eq!(
+        store.threads(&ada, &page(10_000, Order::Asc, None)).await.unwrap().unwrap().data.len(),
+        61
+    );
 }

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use chatkit_server::ids::new_id;
 use chatkit_server::protocol::{
-    Attachment, AttachmentKind, Id, Item, ItemKind, Order, OutputText, Page, Thread, Timestamp, UserContent,
-    UserMessage,
+    Attachment, AttachmentKind, Id, Item, ItemKind, Order, OutputText, Page, Thread, Timestamp,
+    UserContent, UserMessage,
 };
-use chatkit_server::store::{Audience, Claimed, Owner, PageQuery, Store, StoredAttachment, TurnClaim};
+use chatkit_server::store::{
+    Audience, Claimed, Owner, PageQuery, Store, StoredAttachment, TurnClaim,
+};
 use chatkit_server::user::UserId;
 
 /// A user of the workflow `support`.
@@ -90,7 +92,12 @@ pub(crate) fn page(limit: u32, order: Order, after: Option<&Id>) -> PageQuery {
 /// All items of a thread, oldest first.
 pub(crate) async fn everything(store: &dyn Store, owner: &Owner, thread_id: &str) -> Vec<Item> {
     let all = page(10_000, Order::Asc, None);
-    store.items(owner, thread_id, &all, Audience::Model).await.unwrap().expect("the thread is there").data
+    store
+        .items(owner, thread_id, &all, Audience::Model)
+        .await
+        .unwrap()
+        .expect("the thread is there")
+        .data
 }
 
 /// The ids of items.

@@ -1,4 +1,5 @@
-//! Outages: a database that is away, or that waits for somebody else, is an error in time; and then it is forgotten.
+//! Outages: a database that is away, or that waits for somebody else, is an error in time; and then
+//! it is forgotten.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -27,7 +28,8 @@ async fn a_postgres_that_comes_back_is_used_again() {
 
     tokio::task::block_in_place(|| server.stop());
     let began = Instant::now();
-    let (ping, read, write) = tokio::join!(store.ping(), store.thread(&ada, &thread.id), save("lost"));
+    let (ping, read, write) =
+        tokio::join!(store.ping(), store.thread(&ada, &thread.id), save("lost"));
     let is_away = |failed: Option<StoreError>| matches!(failed, Some(StoreError::Away(_)));
     assert!(is_away(ping.err()) && is_away(read.err()) && is_away(write.err()));
     assert!(began.elapsed() < IN_TIME, "that took {:?}", began.elapsed());
@@ -54,7 +56,10 @@ async fn a_statement_that_waits_too_long_is_an_error() {
     let (late, later) = (said(&one.id, "late"), said(&other.id, "later"));
     let (a, b) = tokio::join!(file.save_item(&ada, &late), server.save_item(&ada, &later));
     for failed in [a, b] {
-        assert!(matches!(failed, Err(StoreError::Away(_))), "somebody else is in the way: {failed:?}");
+        assert!(
+            matches!(failed, Err(StoreError::Away(_))),
+            "somebody else is in the way: {failed:?}"
+        );
     }
     assert!(began.elapsed() < IN_TIME, "that took {:?}", began.elapsed());
     assert!(file.thread(&ada, &one.id).await.unwrap().is_some(), "readers of a file don't wait");
@@ -65,7 +70,8 @@ async fn a_statement_that_waits_too_long_is_an_error() {
     assert!(server.save_item(&ada, &later).await.unwrap(), "it is free again");
 }
 
-/// Ends the connections of others to this database, so that new ones take its place, and its settings.
+/// Ends the connections of others to this database, so that new ones take its place, and its
+/// settings.
 async fn reconnect(url: &str, set: &str) {
     let mut admin = PgConnection::connect(url).await.unwrap();
     let name = url.rsplit('/').next().unwrap();
@@ -119,9 +125,17 @@ async fn to_be_asked_often_costs_one_write_a_second() {
     for _ in 0..100 {
         let pings = (0..10).map(|_| store.ping());
         futures_util::future::try_join_all(pings).await.unwrap();
-        let at: i64 =
-            sqlx::query("select at from pulse").fetch_one(&mut other).await.unwrap().try_get(0).unwrap();
+        let at: i64 = sqlx::query("select at from pulse")
+            .fetch_one(&mut other)
+            .await
+            .unwrap()
+            .try_get(0)
+            .unwrap();
         seen.insert(at);
     }
-    assert!(seen.len() as u64 <= 1 + began.elapsed().as_secs(), "{seen:?} in {:?}", began.elapsed());
+    assert!(
+        seen.len() as u64 <= 1 + began.elapsed().as_secs(),
+        "{seen:?} in {:?}",
+        began.elapsed()
+    );
 }

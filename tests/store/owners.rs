@@ -21,10 +21,14 @@ struct Things {
 pub(crate) async fn two_owners_never_meet(place: &Place) {
     let (store, ada) = (place.open().await, owner("ada"));
     let things = make(&*store, &ada).await;
-    for stranger in [owner("bob"), owner("Ada"), Owner { workflow: "sales".into(), ..ada.clone() }] {
+    for stranger in [owner("bob"), owner("Ada"), Owner { workflow: "sales".into(), ..ada.clone() }]
+    {
         strangers_see_nothing(&*store, &stranger, &things).await;
         strangers_change_nothing(&*store, &stranger, &things).await;
-        assert_eq!(store.threads(&stranger, &page(9, Order::Asc, None)).await.unwrap().unwrap().data, []);
+        assert_eq!(
+            store.threads(&stranger, &page(9, Order::Asc, None)).await.unwrap().unwrap().data,
+            []
+        );
         assert!(is_as_it_was(&*store, &ada, &things).await);
         the_same_request_of_another_is_another(&*store, &stranger, &things).await;
         assert!(is_as_it_was(&*store, &ada, &things).await);
@@ -95,8 +99,11 @@ async fn strangers_change_nothing(store: &dyn Store, stranger: &Owner, things: &
     assert_eq!(store.add_message(stranger, &message).await.unwrap(), Added::ThreadGone);
     store.remove_items(stranger, id, std::slice::from_ref(item)).await.unwrap();
     assert!(!store.replace_after(stranger, id, item, &[said(id, "stolen")]).await.unwrap());
-    let opinion =
-        Feedback { thread_id: id.clone(), item_ids: vec![item.clone()], kind: FeedbackKind::Negative };
+    let opinion = Feedback {
+        thread_id: id.clone(),
+        item_ids: vec![item.clone()],
+        kind: FeedbackKind::Negative,
+    };
     assert!(!store.save_feedback(stranger, &opinion, Timestamp(2)).await.unwrap());
     let stolen = StoredAttachment { size: 1, ..things.file.clone() };
     assert!(store.save_attachment(stranger, &stolen).await.is_err(), "the id is taken");
@@ -104,11 +111,18 @@ async fn strangers_change_nothing(store: &dyn Store, stranger: &Owner, things: &
 }
 
 /// Keys are the owner's, too; and a file that a stranger names in a message stays where it is.
-async fn the_same_request_of_another_is_another(store: &dyn Store, stranger: &Owner, things: &Things) {
+async fn the_same_request_of_another_is_another(
+    store: &dyn Store,
+    stranger: &Owner,
+    things: &Things,
+) {
     let thread = crate::made::thread(1);
     let stolen = asked(&thread.id, "mine now", &[&things.file]);
     let turn = TurnClaim { holder: new_id("").to_string(), ..things.turn.clone() };
-    assert_eq!(store.create_thread(stranger, &thread, &stolen, &turn).await.unwrap(), Claimed::FileGone);
+    assert_eq!(
+        store.create_thread(stranger, &thread, &stolen, &turn).await.unwrap(),
+        Claimed::FileGone
+    );
     let first = asked(&thread.id, "my own", &[]);
     assert_eq!(store.create_thread(stranger, &thread, &first, &turn).await.unwrap(), Claimed::Yes);
     assert_eq!(store.delete_thread(stranger, &thread.id).await.unwrap(), Some(vec![]));

@@ -44,7 +44,8 @@ impl Place {
 
     /// Lets so many seconds pass for every claim.
     pub(crate) async fn pass(&self, seconds: i64) {
-        let sql = "update threads set turn_until = turn_until - $1, create_until = create_until - $1";
+        let sql =
+            "update threads set turn_until = turn_until - $1, create_until = create_until - $1";
         let micros = seconds * 1_000_000;
         if self.url.starts_with("sqlite") {
             let mut file = SqliteConnection::connect(&self.url).await.unwrap();

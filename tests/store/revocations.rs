@@ -32,7 +32,10 @@ pub(crate) async fn a_revocation_is_of_one_secret_or_of_all_until_then(place: &P
     store.revoke(&ada, Some("one")).await.unwrap();
     store.revoke(&ada, Some("one")).await.unwrap();
     assert!(other.is_revoked(&ada, "one", never).await.unwrap());
-    assert!(other.is_revoked(&ada, "one", Timestamp(u64::MAX)).await.unwrap(), "whatever it comes after");
+    assert!(
+        other.is_revoked(&ada, "one", Timestamp(u64::MAX)).await.unwrap(),
+        "whatever it comes after"
+    );
     assert!(!other.is_revoked(&ada, "two", never).await.unwrap());
     assert!(!other.is_revoked(&bob, "one", never).await.unwrap(), "another user's");
     assert_eq!(other.last_revocation(&ada).await.unwrap(), never, "that was one");
@@ -63,7 +66,10 @@ pub(crate) async fn old_revocations_are_swept_and_a_later_one_still_counts(place
     assert!(!store.is_revoked(&ada, "one", after).await.unwrap());
     assert_eq!(store.last_revocation(&ada).await.unwrap(), Timestamp(0));
     store.revoke(&ada, None).await.unwrap();
-    assert!(store.is_revoked(&ada, "late", after).await.unwrap(), "though the last one is forgotten");
+    assert!(
+        store.is_revoked(&ada, "late", after).await.unwrap(),
+        "though the last one is forgotten"
+    );
 }
 
 #[tokio::test]
@@ -77,7 +83,10 @@ async fn a_good_secret_is_asked_for_again_in_time_and_at_once_after_a_revocation
     elsewhere.revoke(&ada, None).await.unwrap();
     let revoked_at = Instant::now();
     let is_known = here.has(&ada, "one", never).await.unwrap();
-    assert!(!is_known || began.elapsed() > Duration::from_secs(2), "the database is not asked each time");
+    assert!(
+        !is_known || began.elapsed() > Duration::from_secs(2),
+        "the database is not asked each time"
+    );
     while !here.has(&ada, "one", never).await.unwrap() {
         assert!(revoked_at.elapsed() < Duration::from_secs(5), "every replica knows by then");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -88,7 +97,10 @@ async fn a_good_secret_is_asked_for_again_in_time_and_at_once_after_a_revocation
         assert!(!here.has(&ada, id, after).await.unwrap());
     }
     here.revoke(&ada, "two").await.unwrap();
-    assert!(here.has(&ada, "two", after).await.unwrap() && !here.has(&ada, "three", after).await.unwrap());
+    assert!(
+        here.has(&ada, "two", after).await.unwrap()
+            && !here.has(&ada, "three", after).await.unwrap()
+    );
     here.revoke_all(&ada).await.unwrap();
     assert!(here.has(&ada, "three", after).await.unwrap());
     assert!(!here.has(&ada, "four", here.last(&ada).await.unwrap()).await.unwrap());

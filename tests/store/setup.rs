@@ -34,7 +34,8 @@ async fn the_file_and_its_folder_are_for_their_owner_alone() {
     let folder = place.folder.clone().unwrap();
     let store = place.open().await;
     stored(&*store, &owner("ada"), 1).await;
-    let mode = |name: &str| std::fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o777;
+    let mode =
+        |name: &str| std::fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(""), mode("new")), (0o700, 0o700));
     for name in ["new/chat.db", "new/chat.db-wal", "new/chat.db-shm"] {
         assert_eq!(mode(name), 0o600, "{name}");
@@ -43,7 +44,8 @@ async fn the_file_and_its_folder_are_for_their_owner_alone() {
 
 #[tokio::test]
 async fn a_database_in_memory_lives_as_long_as_its_store() {
-    let (one, other) = (Place::at("sqlite::memory:".to_owned()), Place::at("sqlite://:memory:".to_owned()));
+    let (one, other) =
+        (Place::at("sqlite::memory:".to_owned()), Place::at("sqlite://:memory:".to_owned()));
     let (store, another) = (one.open().await, other.open().await);
     let thread = stored(&*store, &owner("ada"), 1).await;
     assert_eq!(another.thread(&owner("ada"), &thread.id).await.unwrap(), None);
@@ -95,5 +97,8 @@ async fn no_error_shows_the_password() {
         assert!(!error.contains(secret), "{error}");
     }
     let refused = good("mysql://root@localhost/chat").await.expect_err("it is neither").to_string();
-    assert_eq!(refused, "the store failed: a database's address begins with sqlite:// or postgres://");
+    assert_eq!(
+        refused,
+        "the store failed: a database's address begins with sqlite:// or postgres://"
+    );
 }

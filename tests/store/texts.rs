@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chatkit_server::ids::new_id;
 use chatkit_server::protocol::{
-    Attachment, AttachmentKind, ClientToolCall, ClientToolCallStatus, Feedback, FeedbackKind, Id, Item,
-    ItemKind, Order, Tag, Thread, ThreadStatus, Timestamp, UserContent, UserMessage,
+    Attachment, AttachmentKind, ClientToolCall, ClientToolCallStatus, Feedback, FeedbackKind, Id,
+    Item, ItemKind, Order, Tag, Thread, ThreadStatus, Timestamp, UserContent, UserMessage,
 };
 use chatkit_server::store::{
     Audience, Claimed, Owner, Store, StoredAttachment, ThreadChange, TitleChange, TurnClaim,
@@ -20,8 +20,18 @@ use crate::place::Place;
 
 /// Texts of any characters, more often of those that databases and JSON trip over.
 fn texts() -> impl Strategy<Value = Vec<String>> {
-    let awkward =
-        select(vec!['\u{0}', '\u{FFFF}', '\u{FFFD}', '"', '\\', '\'', '0', '1', '\u{2028}', '\u{10FFFF}']);
+    let awkward = select(vec![
+        '\u{0}',
+        '\u{FFFF}',
+        '\u{FFFD}',
+        '"',
+        '\\',
+        '\'',
+        '0',
+        '1',
+        '\u{2028}',
+        '\u{10FFFF}',
+    ]);
     let character = prop_oneof![any::<char>(), awkward];
     let text = proptest::collection::vec(character, 0..12).prop_map(String::from_iter);
     proptest::collection::vec(text, 12)
@@ -29,12 +39,18 @@ fn texts() -> impl Strategy<Value = Vec<String>> {
 
 pub(crate) async fn every_text_comes_back_as_it_was(place: &Place) {
     let store = place.open().await;
-    let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
     tokio::task::block_in_place(|| {
-        let outcome = runner.run(&(texts(), any::<f64>(), any::<i64>()), |(texts, float, number)| {
-            tokio::runtime::Handle::current().block_on(round_trip(&*store, &texts, &json!([float, number])));
-            Ok(())
-        });
+        let outcome =
+            runner.run(&(texts(), any::<f64>(), any::<i64>()), |(texts, float, number)| {
+                tokio::runtime::Handle::current().block_on(round_trip(
+                    &*store,
+                    &texts,
+                    &json!([float, number]),
+                ));
+                Ok(())
+            });
         outcome.unwrap();
     });
 }
@@ -111,7 +127,8 @@ fn items(thread_id: &Id, texts: &[String], numbers: &Value, file: &StoredAttachm
         arguments: json!({text(10): text(11)}),
         output: json!([text(0), numbers]),
     };
-    let widget = ItemKind::Widget { widget: json!({text(1): [numbers, text(2)]}), copy_text: Some(text(3)) };
+    let widget =
+        ItemKind::Widget { widget: json!({text(1): [numbers, text(2)]}), copy_text: Some(text(3)) };
     let hidden = ItemKind::HiddenContextItem { content: json!({text(4): numbers}) };
     let kinds = [ItemKind::UserMessage(message), ItemKind::ClientToolCall(call), widget, hidden];
     let item = |(number, kind): (usize, ItemKind)| {
@@ -131,14 +148,16 @@ pub(crate) async fn an_id_with_a_nul_is_simply_not_there(place: &Place) {
         assert_eq!(store.item(&ada, &thread.id, id).await.unwrap(), None);
         assert_eq!(store.items(&ada, &thread.id, &after, Audience::Client).await.unwrap(), None);
         assert_eq!(store.delete_thread(&ada, id).await.unwrap(), None);
-        let change = ThreadChange { title: Some(TitleChange::Set("t".to_owned())), ..<_>::default() };
+        let change =
+            ThreadChange { title: Some(TitleChange::Set("t".to_owned())), ..<_>::default() };
         assert_eq!(store.change_thread(&ada, id, &change).await.unwrap(), None);
         assert_eq!(store.attachment(&ada, id).await.unwrap(), None);
         assert_eq!(store.linked_attachment(id).await.unwrap(), None);
         assert!(!store.delete_attachment(&ada, id).await.unwrap());
         store.remove_items(&ada, &thread.id, &[id.into()]).await.unwrap();
         let thread_id = thread.id.clone();
-        let opinion = Feedback { thread_id, item_ids: vec![id.into()], kind: FeedbackKind::Positive };
+        let opinion =
+            Feedback { thread_id, item_ids: vec![id.into()], kind: FeedbackKind::Positive };
         assert!(!store.save_feedback(&ada, &opinion, Timestamp(1)).await.unwrap());
     }
 }

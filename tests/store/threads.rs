@@ -25,11 +25,19 @@ pub(crate) async fn a_thread_is_kept_whole_and_changes_in_steps(place: &Place) {
     let status = ThreadStatus::Locked { reason: Some("later".to_owned()) };
     let change = ThreadChange { status: Some(status.clone()), ..<_>::default() };
     thread.status = status;
-    assert_eq!(store.change_thread(&ada, &thread.id, &change).await.unwrap().as_ref(), Some(&thread));
-    let change =
-        ThreadChange { allowed_image_domains: Some(vec!["img.example".to_owned()]), ..<_>::default() };
+    assert_eq!(
+        store.change_thread(&ada, &thread.id, &change).await.unwrap().as_ref(),
+        Some(&thread)
+    );
+    let change = ThreadChange {
+        allowed_image_domains: Some(vec!["img.example".to_owned()]),
+        ..<_>::default()
+    };
     thread.allowed_image_domains = Some(vec!["img.example".to_owned()]);
-    assert_eq!(store.change_thread(&ada, &thread.id, &change).await.unwrap().as_ref(), Some(&thread));
+    assert_eq!(
+        store.change_thread(&ada, &thread.id, &change).await.unwrap().as_ref(),
+        Some(&thread)
+    );
     assert_eq!(store.thread(&ada, &thread.id).await.unwrap(), Some(thread));
 }
 
@@ -94,7 +102,8 @@ pub(crate) async fn the_newest_threads_page_as_if_there_were_no_others(place: &P
                 recent(&*store, &ada, &page(limit, order, after), most).await
             };
             for limit in 1..=8 {
-                let walked = walk(async |after| part(limit, after.as_ref()).await.unwrap(), limit).await;
+                let walked =
+                    walk(async |after| part(limit, after.as_ref()).await.unwrap(), limit).await;
                 assert_eq!(walked, expected, "{limit} at a time of the newest {most}");
             }
             for outside in older {
@@ -127,7 +136,8 @@ async fn walk(list: impl AsyncFn(Option<Id>) -> Page<Thread>, limit: u32) -> Vec
 }
 
 fn sorted(threads: &[Thread], order: Order) -> Vec<Id> {
-    let mut keys: Vec<(Timestamp, Id)> = threads.iter().map(|one| (one.created_at, one.id.clone())).collect();
+    let mut keys: Vec<(Timestamp, Id)> =
+        threads.iter().map(|one| (one.created_at, one.id.clone())).collect();
     keys.sort();
     if order == Order::Desc {
         keys.reverse();
@@ -139,13 +149,18 @@ pub(crate) async fn a_cursor_must_be_one_of_the_owners_threads(place: &Place) {
     let (store, ada) = (place.open().await, owner("ada"));
     let mine = stored(&*store, &ada, 1).await;
     let other_workflow = Owner { workflow: "sales".into(), ..ada.clone() };
-    let foreign = [stored(&*store, &owner("bob"), 2).await, stored(&*store, &other_workflow, 2).await];
+    let foreign =
+        [stored(&*store, &owner("bob"), 2).await, stored(&*store, &other_workflow, 2).await];
     for order in [Order::Asc, Order::Desc] {
         let after = |id: &Id| page(5, order, Some(id));
         assert!(store.threads(&ada, &after(&mine.id)).await.unwrap().is_some(), "one's own");
         assert_eq!(store.threads(&ada, &after(&new_id("thr_"))).await.unwrap(), None, "nobody's");
         for thread in &foreign {
-            assert_eq!(store.threads(&ada, &after(&thread.id)).await.unwrap(), None, "somebody else's");
+            assert_eq!(
+                store.threads(&ada, &after(&thread.id)).await.unwrap(),
+                None,
+                "somebody else's"
+            );
         }
     }
     store.delete_thread(&ada, &mine.id).await.unwrap();
@@ -169,7 +184,11 @@ pub(crate) async fn old_threads_are_swept_in_batches_with_their_files(place: &Pl
         old.push((user, thread));
     }
     let start = Timestamp(1_000_000_000_000);
-    assert_eq!(store.sweep_threads(start, 10).await.unwrap(), (0, vec![]), "nothing is older than that");
+    assert_eq!(
+        store.sweep_threads(start, 10).await.unwrap(),
+        (0, vec![]),
+        "nothing is older than that"
+    );
 
     place.clock.advance(Duration::from_secs(10));
     let written = stored(&*store, &ada, 1).await;

@@ -26,7 +26,8 @@ pub(crate) async fn one_of_many_claims_wins(place: &Place) {
         let thread = stored(&*stores[0], &ada, 1).await;
         let mut tasks = tokio::task::JoinSet::new();
         for number in 0..8 {
-            let (store, ada, id) = (Arc::clone(&stores[number % 2]), ada.clone(), thread.id.clone());
+            let (store, ada, id) =
+                (Arc::clone(&stores[number % 2]), ada.clone(), thread.id.clone());
             // In every other round all of them ask the same.
             let key = if round % 2 == 0 { number.to_string() } else { "same".to_owned() };
             let claim = claim(&key, &number.to_string());
@@ -53,11 +54,18 @@ pub(crate) async fn a_turn_is_claimed_kept_and_given_back(place: &Place) {
     assert!(!other.keep_turn(&ada, id, &theirs).await.unwrap());
     other.end_turn(&ada, id, &theirs, true).await.unwrap();
     place.pass(50).await;
-    assert!(one.keep_turn(&ada, id, &lasting(&mine, 150)).await.unwrap(), "only its holder ends it");
+    assert!(
+        one.keep_turn(&ada, id, &lasting(&mine, 150)).await.unwrap(),
+        "only its holder ends it"
+    );
     place.pass(140).await;
     assert_eq!(other.take_turn(&ada, id, &theirs).await.unwrap(), Claimed::Busy);
     place.pass(20).await;
-    assert_eq!(other.take_turn(&ada, id, &theirs).await.unwrap(), abandoned(), "its time has passed");
+    assert_eq!(
+        other.take_turn(&ada, id, &theirs).await.unwrap(),
+        abandoned(),
+        "its time has passed"
+    );
     assert!(!one.keep_turn(&ada, id, &mine).await.unwrap(), "somebody else has it");
     one.end_turn(&ada, id, &mine, true).await.unwrap();
     assert_eq!(one.take_turn(&ada, id, &mine).await.unwrap(), Claimed::Busy);
@@ -65,7 +73,11 @@ pub(crate) async fn a_turn_is_claimed_kept_and_given_back(place: &Place) {
     other.end_turn(&ada, id, &theirs, true).await.unwrap();
     assert!(!other.keep_turn(&ada, id, &theirs).await.unwrap(), "it has ended");
     let again = TurnClaim { holder: "new".to_owned(), ..theirs };
-    assert_eq!(one.take_turn(&ada, id, &again).await.unwrap(), Claimed::Yes, "it got through: a new message");
+    assert_eq!(
+        one.take_turn(&ada, id, &again).await.unwrap(),
+        Claimed::Yes,
+        "it got through: a new message"
+    );
     let same = TurnClaim { holder: "newer".to_owned(), ..again };
     assert_eq!(one.take_turn(&ada, id, &same).await.unwrap(), repeat(id, true));
     place.pass(110).await;
@@ -107,7 +119,11 @@ pub(crate) async fn a_turn_that_did_not_get_through_is_remembered_for_a_while(pl
     let else_ = claim("b", "else");
     assert_eq!(one.take_turn(&ada, id, &else_).await.unwrap(), Claimed::Yes, "another request");
     one.end_turn(&ada, id, &else_, true).await.unwrap();
-    assert_eq!(one.take_turn(&ada, id, &same).await.unwrap(), Claimed::Yes, "the last claim counts");
+    assert_eq!(
+        one.take_turn(&ada, id, &same).await.unwrap(),
+        Claimed::Yes,
+        "the last claim counts"
+    );
 }
 
 pub(crate) async fn what_a_turn_is_about_stands_with_its_claim(place: &Place) {
@@ -125,19 +141,30 @@ pub(crate) async fn what_a_turn_is_about_stands_with_its_claim(place: &Place) {
     let further = TurnClaim { about: asked(Some("msg_1")), ..mine.clone() };
     assert!(one.keep_turn(&ada, id, &further).await.unwrap());
     place.pass(110).await;
-    assert_eq!(other.take_turn(&ada, id, &same).await.unwrap(), repeat(further.about.clone(), false));
+    assert_eq!(
+        other.take_turn(&ada, id, &same).await.unwrap(),
+        repeat(further.about.clone(), false)
+    );
     let theirs = TurnClaim { about: Some(TurnAbout::Act), ..claim("b", "theirs") };
     let lost = Claimed::Abandoned { about: further.about };
     assert_eq!(other.take_turn(&ada, id, &theirs).await.unwrap(), lost);
     let theirs_again = TurnClaim { holder: "again".to_owned(), ..theirs };
-    assert_eq!(one.take_turn(&ada, id, &theirs_again).await.unwrap(), repeat(Some(TurnAbout::Act), true));
+    assert_eq!(
+        one.take_turn(&ada, id, &theirs_again).await.unwrap(),
+        repeat(Some(TurnAbout::Act), true)
+    );
 }
 
-pub(crate) async fn a_claim_that_ran_out_is_renewed_under_the_key_that_it_has_by_then(place: &Place) {
+pub(crate) async fn a_claim_that_ran_out_is_renewed_under_the_key_that_it_has_by_then(
+    place: &Place,
+) {
     let (one, other, ada) = (place.open().await, place.open().await, owner("ada"));
     let thread = stored(&*one, &ada, 1).await;
     let id = &thread.id;
-    assert_eq!(one.take_turn(&ada, id, &claim("a name of its own", "mine")).await.unwrap(), Claimed::Yes);
+    assert_eq!(
+        one.take_turn(&ada, id, &claim("a name of its own", "mine")).await.unwrap(),
+        Claimed::Yes
+    );
     place.pass(110).await;
     assert!(one.keep_turn(&ada, id, &claim("asked", "mine")).await.unwrap(), "nobody took it");
     assert_eq!(other.take_turn(&ada, id, &claim("asked", "same")).await.unwrap(), repeat(id, true));
@@ -146,7 +173,8 @@ pub(crate) async fn a_claim_that_ran_out_is_renewed_under_the_key_that_it_has_by
 
 pub(crate) async fn a_key_is_good_for_one_body_alone(place: &Place) {
     let (one, other, ada) = (place.open().await, place.open().await, owner("ada"));
-    let with = |body: &str, holder: &str| TurnClaim { body: Some(body.to_owned()), ..claim("k", holder) };
+    let with =
+        |body: &str, holder: &str| TurnClaim { body: Some(body.to_owned()), ..claim("k", holder) };
     let is_reused = async |thread: Option<&Id>, body: &str| {
         let thread = thread.map(|id| &**id);
         other.is_key_reused(&ada, thread, "k", body).await.unwrap()
@@ -193,7 +221,8 @@ pub(crate) async fn the_same_request_makes_one_thread(place: &Place) {
             tasks.spawn(async move { create(&*store, &ada, &claim).await });
         }
         let mut answers = tasks.join_all().await;
-        let first = answers.iter().position(|(_, claimed)| *claimed == Claimed::Yes).expect("one is made");
+        let first =
+            answers.iter().position(|(_, claimed)| *claimed == Claimed::Yes).expect("one is made");
         let (made, _) = answers.remove(first);
         for (_, claimed) in answers {
             assert_eq!(claimed, repeat(&made.id, true));
@@ -212,7 +241,11 @@ pub(crate) async fn a_request_that_got_through_or_is_too_old_makes_another_threa
     assert!(one.keep_turn(&ada, &made.id, &lasting(&mine, 150)).await.unwrap());
     let again = |holder: &str| claim("k", holder);
     place.pass(140).await;
-    assert_eq!(create(&*other, &ada, &again("1")).await.1, repeat(&made.id, true), "it was renewed");
+    assert_eq!(
+        create(&*other, &ada, &again("1")).await.1,
+        repeat(&made.id, true),
+        "it was renewed"
+    );
     one.end_turn(&ada, &made.id, &lasting(&mine, 700), false).await.unwrap();
     place.pass(690).await;
     let known = repeat(&made.id, false);
@@ -231,7 +264,11 @@ pub(crate) async fn a_request_that_got_through_or_is_too_old_makes_another_threa
     place.pass(90).await;
     assert_eq!(create(&*one, &ada, &again("6")).await.1, repeat(&fourth.id, true));
     place.pass(20).await;
-    assert_eq!(create(&*one, &ada, &again("7")).await.1, repeat(&fourth.id, false), "its holder is lost");
+    assert_eq!(
+        create(&*one, &ada, &again("7")).await.1,
+        repeat(&fourth.id, false),
+        "its holder is lost"
+    );
     place.pass(LOST).await;
     assert_eq!(create(&*one, &ada, &again("8")).await.1, Claimed::Yes, "that was too long ago");
 }

@@ -1,5 +1,5 @@
-//! A real PostgreSQL for tests: Debian's, with its files in a temporary folder, on a free port. It ends with the process that
-//! started it, however that ends.
+//! A real PostgreSQL for tests: Debian's, with its files in a temporary folder, on a free port. It
+//! ends with the process that started it, however that ends.
 
 use std::fs;
 use std::io::Write;
@@ -15,8 +15,8 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 /// The password of the one user, `postgres`.
 pub(crate) const PASSWORD: &str = "correct-horse";
 
-/// Runs the server until it is told to keep its data and stop, or until this script's input ends, as it does when the test's
-/// process is gone: then nothing is left.
+/// Runs the server until it is told to keep its data and stop, or until this script's input ends,
+/// as it does when the test's process is gone: then nothing is left.
 const WATCH: &str = r#"
 "$1/postgres" -D "$2/data" -p "$3" -k "$2" -c listen_addresses=127.0.0.1 -c max_connections=300 -c fsync=off \
     -c log_min_messages=fatal >"$2/log" 2>&1 </dev/null &
@@ -71,7 +71,8 @@ impl PostgresServer {
             .output()
             .unwrap();
         assert!(initdb.status.success(), "initdb: {}", String::from_utf8_lossy(&initdb.stderr));
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap().port();
+        let port =
+            TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap().port();
         let mut server = Self { folder, port, running: None };
         server.launch();
         server
@@ -141,8 +142,8 @@ impl Drop for PostgresServer {
 /// A command of the user `postgres` when this is root, under whom PostgreSQL refuses to run.
 fn as_postgres(program: impl AsRef<Path>) -> Command {
     let program = program.as_ref();
-    let is_root =
-        fs::metadata("/proc/self").is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) == 0);
+    let is_root = fs::metadata("/proc/self")
+        .is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) == 0);
     let mut command = if is_root { Command::new("setpriv") } else { Command::new(program) };
     if is_root {
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);

@@ -1,4 +1,5 @@
-//! What if a person acts in a widget, stops that, and acts again? The agent acts again, and nothing else is answered.
+//! What if a person acts in a widget, stops that, and acts again? The agent acts again, and nothing
+//! else is answered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,7 +35,8 @@ impl Drop for Open<'_> {
 
 impl Shop {
     fn new() -> Arc<Self> {
-        let (answers, acts, permits) = (AtomicUsize::new(0), AtomicUsize::new(0), Semaphore::new(0));
+        let (answers, acts, permits) =
+            (AtomicUsize::new(0), AtomicUsize::new(0), Semaphore::new(0));
         Arc::new(Self { answers, acts, permits, open: watch::Sender::new(0) })
     }
 
@@ -146,5 +148,9 @@ async fn an_action_that_was_stopped_on_one_replica_is_done_when_it_comes_again_o
     click_and_stop(&ada, &click, &shop).await;
     shop.permits.add_permits(1);
     assert_eq!(types(&also_ada.events(&click).await), ["stream_options", "progress_update"]);
-    assert_eq!((shop.counts(), ada.items(&thread).await), ((1, 2), before), "no message was answered again");
+    assert_eq!(
+        (shop.counts(), ada.items(&thread).await),
+        ((1, 2), before),
+        "no message was answered again"
+    );
 }

@@ -43,8 +43,16 @@ async fn a_first_message_makes_a_thread_and_is_answered_and_kept() {
     let created = events[0]["thread"]["created_at"].as_str().unwrap();
     assert!(created.ends_with('Z'), "{created}");
     let (status, kept) = ada.ask("threads.get_by_id", json!({"thread_id": thread})).await;
-    assert_eq!((status, &kept["title"]), (200, &json!("hi \u{1f469}\u{200d}\u{1f680}")), "the first words");
-    assert_eq!(kept["items"]["data"], json!([events[1]["item"], events[10]["item"]]), "as they were said");
+    assert_eq!(
+        (status, &kept["title"]),
+        (200, &json!("hi \u{1f469}\u{200d}\u{1f680}")),
+        "the first words"
+    );
+    assert_eq!(
+        kept["items"]["data"],
+        json!([events[1]["item"], events[10]["item"]]),
+        "as they were said"
+    );
     assert_eq!(kept["items"]["has_more"], json!(false));
     assert_eq!(kept["metadata"], json!({}));
 }
@@ -66,7 +74,8 @@ async fn a_title_comes_after_the_answer_and_a_persons_own_is_kept() {
     let events = ada.events(&create("title please")).await;
     assert_eq!(events.last().unwrap()["thread"]["title"], "A fine title");
     let thread = thread_of(&events);
-    let (status, renamed) = ada.ask("threads.update", json!({"thread_id": thread, "title": "Mine"})).await;
+    let (status, renamed) =
+        ada.ask("threads.update", json!({"thread_id": thread, "title": "Mine"})).await;
     assert_eq!((status, &renamed["title"]), (200, &json!("Mine")));
     let events = ada.events(&add(&thread, "title again")).await;
     assert_eq!(events.last().unwrap()["type"], "thread.item.done", "no title is proposed any more");
@@ -84,8 +93,14 @@ async fn a_tool_of_the_page_is_called_and_its_output_goes_on_once() {
     let events = ada.events(&output(json!({"x": null}))).await;
     assert_eq!(types(&events)[..2], ["stream_options", "thread.item.added"]);
     let items = ada.items(&thread).await;
-    assert_eq!(types(&items), ["user_message", "assistant_message", "client_tool_call", "assistant_message"]);
-    assert_eq!((&items[2]["status"], &items[2]["output"]), (&json!("completed"), &json!({"x": null})));
+    assert_eq!(
+        types(&items),
+        ["user_message", "assistant_message", "client_tool_call", "assistant_message"]
+    );
+    assert_eq!(
+        (&items[2]["status"], &items[2]["output"]),
+        (&json!("completed"), &json!({"x": null}))
+    );
 
     assert_eq!(
         types(&ada.events(&output(json!({"x": null}))).await),
@@ -118,7 +133,8 @@ async fn an_output_is_refused_when_a_message_got_its_turn_before_it() {
     let ada = server.user("ada");
     let thread = thread_of(&ada.events(&create("tool")).await);
     // Somebody has the thread, so that what comes now is checked first and waits then.
-    let owner = Owner { workflow: "default".into(), user: UserId::parse("ada").expect("it is a name") };
+    let owner =
+        Owner { workflow: "default".into(), user: UserId::parse("ada").expect("it is a name") };
     let (key, holder, lasts) = ("k".to_owned(), "h".to_owned(), Duration::from_secs(60));
     let claim = TurnClaim { key, holder, body: None, about: None, lasts };
     while store.take_turn(&owner, &thread, &claim).await.unwrap() != Claimed::Yes {
@@ -127,13 +143,22 @@ async fn an_output_is_refused_when_a_message_got_its_turn_before_it() {
     let message = ada.stream(&add(&thread, "never mind")).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     let params = json!({"thread_id": thread, "result": 1});
-    let output = ada.stream(&json!({"type": "threads.add_client_tool_output", "params": params})).await;
+    let output =
+        ada.stream(&json!({"type": "threads.add_client_tool_output", "params": params})).await;
     store.end_turn(&owner, &thread, &claim, true).await.unwrap();
     let (message, output) = tokio::join!(message.rest(), output.rest());
     assert_eq!(types(&message)[0], "thread.item.done", "{message:#?}");
-    assert_eq!((types(&output), &output[0]["allow_retry"]), (vec!["error"], &json!(false)), "{output:#?}");
+    assert_eq!(
+        (types(&output), &output[0]["allow_retry"]),
+        (vec!["error"], &json!(false)),
+        "{output:#?}"
+    );
     let items = ada.items(&thread).await;
-    assert_eq!((items.len(), &items[2]["status"]), (5, &json!("pending")), "nobody answers the call");
+    assert_eq!(
+        (items.len(), &items[2]["status"]),
+        (5, &json!("pending")),
+        "nobody answers the call"
+    );
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! What becomes of a turn whose client leaves, at whichever event, and of one that the service's end overtakes?
+//! What becomes of a turn whose client leaves, at whichever event, and of one that the service's
+//! end overtakes?
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +15,8 @@ use crate::support::client::{Client, Stream, add, create, text, thread_of, types
 use crate::support::parrot::{Parrot, parrot};
 use crate::support::server::{Server, Setup};
 
-/// The events of the answer to `step by step`, which come one by one: added, part, five words, part, done.
+/// The events of the answer to `step by step`, which come one by one: added, part, five words,
+/// part, done.
 const STEPS: usize = 9;
 
 async fn server(parrot: &Arc<Parrot>, policy: &str) -> Server {
@@ -56,9 +58,14 @@ async fn under_cancel_leaving_stops_the_agent_and_keeps_what_it_said() {
 
         the_thread_goes_on(&ada, &thread).await;
         let items = ada.items(&thread).await;
-        let said: String = events.iter().filter_map(|event| event["update"]["delta"].as_str()).collect();
+        let said: String =
+            events.iter().filter_map(|event| event["update"]["delta"].as_str()).collect();
         if said.trim().is_empty() {
-            assert_eq!(types(&items), ["user_message", "user_message", "assistant_message"], "after {steps}");
+            assert_eq!(
+                types(&items),
+                ["user_message", "user_message", "assistant_message"],
+                "after {steps}"
+            );
         } else {
             assert_eq!(text(&items[1]), said, "after {steps}");
             assert_eq!(items.len(), 4, "after {steps}");
@@ -113,7 +120,9 @@ async fn at_the_services_end_a_stream_invites_to_a_retry_and_what_was_said_is_ke
     let url = format!("sqlite://{folder}/chatkit.db");
     let vars = || vec![("DATABASE_URL", url.clone()), ("SHUTDOWN_GRACE_SECONDS", "2".to_owned())];
     let parrot = parrot();
-    let server = Server::start(Setup { agent: Some(parrot.clone()), vars: vars(), ..Setup::default() }).await;
+    let server =
+        Server::start(Setup { agent: Some(parrot.clone()), vars: vars(), ..Setup::default() })
+            .await;
     let ada = server.user("ada");
     let mut stream = ada.stream(&create("step by step")).await;
     let events = read(&mut stream, &parrot, 4).await;
@@ -122,14 +131,16 @@ async fn at_the_services_end_a_stream_invites_to_a_retry_and_what_was_said_is_ke
     assert_eq!(stream.rest().await, [error]);
     assert!(server.ended().await, "it ends by itself");
 
-    let server = Server::start(Setup { agent: Some(parrot), vars: vars(), ..Setup::default() }).await;
+    let server =
+        Server::start(Setup { agent: Some(parrot), vars: vars(), ..Setup::default() }).await;
     let items = server.user("ada").items(&thread_of(&events)).await;
     assert_eq!(text(&items[1]), "You said: ", "and no more");
     std::fs::remove_dir_all(folder).expect("it can be removed");
 }
 
 fn tempdir() -> String {
-    let folder = std::env::temp_dir().join(format!("chatkit-turns-{}", chatkit_server::ids::new_id("")));
+    let folder =
+        std::env::temp_dir().join(format!("chatkit-turns-{}", chatkit_server::ids::new_id("")));
     folder.to_str().expect("it is text").to_owned()
 }
 
@@ -178,7 +189,9 @@ async fn parts_are_kept_whatever_their_numbers() {
             tokio::task::yield_now().await;
         }
     };
-    let kept = tokio::time::timeout(Duration::from_secs(10), kept).await.expect("the message is kept");
-    let texts: Vec<&Value> = kept.as_array().expect("parts").iter().map(|part| &part["text"]).collect();
+    let kept =
+        tokio::time::timeout(Duration::from_secs(10), kept).await.expect("the message is kept");
+    let texts: Vec<&Value> =
+        kept.as_array().expect("parts").iter().map(|part| &part["text"]).collect();
     assert_eq!(texts, ["one and more", "four"]);
 }

@@ -1,4 +1,5 @@
-//! What if somebody nests JSON so deep that no reader would take it? It is refused, and the thread stays readable.
+//! What if somebody nests JSON so deep that no reader would take it? It is refused, and the thread
+//! stays readable.
 
 use std::sync::Arc;
 
@@ -22,7 +23,8 @@ struct Digger;
 
 impl Digger {
     fn item(turn: &Turn) -> Item {
-        let Some(ItemKind::UserMessage(message)) = turn.message.as_ref().map(|item| &item.kind) else {
+        let Some(ItemKind::UserMessage(message)) = turn.message.as_ref().map(|item| &item.kind)
+        else {
             panic!("a message is answered")
         };
         let (kind, depth) =
@@ -48,7 +50,8 @@ impl Agent for Digger {
         _: &'a Action,
         _: Option<&'a Item>,
     ) -> BoxFuture<'a, Result<Option<Item>, AgentError>> {
-        let widget = Widget::new(json!({"type": "Card", "children": [], "data": nested(120)})).unwrap();
+        let widget =
+            Widget::new(json!({"type": "Card", "children": [], "data": nested(120)})).unwrap();
         let item = widget.into_item(turn, None);
         async { Ok(Some(item)) }.boxed()
     }
@@ -66,11 +69,18 @@ async fn what_an_agent_nests_too_deep_ends_its_turn_and_is_not_kept() {
         assert_eq!(types(&ada.items(&thread).await), ["user_message"], "{kind}");
         let action = json!({"thread_id": thread, "action": {"type": "dig"}});
         assert_eq!(ada.ask("threads.sync_custom_action", action).await.0, 500, "{kind}");
-        assert_eq!(ada.ask("threads.get_by_id", json!({"thread_id": thread})).await.0, 200, "{kind}");
+        assert_eq!(
+            ada.ask("threads.get_by_id", json!({"thread_id": thread})).await.0,
+            200,
+            "{kind}"
+        );
 
         let events = ada.events(&create(&format!("{kind} 100"))).await;
         assert_eq!(types(&events).last(), Some(&"thread.updated"), "{kind}: {events:?}");
-        assert_eq!(ada.items(&thread_of(&events)).await.len(), if kind == "hidden" { 1 } else { 2 });
+        assert_eq!(
+            ada.items(&thread_of(&events)).await.len(),
+            if kind == "hidden" { 1 } else { 2 }
+        );
     }
 }
 
@@ -81,10 +91,15 @@ async fn what_a_page_nests_too_deep_is_refused_and_named() {
     let thread = thread_of(&ada.events(&create("tool")).await);
     for depth in [101, 125, 127] {
         let any = nested(depth);
-        let tag = json!({"type": "input_tag", "id": "x", "text": "X", "data": {"a": nested(depth - 1)}});
+        let tag =
+            json!({"type": "input_tag", "id": "x", "text": "X", "data": {"a": nested(depth - 1)}});
         let input = json!({"content": [tag], "attachments": [], "inference_options": {}});
         for (kind, params, field) in [
-            ("threads.add_client_tool_output", json!({"thread_id": thread, "result": any}), "`params.result"),
+            (
+                "threads.add_client_tool_output",
+                json!({"thread_id": thread, "result": any}),
+                "`params.result",
+            ),
             (
                 "threads.custom_action",
                 json!({"thread_id": thread, "action": {"type": "a", "payload": any}}),
@@ -98,7 +113,11 @@ async fn what_a_page_nests_too_deep_is_refused_and_named() {
             ),
         ] {
             let (status, body) = ada.ask(kind, params).await;
-            assert_eq!((status, &body["error"]["code"]), (400, &json!("invalid_request")), "{kind}: {body}");
+            assert_eq!(
+                (status, &body["error"]["code"]),
+                (400, &json!("invalid_request")),
+                "{kind}: {body}"
+            );
             let message = body["message"].as_str().unwrap();
             assert!(message.starts_with(field) && message.len() < 250, "{kind}: {message}");
         }

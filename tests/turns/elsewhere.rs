@@ -1,4 +1,5 @@
-//! What if the same request comes again on another replica? It hears its own answer, or the very same is answered again.
+//! What if the same request comes again on another replica? It hears its own answer, or the very
+//! same is answered again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,8 @@ const PLENTY: usize = 1000;
 async fn two() -> (Arc<Parrot>, [Server; 2]) {
     let store = connect("sqlite::memory:", Arc::new(SystemClock)).await.expect("memory is there");
     let agent = parrot();
-    let setup = || Setup { agent: Some(agent.clone()), store: Some(store.clone()), ..Setup::default() };
+    let setup =
+        || Setup { agent: Some(agent.clone()), store: Some(store.clone()), ..Setup::default() };
     let servers = [Server::start(setup()).await, Server::start(setup()).await];
     (agent, servers)
 }
@@ -31,7 +33,10 @@ async fn queued() {
 /// The texts of the messages that a stream brought whole.
 fn said(events: &[Value]) -> Vec<&str> {
     let done = events.iter().filter(|event| event["type"] == "thread.item.done");
-    done.map(|event| &event["item"]).filter(|item| item["type"] != "user_message").map(text).collect()
+    done.map(|event| &event["item"])
+        .filter(|item| item["type"] != "user_message")
+        .map(text)
+        .collect()
 }
 
 #[tokio::test]
@@ -43,17 +48,24 @@ async fn a_retry_of_an_older_message_that_was_stopped_is_taken_up_and_no_other()
     ada.events(&add(&thread, "second")).await;
     let first = ada.items(&thread).await[0]["id"].clone();
     parrot.steps.forget_permits(2 * PLENTY);
-    let retry =
-        json!({"type": "threads.retry_after_item", "params": {"thread_id": thread, "item_id": first}});
+    let retry = json!({"type": "threads.retry_after_item", "params": {"thread_id": thread, "item_id": first}});
     let stream = ada.stream(&retry).await;
     parrot.until_begun(3).await;
     drop(stream);
     parrot.idle().await;
-    assert_eq!(ada.items(&thread).await.len(), 4, "what is there stays until there is a new answer");
+    assert_eq!(
+        ada.items(&thread).await.len(),
+        4,
+        "what is there stays until there is a new answer"
+    );
 
     parrot.steps.add_permits(PLENTY);
     let events = also_ada.events(&retry).await;
-    assert_eq!(types(&events)[..2], ["stream_options", "thread.item.added"], "a retry brings nothing");
+    assert_eq!(
+        types(&events)[..2],
+        ["stream_options", "thread.item.added"],
+        "a retry brings nothing"
+    );
     let items = ada.items(&thread).await;
     assert_eq!(items.iter().map(text).collect::<Vec<_>>(), ["first step", "You said: first step"]);
 }
@@ -73,7 +85,11 @@ async fn a_request_hears_its_own_answer_though_another_one_came_in_between() {
     let (first, second, again) = tokio::join!(first.rest(), second.rest(), again.rest());
     assert_eq!((said(&first), said(&second)), (vec!["You said: one step"], vec!["You said: two"]));
     assert_eq!((said(&again), &again[0]), (said(&first), &first[0]), "its own message and answer");
-    assert_eq!((parrot.begun(), ada.items(&thread).await.len()), (3, 6), "nothing was answered twice");
+    assert_eq!(
+        (parrot.begun(), ada.items(&thread).await.len()),
+        (3, 6),
+        "nothing was answered twice"
+    );
 }
 
 #[tokio::test]
@@ -91,10 +107,18 @@ async fn a_request_that_was_stopped_is_refused_once_another_one_came_in_between(
     let (second, again) = tokio::join!(second.rest(), again.rest());
     assert_eq!(said(&second), ["You said: two"]);
     let refusal = again.last().expect("a stream has its last event");
-    assert_eq!((&refusal["type"], &refusal["allow_retry"]), (&json!("error"), &json!(false)), "{again:#?}");
+    assert_eq!(
+        (&refusal["type"], &refusal["allow_retry"]),
+        (&json!("error"), &json!(false)),
+        "{again:#?}"
+    );
     let items = ada.items(&thread).await;
     let texts: Vec<_> = items.iter().map(text).collect();
-    assert_eq!(texts, ["hello", "You said: hello", "wait", "two", "You said: two"], "nothing is lost");
+    assert_eq!(
+        texts,
+        ["hello", "You said: hello", "wait", "two", "You said: two"],
+        "nothing is lost"
+    );
 }
 
 #[tokio::test]
@@ -138,7 +162,8 @@ async fn a_key_that_is_in_use_elsewhere_is_good_for_no_other_request() {
         let (first, same) = tokio::join!(first.rest(), same.rest());
         assert_eq!((said(&same), parrot.begun()), (said(&first), begun + 1), "{request}");
         parrot.steps.forget_permits(2 * PLENTY);
-        let next = also_ada.stream_with(&another, &[("Idempotency-Key", key[1])]).await.rest().await;
+        let next =
+            also_ada.stream_with(&another, &[("Idempotency-Key", key[1])]).await.rest().await;
         assert_eq!(said(&next), ["You said: something else"], "with a key of its own");
     }
 }

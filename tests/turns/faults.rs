@@ -1,4 +1,5 @@
-//! What if the store fails? No stream ends without its last event, no browser is told to repeat, and the thread goes on.
+//! What if the store fails? No stream ends without its last event, no browser is told to repeat,
+//! and the thread goes on.
 
 use std::sync::Arc;
 
@@ -28,15 +29,16 @@ async fn faulty_server(fault: Fault) -> (Arc<Faulty>, Server) {
 fn assert_has_its_end(events: &[Value], call: usize) {
     let last = events.last().unwrap_or_else(|| panic!("call {call}: not one event"));
     let error = json!({"type": "error", "code": "stream.error", "allow_retry": true});
-    let is_answered = events
-        .iter()
-        .any(|event| event["type"] == "thread.item.done" && event["item"]["type"] == "assistant_message");
+    let is_answered = events.iter().any(|event| {
+        event["type"] == "thread.item.done" && event["item"]["type"] == "assistant_message"
+    });
     assert!(is_answered || *last == error, "call {call}: {events:#?}");
 }
 
 async fn the_thread_goes_on(ada: &Client, thread: &str, call: usize) {
     let events = ada.events(&add(thread, "and now")).await;
-    let answer = events.iter().rfind(|event| event["type"] == "thread.item.done").expect("an answer");
+    let answer =
+        events.iter().rfind(|event| event["type"] == "thread.item.done").expect("an answer");
     assert_eq!(text(&answer["item"]), "You said: and now", "call {call}");
 }
 
@@ -86,7 +88,9 @@ async fn fails_at_any_call(first: &str, next: &str, fault: Fault) {
             "threads.add_client_tool_output" => {
                 json!({"type": next, "params": {"thread_id": thread, "result": 1}})
             }
-            _ => json!({"type": next, "params": {"thread_id": thread, "item_id": events[1]["item"]["id"]}}),
+            _ => {
+                json!({"type": next, "params": {"thread_id": thread, "item_id": events[1]["item"]["id"]}})
+            }
         };
         store.fail_after(call);
         let events = ada.events(&body).await;
@@ -119,9 +123,11 @@ impl Agent for Painter {
 async fn a_store_that_fails_once_costs_no_answer_that_has_begun() {
     for fault in FAULTS {
         for call in 0.. {
-            let store = connect("sqlite::memory:", Arc::new(SystemClock)).await.expect("memory is there");
+            let store =
+                connect("sqlite::memory:", Arc::new(SystemClock)).await.expect("memory is there");
             let store = Arc::new(Faulty::new(store, fault));
-            let folder = std::env::temp_dir().join(format!("chatkit-faults-{}", std::process::id()));
+            let folder =
+                std::env::temp_dir().join(format!("chatkit-faults-{}", std::process::id()));
             let vars = vec![("CHATKIT_UPLOADS_DIR", folder.to_str().expect("a path").to_owned())];
             let setup = Setup { agent: Some(Arc::new(Painter)), store: Some(store.clone()), vars };
             let server = Server::start(setup).await;
@@ -131,7 +137,10 @@ async fn a_store_that_fails_once_costs_no_answer_that_has_begun() {
             let has_begun = events.iter().any(|event| event["type"] == "stream_options");
             let is_drawn = |event: &Value| event["item"]["image"]["url"].is_string();
             assert_eq!(events.iter().any(is_drawn), has_begun, "call {call}: {events:#?}");
-            assert!(!has_begun || events.iter().all(|event| event["type"] != "error"), "{events:#?}");
+            assert!(
+                !has_begun || events.iter().all(|event| event["type"] != "error"),
+                "{events:#?}"
+            );
             if !store.has_failed() {
                 assert!(call > 3, "a turn makes more than {call} calls");
                 break;

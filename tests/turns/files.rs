@@ -1,4 +1,5 @@
-//! What if a file goes away, or is sent elsewhere, after its message was checked and before the message is stored?
+//! What if a file goes away, or is sent elsewhere, after its message was checked and before the
+//! message is stored?
 
 use std::sync::Arc;
 
@@ -22,10 +23,14 @@ struct Busy {
 
 impl Busy {
     async fn new() -> Self {
-        let store = connect("sqlite::memory:", Arc::new(SystemClock)).await.expect("memory is there");
+        let store =
+            connect("sqlite::memory:", Arc::new(SystemClock)).await.expect("memory is there");
         let parrot = parrot();
-        let setup =
-            Setup { agent: Some(parrot.clone()), store: Some(Arc::clone(&store)), ..Setup::default() };
+        let setup = Setup {
+            agent: Some(parrot.clone()),
+            store: Some(Arc::clone(&store)),
+            ..Setup::default()
+        };
         let server = Server::start(setup).await;
         let thread = thread_of(&server.user("ada").events(&create("hi")).await);
         Self { store, parrot, server, thread }
@@ -42,15 +47,26 @@ impl Busy {
             thread_id: None,
             kind: AttachmentKind::File,
         };
-        let stored =
-            StoredAttachment { attachment, size: 1, is_uploaded: true, created_at: Timestamp(u64::MAX / 4) };
-        let owner = Owner { workflow: "default".into(), user: UserId::parse("ada").expect("a name") };
+        let stored = StoredAttachment {
+            attachment,
+            size: 1,
+            is_uploaded: true,
+            created_at: Timestamp(u64::MAX / 4),
+        };
+        let owner =
+            Owner { workflow: "default".into(), user: UserId::parse("ada").expect("a name") };
         self.store.save_attachment(&owner, &stored).await.expect("the store answers");
         id
     }
 
-    /// Says something that takes its time, sends this body behind it, lets `meanwhile` happen, and then both go on.
-    async fn behind_another(&self, ada: &Client, body: &Value, meanwhile: impl AsyncFnOnce()) -> Vec<Value> {
+    /// Says something that takes its time, sends this body behind it, lets `meanwhile` happen, and
+    /// then both go on.
+    async fn behind_another(
+        &self,
+        ada: &Client,
+        body: &Value,
+        meanwhile: impl AsyncFnOnce(),
+    ) -> Vec<Value> {
         let begun = self.parrot.begun();
         let first = ada.stream(&add(&self.thread, "step")).await;
         self.parrot.until_begun(begun + 1).await;
@@ -70,8 +86,8 @@ fn with_files(mut body: Value, files: &[&Id]) -> Value {
 }
 
 fn refused() -> Vec<Value> {
-    let message =
-        "A file of this message was deleted or sent meanwhile. Upload it again, and send the message again.";
+    let message = "A file of this message was deleted or sent meanwhile. Upload it again, and send \
+                   the message again.";
     vec![json!({"type": "error", "code": "custom", "message": message, "allow_retry": false})]
 }
 
@@ -90,7 +106,10 @@ async fn a_message_whose_file_was_deleted_meanwhile_is_refused_whole() {
     assert_eq!(events, refused());
     assert_eq!(ada.items(&busy.thread).await.len(), 4, "nothing of it was stored");
     let sent = ada.events(&with_files(add(&busy.thread, "look"), &[&kept])).await;
-    assert_eq!(sent[0]["item"]["attachments"][0]["id"], *kept, "the other file is as free as before");
+    assert_eq!(
+        sent[0]["item"]["attachments"][0]["id"], *kept,
+        "the other file is as free as before"
+    );
 }
 
 #[tokio::test]

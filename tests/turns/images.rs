@@ -35,7 +35,8 @@ impl Agent for Painter {
     }
 }
 
-/// Says something each time before it keeps an image: the turn stores the one while the agent stores the other.
+/// Says something each time before it keeps an image: the turn stores the one while the agent
+/// stores the other.
 struct Hasty;
 
 impl Agent for Hasty {
@@ -57,7 +58,8 @@ impl Agent for Hasty {
 async fn an_agent_and_its_turn_may_write_at_once() {
     let folder = std::env::temp_dir().join(format!("chatkit-hasty-{}", std::process::id()));
     let vars = vec![("CHATKIT_UPLOADS_DIR", folder.to_str().unwrap().to_owned())];
-    let server = Server::start(Setup { agent: Some(Arc::new(Hasty)), vars, ..Setup::default() }).await;
+    let server =
+        Server::start(Setup { agent: Some(Arc::new(Hasty)), vars, ..Setup::default() }).await;
     let events = server.user("ada").events(&create("draw")).await;
     let done = events.iter().filter(|event| event["type"] == "thread.item.done");
     assert_eq!(done.count(), 1 + 200, "{:?}", events.last());
@@ -69,14 +71,17 @@ async fn an_agent_and_its_turn_may_write_at_once() {
 async fn an_image_that_is_kept_gets_a_link_wherever_it_goes_out_and_one_elsewhere_is_left_alone() {
     let folder = std::env::temp_dir().join(format!("chatkit-painter-{}", std::process::id()));
     let vars = vec![("CHATKIT_UPLOADS_DIR", folder.to_str().unwrap().to_owned())];
-    let server = Server::start(Setup { agent: Some(Arc::new(Painter)), vars, ..Setup::default() }).await;
+    let server =
+        Server::start(Setup { agent: Some(Arc::new(Painter)), vars, ..Setup::default() }).await;
     let ada = server.user("ada");
     let events = ada.events(&create("draw")).await;
     let items = ada.items(&thread_of(&events)).await;
     let mut images: Vec<&Value> = items[1..].iter().map(|item| &item["image"]).collect();
     for event in &events {
         images.extend(
-            [&event["item"]["image"], &event["update"]["image"]].into_iter().filter(|image| !image.is_null()),
+            [&event["item"]["image"], &event["update"]["image"]]
+                .into_iter()
+                .filter(|image| !image.is_null()),
         );
     }
     assert_eq!(images.len(), 2 + 8, "{events:?}");
@@ -86,7 +91,10 @@ async fn an_image_that_is_kept_gets_a_link_wherever_it_goes_out_and_one_elsewher
             assert_eq!(url, ELSEWHERE);
         } else {
             let shown = reqwest::get(url).await.unwrap();
-            assert_eq!((shown.status().as_u16(), &*shown.bytes().await.unwrap()), (200, &b"PNG"[..]));
+            assert_eq!(
+                (shown.status().as_u16(), &*shown.bytes().await.unwrap()),
+                (200, &b"PNG"[..])
+            );
         }
     }
     std::fs::remove_dir_all(&folder).unwrap();

@@ -1,5 +1,5 @@
-//! How do turns behave? Over real sockets, with an agent of the tests' own: what is said, what is kept, and what becomes of a turn when
-//! clients leave, repeat themselves, or the service ends.
+//! How do turns behave? Over real sockets, with an agent of the tests' own: what is said, what is
+//! kept, and what becomes of a turn when clients leave, repeat themselves, or the service ends.
 #![cfg(test)]
 
 mod actions;

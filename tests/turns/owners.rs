@@ -1,4 +1,5 @@
-//! Whose is what? Everything belongs to a user within a workflow, and to nobody else can it be seen or changed.
+//! Whose is what? Everything belongs to a user within a workflow, and to nobody else can it be seen
+//! or changed.
 
 use serde_json::{Value, json};
 
@@ -18,9 +19,15 @@ fn requests(thread: &str, item: &str) -> Vec<(&'static str, Value)> {
         ("items.feedback", json!({"thread_id": thread, "item_ids": [item], "kind": "negative"})),
         ("threads.add_user_message", json!({"thread_id": thread, "input": message})),
         ("threads.add_client_tool_output", json!({"thread_id": thread, "result": 1})),
-        ("threads.add_structured_input", json!({"thread_id": thread, "item_id": item, "input": {}})),
+        (
+            "threads.add_structured_input",
+            json!({"thread_id": thread, "item_id": item, "input": {}}),
+        ),
         ("threads.retry_after_item", json!({"thread_id": thread, "item_id": item})),
-        ("threads.custom_action", json!({"thread_id": thread, "item_id": item, "action": {"type": "a"}})),
+        (
+            "threads.custom_action",
+            json!({"thread_id": thread, "item_id": item, "action": {"type": "a"}}),
+        ),
         (
             "threads.sync_custom_action",
             json!({"thread_id": thread, "item_id": item, "action": {"type": "a"}}),
@@ -36,14 +43,19 @@ async fn what_is_anothers_and_what_is_not_there_are_the_same_in_every_request() 
     let events = ada.events(&create("tool")).await;
     let (thread, item) = (thread_of(&events), events[1]["item"]["id"].as_str().unwrap());
     let before = ada.ask("threads.get_by_id", json!({"thread_id": thread})).await;
-    let (no_thread, no_item) = (format!("thr_{}", "0".repeat(32)), format!("msg_{}", "0".repeat(32)));
+    let (no_thread, no_item) =
+        (format!("thr_{}", "0".repeat(32)), format!("msg_{}", "0".repeat(32)));
     let missing = requests(&no_thread, &no_item);
     for ((kind, params), (_, missing)) in requests(&thread, item).into_iter().zip(missing) {
         let foreign = bob.ask(kind, params).await;
         assert_eq!(foreign.0, 404, "{kind}: {}", foreign.1);
         assert_eq!(foreign, bob.ask(kind, missing).await, "{kind}");
     }
-    assert_eq!(ada.ask("threads.get_by_id", json!({"thread_id": thread})).await, before, "nothing changed");
+    assert_eq!(
+        ada.ask("threads.get_by_id", json!({"thread_id": thread})).await,
+        before,
+        "nothing changed"
+    );
 }
 
 #[tokio::test]
@@ -60,7 +72,9 @@ async fn an_item_of_another_thread_is_not_there() {
         "threads.custom_action",
         "threads.sync_custom_action",
     ];
-    for (kind, params) in requests(&one, item).into_iter().filter(|(kind, _)| of_item.contains(kind)) {
+    for (kind, params) in
+        requests(&one, item).into_iter().filter(|(kind, _)| of_item.contains(kind))
+    {
         assert_eq!(ada.ask(kind, params).await.0, 404, "{kind}");
     }
     let (status, _) = ada.ask("items.list", json!({"thread_id": one, "after": item})).await;

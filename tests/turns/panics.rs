@@ -1,4 +1,5 @@
-//! What if an agent panics? Its turn ends like one that failed: with an event that says so, and a thread that goes on.
+//! What if an agent panics? Its turn ends like one that failed: with an event that says so, and a
+//! thread that goes on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use tokio::time::timeout;
 use crate::support::client::{Client, add, create, text, thread_of, types};
 use crate::support::server::{Server, Setup};
 
-/// Panics as the message says: `soon` before it has a future, `late` in the middle of its second message, `title` over the title.
+/// Panics as the message says: `soon` before it has a future, `late` in the middle of its second
+/// message, `title` over the title.
 struct Clumsy;
 
 impl Agent for Clumsy {
@@ -75,7 +77,8 @@ fn failed() -> Value {
 async fn an_agent_that_panics_ends_its_stream_with_an_error_and_keeps_what_was_whole() {
     let server = clumsy().await;
     let ada = server.user("ada");
-    for (message, kept) in [("soon", &["user_message"][..]), ("late", &["user_message", "assistant_message"])]
+    for (message, kept) in
+        [("soon", &["user_message"][..]), ("late", &["user_message", "assistant_message"])]
     {
         let first = heard(&ada, &create(message)).await;
         assert_eq!(first.last(), Some(&failed()), "{message}");
@@ -84,10 +87,18 @@ async fn an_agent_that_panics_ends_its_stream_with_an_error_and_keeps_what_was_w
 
         let again = heard(&ada, &create(message)).await;
         assert_eq!(again.last(), Some(&failed()), "{message}");
-        assert_ne!(thread_of(&again), thread, "{message}: the error got through, so this is a new request");
+        assert_ne!(
+            thread_of(&again),
+            thread,
+            "{message}: the error got through, so this is a new request"
+        );
 
         heard(&ada, &add(&thread, "go on")).await;
-        assert_eq!(text(ada.items(&thread).await.last().unwrap()), "whole", "{message}: the thread goes on");
+        assert_eq!(
+            text(ada.items(&thread).await.last().unwrap()),
+            "whole",
+            "{message}: the thread goes on"
+        );
     }
 }
 

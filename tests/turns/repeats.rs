@@ -23,7 +23,8 @@ async fn the_same_request_one_to_six_times_at_once_makes_one_turn_that_all_hear(
         let ada = server.user("ada");
         let body = create("step by step");
         let all = join_all((0..times).map(|_| async { ada.stream(&body).await }));
-        let streams = tokio::time::timeout(Duration::from_secs(20), all).await.expect("all are let in");
+        let streams =
+            tokio::time::timeout(Duration::from_secs(20), all).await.expect("all are let in");
         parrot.steps.add_permits(100);
         let heard = join_all(streams.into_iter().map(|stream| stream.rest())).await;
         assert!(heard.iter().all(|events| *events == heard[0]), "{times} hear the same");
@@ -35,8 +36,9 @@ async fn the_same_request_one_to_six_times_at_once_makes_one_turn_that_all_hear(
 async fn the_same_request_of_another_user_is_another_one() {
     let server = Server::start(Setup { agent: Some(parrot()), ..Setup::default() }).await;
     let (ada, bob) = (server.user("ada"), server.user("bob"));
-    let (one, other) =
-        tokio::join!(async { ada.events(&create("hi")).await }, async { bob.events(&create("hi")).await });
+    let (one, other) = tokio::join!(async { ada.events(&create("hi")).await }, async {
+        bob.events(&create("hi")).await
+    });
     assert_ne!(thread_of(&one), thread_of(&other));
 }
 
@@ -74,7 +76,8 @@ async fn a_request_that_was_cut_is_taken_up_where_it_was_when_it_comes_again() {
 async fn under_finish_a_request_that_was_cut_hears_the_turn_that_went_on() {
     let parrot = parrot();
     let vars = vec![("CHATKIT_ON_DISCONNECT", "finish".to_owned())];
-    let server = Server::start(Setup { agent: Some(parrot.clone()), vars, ..Setup::default() }).await;
+    let server =
+        Server::start(Setup { agent: Some(parrot.clone()), vars, ..Setup::default() }).await;
     let ada = server.user("ada");
     let stream = ada.stream(&create("step by step")).await;
     parrot.until_begun(1).await;
@@ -104,7 +107,8 @@ async fn a_request_with_a_key_of_its_own_is_done_once_and_the_key_is_good_for_no
     assert_ne!(thread_of(&bob), thread_of(&first), "another user's key is another key");
 }
 
-/// Leaves a stream whose answer comes step by step, waits until the answer has stopped, or ended, and lets later ones run.
+/// Leaves a stream whose answer comes step by step, waits until the answer has stopped, or ended,
+/// and lets later ones run.
 async fn leave(stream: Stream, parrot: &Parrot, policy: &str) {
     drop(stream);
     if policy == "cancel" {
@@ -122,7 +126,8 @@ async fn a_text_that_was_stopped_is_a_new_message_once_the_conversation_has_gone
     for policy in ["cancel", "finish"] {
         let parrot = parrot();
         let vars = vec![("CHATKIT_ON_DISCONNECT", policy.to_owned())];
-        let server = Server::start(Setup { agent: Some(parrot.clone()), vars, ..Setup::default() }).await;
+        let server =
+            Server::start(Setup { agent: Some(parrot.clone()), vars, ..Setup::default() }).await;
         let ada = server.user("ada");
         let thread = thread_of(&ada.events(&create("hi")).await);
         let mut stream = ada.stream(&add(&thread, "go on step by step")).await;
@@ -166,7 +171,8 @@ async fn an_answer_that_got_through_at_the_second_try_makes_the_third_a_new_requ
     for policy in ["cancel", "finish"] {
         let parrot = parrot();
         let vars = vec![("CHATKIT_ON_DISCONNECT", policy.to_owned())];
-        let server = Server::start(Setup { agent: Some(parrot.clone()), vars, ..Setup::default() }).await;
+        let server =
+            Server::start(Setup { agent: Some(parrot.clone()), vars, ..Setup::default() }).await;
         let ada = server.user("ada");
         let stream = ada.stream(&create("step by step")).await;
         parrot.until_begun(1).await;
@@ -177,6 +183,10 @@ async fn an_answer_that_got_through_at_the_second_try_makes_the_third_a_new_requ
         }
         threads.sort();
         threads.dedup();
-        assert_eq!((threads.len(), thread_count(&ada).await), (3, 3), "{policy}: each is a new chat");
+        assert_eq!(
+            (threads.len(), thread_count(&ada).await),
+            (3, 3),
+            "{policy}: each is a new chat"
+        );
     }
 }

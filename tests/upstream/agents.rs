@@ -1,5 +1,6 @@
-//! What if the server behind the Responses API is an agent that runs its tools itself? Its stream holds several responses, calls with
-//! their outputs, and kinds of its own; it is one answer, which ends with the stream.
+//! What if the server behind the Responses API is an agent that runs its tools itself? Its stream
+//! holds several responses, calls with their outputs, and kinds of its own; it is one answer, which
+//! ends with the stream.
 
 use std::time::Instant;
 
@@ -9,7 +10,9 @@ use chatkit_server::upstream::model::{
 use serde_json::{Value, json};
 
 use crate::server::{ModelServer, Reply, Step};
-use crate::support::{PATIENCE, ask, client, client_with, endpoint, events_of, frames, hello, read};
+use crate::support::{
+    PATIENCE, ask, client, client_with, endpoint, events_of, frames, hello, read,
+};
 
 fn completed(input: u64, output: u64) -> Value {
     json!({"type": "response.completed", "response": {"usage": {"input_tokens": input, "output_tokens": output}}})
@@ -96,7 +99,12 @@ async fn done_and_kinds_with_a_prefix_are_passed_over_wherever_they_stand() {
         "data: [DONE]\n\n".to_owned(),
         frames(&[message("m", "one"), completed(1, 1)]),
         "data: [DONE]\n\n".to_owned(),
-        frames(&[json!({"type": "acme:progress"}), own("acme:thing"), message("n", "two"), completed(1, 1)]),
+        frames(&[
+            json!({"type": "acme:progress"}),
+            own("acme:thing"),
+            message("n", "two"),
+            completed(1, 1),
+        ]),
         "data: [DONE]\n\n".to_owned(),
     ];
     let (events, error) = events_of(ModelApi::Responses, &stream.concat()).await;
@@ -147,7 +155,8 @@ async fn the_end_of_a_stream_ends_an_answer_whose_items_are_whole() {
 }
 
 #[tokio::test]
-async fn a_server_that_carries_calls_out_has_time_for_it_and_one_that_is_done_does_not_hold_the_answer() {
+async fn a_server_that_carries_calls_out_has_time_for_it_and_one_that_is_done_does_not_hold_the_answer()
+ {
     let send = |events: &[Value]| Step::Send(frames(events).into());
     // Longer than a server may take that is done, and shorter than the silence that ends an answer.
     let settings = ModelSettings { idle: PATIENCE * 10, ..ModelSettings::default() };
@@ -159,14 +168,20 @@ async fn a_server_that_carries_calls_out_has_time_for_it_and_one_that_is_done_do
         Step::Hold,
     ];
     let server = ModelServer::start([Reply::steps(steps)]).await;
-    let stream = client_with(settings).stream(&endpoint(&server, ModelApi::Responses), &hello(), None).await;
+    let stream =
+        client_with(settings).stream(&endpoint(&server, ModelApi::Responses), &hello(), None).await;
     let (events, error) = read(stream.expect("a stream")).await;
     assert_eq!(error, None);
-    assert_eq!(short(&events), ["call c slow", "output c", "went on", "message Done.", "completed 2 2"]);
+    assert_eq!(
+        short(&events),
+        ["call c slow", "output c", "went on", "message Done.", "completed 2 2"]
+    );
     server.client_left().await;
 
-    // A call of the page's: nobody but the page answers it. Neither comments nor kinds that mean nothing hold the end up.
-    let alive = [": alive\n\n", "data: {\"type\":\"keepalive\"}\n\n"].map(|text| Step::Send(text.into()));
+    // A call of the page's: nobody but the page answers it. Neither comments nor kinds that mean
+    // nothing hold the end up.
+    let alive =
+        [": alive\n\n", "data: {\"type\":\"keepalive\"}\n\n"].map(|text| Step::Send(text.into()));
     let drips = std::iter::repeat_n(alive, 100).flatten();
     let drips = drips.flat_map(|step| [step, Step::Pause(PATIENCE / 10)]);
     let steps = std::iter::once(send(&[call("c", "ours"), completed(1, 1)])).chain(drips);

@@ -2,7 +2,8 @@
 
 use axum::http::HeaderValue;
 use chatkit_server::upstream::model::{
-    FunctionTool, ImageDetail, InputItem, InputPart, ModelApi, ModelErrorKind, ModelRequest, Role, ToolChoice,
+    FunctionTool, ImageDetail, InputItem, InputPart, ModelApi, ModelErrorKind, ModelRequest, Role,
+    ToolChoice,
 };
 use serde_json::{Map, Value, json};
 
@@ -20,21 +21,30 @@ fn full() -> ModelRequest {
         name: "get_selection".to_owned(),
         arguments: "{\"project\":\"apollo\"}".to_owned(),
     };
-    let output =
-        |id: &str| InputItem::FunctionCallOutput { call_id: id.to_owned(), output: "\"ok\"".to_owned() };
-    let image = InputPart::Image { url: "data:image/png;base64,iVBO".to_owned(), detail: ImageDetail::Auto };
+    let output = |id: &str| InputItem::FunctionCallOutput {
+        call_id: id.to_owned(),
+        output: "\"ok\"".to_owned(),
+    };
+    let image = InputPart::Image {
+        url: "data:image/png;base64,iVBO".to_owned(),
+        detail: ImageDetail::Auto,
+    };
     let file = InputPart::File {
         filename: "a.pdf".to_owned(),
         data_url: "data:application/pdf;base64,JVBE".to_owned(),
     };
-    let texts =
-        |texts: &[&str]| texts.iter().map(|text| InputPart::Text((*text).to_owned())).collect::<Vec<_>>();
+    let texts = |texts: &[&str]| {
+        texts.iter().map(|text| InputPart::Text((*text).to_owned())).collect::<Vec<_>>()
+    };
     ModelRequest {
         model: "gpt-5.1".to_owned(),
         instructions: Some("Be brief.".to_owned()),
         input: vec![
             message(Role::Developer, "hidden"),
-            InputItem::Message { role: Role::User, parts: [texts(&["see"]), vec![image, file]].concat() },
+            InputItem::Message {
+                role: Role::User,
+                parts: [texts(&["see"]), vec![image, file]].concat(),
+            },
             InputItem::Message { role: Role::User, parts: texts(&["a", "b"]) },
             InputItem::Message { role: Role::Assistant, parts: texts(&["c", "d"]) },
             call("call_1"),
@@ -70,9 +80,11 @@ async fn received(api: ModelApi, request: &ModelRequest) -> Recorded {
 async fn a_responses_request_holds_what_was_asked_and_nothing_else() {
     let web_search = json!({"type": "web_search", "search_context_size": "low"});
     let file_search = json!({"type": "file_search", "vector_store_ids": ["vs_1"]});
-    let request = ModelRequest { hosted_tools: vec![object(&web_search), object(&file_search)], ..full() };
+    let request =
+        ModelRequest { hosted_tools: vec![object(&web_search), object(&file_search)], ..full() };
     let call = |id: &str| json!({"type": "function_call", "call_id": id, "name": "get_selection", "arguments": "{\"project\":\"apollo\"}"});
-    let output = |id: &str| json!({"type": "function_call_output", "call_id": id, "output": "\"ok\""});
+    let output =
+        |id: &str| json!({"type": "function_call_output", "call_id": id, "output": "\"ok\""});
     let expected = json!({
         "model": "gpt-5.1", "instructions": "Be brief.", "stream": true, "store": false,
         "input": [
@@ -100,9 +112,11 @@ async fn a_responses_request_holds_what_was_asked_and_nothing_else() {
 #[tokio::test]
 async fn a_small_request_leaves_out_what_is_not_set() {
     let received_body = received(ModelApi::Responses, &hello()).await.json();
-    let input =
-        json!([{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}]);
-    assert_eq!(received_body, json!({"model": "gpt-5.1", "input": input, "stream": true, "store": false}));
+    let input = json!([{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}]);
+    assert_eq!(
+        received_body,
+        json!({"model": "gpt-5.1", "input": input, "stream": true, "store": false})
+    );
     let received_body = received(ModelApi::ChatCompletions, &hello()).await.json();
     let messages = json!([{"role": "user", "content": "hi"}]);
     let options = json!({"include_usage": true});
@@ -149,7 +163,8 @@ async fn chat_completions_refuse_hosted_tools_before_anything_is_sent() {
     for request in [with_tool, ModelRequest { tool_choice: choice, ..hello() }] {
         let server = ModelServer::start([Reply::stream("")]).await;
         let endpoint = endpoint(&server, ModelApi::ChatCompletions);
-        let error = client().stream(&endpoint, &request, None).await.map(|_| ()).expect_err("an error");
+        let error =
+            client().stream(&endpoint, &request, None).await.map(|_| ()).expect_err("an error");
         assert_eq!((error.kind(), error.is_retryable()), (ModelErrorKind::Unsupported, false));
         assert!(error.to_string().contains("web_search"), "{error}");
         assert!(server.requests().is_empty());
@@ -170,9 +185,13 @@ async fn the_choice_of_a_tool_has_a_form_in_each_api() {
     ] {
         let request = ModelRequest { tool_choice: Some(choice), ..hello() };
         assert_eq!(received(ModelApi::Responses, &request).await.json()["tool_choice"], responses);
-        assert_eq!(received(ModelApi::ChatCompletions, &request).await.json()["tool_choice"], completions);
+        assert_eq!(
+            received(ModelApi::ChatCompletions, &request).await.json()["tool_choice"],
+            completions
+        );
     }
-    let hosted = ModelRequest { tool_choice: Some(ToolChoice::Hosted("file_search".to_owned())), ..hello() };
+    let hosted =
+        ModelRequest { tool_choice: Some(ToolChoice::Hosted("file_search".to_owned())), ..hello() };
     let body = received(ModelApi::Responses, &hosted).await.json();
     assert_eq!(body["tool_choice"], json!({"type": "file_search"}));
 }
@@ -185,7 +204,8 @@ async fn the_headers_say_who_asks() {
     endpoint.project = Some(HeaderValue::from_static("proj_1"));
     client().stream(&endpoint, &hello(), None).await.map(|_| ()).expect("a stream");
     endpoint.api_key = None;
-    endpoint.base_url = format!("{}/?api-version=preview", server.base()).parse().expect("an address");
+    endpoint.base_url =
+        format!("{}/?api-version=preview", server.base()).parse().expect("an address");
     client().stream(&endpoint, &hello(), None).await.map(|_| ()).expect("a stream");
     let requests = server.requests();
     for (name, value) in [

@@ -62,13 +62,16 @@ async fn an_image_of_megabytes_comes_through() {
 /// What becomes of an answer of which there is a beginning, and then this, time and again.
 async fn dripping(drip: &[u8]) -> (String, Duration) {
     let delta: Value = json!({"type": "response.output_text.delta", "item_id": "m", "delta": "a"});
-    let drips =
-        std::iter::repeat_with(|| [Step::Pause(PATIENCE / 8), Step::Send(drip.into())]).take(80).flatten();
+    let drips = std::iter::repeat_with(|| [Step::Pause(PATIENCE / 8), Step::Send(drip.into())])
+        .take(80)
+        .flatten();
     let steps = std::iter::once(Step::Send(frames(&[delta]).into())).chain(drips);
     let server = ModelServer::start([Reply::steps(steps)]).await;
-    let settings = ModelSettings { idle: PATIENCE, quiet: PATIENCE * 3, ..ModelSettings::default() };
+    let settings =
+        ModelSettings { idle: PATIENCE, quiet: PATIENCE * 3, ..ModelSettings::default() };
     let began = Instant::now();
-    let stream = client_with(settings).stream(&endpoint(&server, ModelApi::Responses), &hello(), None).await;
+    let stream =
+        client_with(settings).stream(&endpoint(&server, ModelApi::Responses), &hello(), None).await;
     let (events, error) = read(stream.expect("a stream")).await;
     assert_eq!(events.len(), 1);
     let error = error.expect("an error");

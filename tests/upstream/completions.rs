@@ -61,9 +61,11 @@ async fn a_plain_answer_is_added_said_and_done() {
         finish("stop"),
         usage(),
     ];
-    let counted = Usage { input_tokens: 10, cached_tokens: 3, output_tokens: 5, reasoning_tokens: 2 };
+    let counted =
+        Usage { input_tokens: 10, cached_tokens: 3, output_tokens: 5, reasoning_tokens: 2 };
     let end = E::Completed { usage: Some(counted) };
-    let expected = [&added()[..], &[delta("Hé"), delta("llo\n")], &done("Héllo\n"), &[end]].concat();
+    let expected =
+        [&added()[..], &[delta("Hé"), delta("llo\n")], &done("Héllo\n"), &[end]].concat();
     assert_eq!(events(&given).await, (expected.clone(), None));
     let with_done = chunks(&given) + "data: [DONE]\n\n";
     assert_eq!(events_of(ModelApi::ChatCompletions, &with_done).await.0, expected);
@@ -72,8 +74,10 @@ async fn a_plain_answer_is_added_said_and_done() {
 #[tokio::test]
 async fn the_word_done_ends_an_answer_that_nobody_gave_a_reason_to_end() {
     let given = chunks(&[chunk(&json!({"content": "a"})), usage()]);
-    let (found, error) = events_of(ModelApi::ChatCompletions, &(given.clone() + "data: [DONE]\n\n")).await;
-    let counted = Usage { input_tokens: 10, cached_tokens: 3, output_tokens: 5, reasoning_tokens: 2 };
+    let (found, error) =
+        events_of(ModelApi::ChatCompletions, &(given.clone() + "data: [DONE]\n\n")).await;
+    let counted =
+        Usage { input_tokens: 10, cached_tokens: 3, output_tokens: 5, reasoning_tokens: 2 };
     let end = E::Completed { usage: Some(counted) };
     assert_eq!((found, error), ([&added()[..], &[delta("a")], &done("a"), &[end]].concat(), None));
     let (_, error) = events_of(ModelApi::ChatCompletions, &given).await;
@@ -98,7 +102,8 @@ async fn a_thought_that_comes_after_the_answer_began_is_shown() {
         E::ThoughtDelta { item_id: id(), summary_index: 0, delta: "hm".to_owned() },
         E::ThoughtDone { item_id: id(), summary_index: 0, text: "hm".to_owned() },
     ];
-    let expected = [&added()[..], &[delta("a")], &thought[..], &[delta("b")], &done("ab"), &[END]].concat();
+    let expected =
+        [&added()[..], &[delta("a")], &thought[..], &[delta("b")], &done("ab"), &[END]].concat();
     assert_eq!(events(&given).await, (expected, None));
 }
 
@@ -107,15 +112,20 @@ async fn usage_and_the_word_done_may_be_missing() {
     let given = [chunk(&json!({"content": "a"})), finish("stop")];
     let expected = [&added()[..], &[delta("a")], &done("a"), &[END]].concat();
     assert_eq!(events(&given).await, (expected.clone(), None));
-    let (found, error) = events_of(ModelApi::ChatCompletions, &(chunks(&given) + "data: [DONE]")).await;
+    let (found, error) =
+        events_of(ModelApi::ChatCompletions, &(chunks(&given) + "data: [DONE]")).await;
     assert_eq!((found, error), (expected, None));
 }
 
 #[tokio::test]
 async fn reasoning_content_is_one_thought_before_the_answer_and_raw_reasoning_is_none() {
-    let thought =
-        |delta: &str| E::ThoughtDelta { item_id: "rs_0".into(), summary_index: 0, delta: delta.to_owned() };
-    let whole = E::ThoughtDone { item_id: "rs_0".into(), summary_index: 0, text: "I think".to_owned() };
+    let thought = |delta: &str| E::ThoughtDelta {
+        item_id: "rs_0".into(),
+        summary_index: 0,
+        delta: delta.to_owned(),
+    };
+    let whole =
+        E::ThoughtDone { item_id: "rs_0".into(), summary_index: 0, text: "I think".to_owned() };
     for (field, thoughts) in
         [("reasoning_content", &[thought("I "), thought("think"), whole][..]), ("reasoning", &[])]
     {
@@ -149,7 +159,8 @@ async fn function_calls_come_whole_after_the_words_before_them() {
         name: name.to_owned(),
         arguments: arguments.as_object().expect("an object").clone(),
     };
-    let calls = [call("fc_0", "call_1", "f", json!({"x": 1})), call("fc_1", "call_2", "g", json!({}))];
+    let calls =
+        [call("fc_0", "call_1", "f", json!({"x": 1})), call("fc_1", "call_2", "g", json!({}))];
     let words = "Let me see.";
     let expected = [&added()[..], &[delta(words)], &done(words), &calls, &[END]].concat();
     assert_eq!(events(&given).await, (expected, None));
@@ -164,12 +175,19 @@ async fn a_call_cut_short_by_the_limit_of_tokens_is_an_error() {
 
 #[tokio::test]
 async fn a_refusal_is_a_part_of_its_own() {
-    let given = [chunk(&json!({"refusal": "I "})), chunk(&json!({"refusal": "can't"})), finish("stop")];
+    let given =
+        [chunk(&json!({"refusal": "I "})), chunk(&json!({"refusal": "can't"})), finish("stop")];
     let id = || "msg_0".into();
-    let piece = |delta: &str| E::RefusalDelta { item_id: id(), content_index: 0, delta: delta.to_owned() };
+    let piece =
+        |delta: &str| E::RefusalDelta { item_id: id(), content_index: 0, delta: delta.to_owned() };
     let expected = vec![
         E::MessageAdded { item_id: id(), parts: vec![] },
-        E::PartAdded { item_id: id(), content_index: 0, kind: PartKind::Refusal, text: String::new() },
+        E::PartAdded {
+            item_id: id(),
+            content_index: 0,
+            kind: PartKind::Refusal,
+            text: String::new(),
+        },
         piece("I "),
         piece("can't"),
         E::MessageDone { item_id: id(), parts: vec![part(PartKind::Refusal, "I can't")] },
@@ -192,7 +210,8 @@ async fn a_filter_without_words_is_a_refusal_and_a_limit_without_words_an_error(
     let (found, error) = events(&[finish("content_filter")]).await;
     assert_eq!(error, None);
     let words = "The answer was withheld by the model's content filter.";
-    let refused = E::MessageDone { item_id: "msg_0".into(), parts: vec![part(PartKind::Refusal, words)] };
+    let refused =
+        E::MessageDone { item_id: "msg_0".into(), parts: vec![part(PartKind::Refusal, words)] };
     assert_eq!(found[found.len() - 2..], [refused, END]);
     let (found, error) = events(&[chunk(&json!({"reasoning": "hm"})), finish("length")]).await;
     assert_eq!(found, [E::ReasoningAdded { item_id: "rs_0".into() }]);
@@ -237,7 +256,8 @@ async fn an_error_in_a_chunk_ends_the_answer() {
         (json!({"error": "words"}), K::Failed),
         (json!({"error_type": "InternalServerError", "error_message": "m"}), K::Failed),
     ] {
-        let (found, error) = events(&[chunk(&json!({"content": "a"})), event.clone(), finish("stop")]).await;
+        let (found, error) =
+            events(&[chunk(&json!({"content": "a"})), event.clone(), finish("stop")]).await;
         assert_eq!(found, [&added()[..], &[delta("a")]].concat(), "{event}");
         assert_eq!(error, Some(kind), "{event}");
     }

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use chatkit_server::telemetry::request::RequestContext;
-use chatkit_server::upstream::model::{ModelApi, ModelError, ModelErrorKind as K, ModelEvent, ModelSettings};
+use chatkit_server::upstream::model::{
+    ModelApi, ModelError, ModelErrorKind as K, ModelEvent, ModelSettings,
+};
 use serde_json::json;
 
 use crate::server::{ModelServer, Reply, Step};
@@ -37,7 +39,11 @@ async fn a_refusal_has_a_kind_a_status_and_words_for_the_log() {
             let reply = Reply::error(status, "t", code, "words").header("x-request-id", "req_9");
             let server = ModelServer::start([reply]).await;
             let error = refused(&server, api).await;
-            assert_eq!((error.kind(), error.is_retryable()), (kind, is_retryable), "{status} {code}");
+            assert_eq!(
+                (error.kind(), error.is_retryable()),
+                (kind, is_retryable),
+                "{status} {code}"
+            );
             assert_eq!(error.status(), StatusCode::from_u16(status).ok());
             assert_eq!(error.request_id(), Some("req_9"));
             let text = error.to_string();
@@ -64,8 +70,13 @@ async fn a_passing_failure_is_tried_again_until_it_succeeds() {
     for status in [408, 409, 429, 500, 502, 503, 529] {
         let busy = || Reply::error(status, "t", "c", "busy").header("retry-after-ms", "5");
         let server = ModelServer::start([busy(), busy(), whole()]).await;
-        let (events, error) = read(ask(&server, ModelApi::Responses).await.expect("a stream")).await;
-        assert_eq!((events, error), (vec![ModelEvent::Completed { usage: None }], None), "{status}");
+        let (events, error) =
+            read(ask(&server, ModelApi::Responses).await.expect("a stream")).await;
+        assert_eq!(
+            (events, error),
+            (vec![ModelEvent::Completed { usage: None }], None),
+            "{status}"
+        );
         let bodies: Vec<_> = server.requests().into_iter().map(|request| request.body).collect();
         assert_eq!(bodies.len(), 3, "{status}");
         assert!(bodies.iter().all(|body| *body == bodies[0]), "the same is asked again");
@@ -96,22 +107,32 @@ async fn an_empty_account_is_not_asked_again() {
 
 #[tokio::test]
 async fn a_wait_that_the_deadline_does_not_allow_is_not_begun() {
-    let server =
-        ModelServer::start([Reply::error(429, "t", "c", "later").header("retry-after", "60"), whole()]).await;
+    let server = ModelServer::start([
+        Reply::error(429, "t", "c", "later").header("retry-after", "60"),
+        whole(),
+    ])
+    .await;
     let started = Instant::now();
     let error = refused(&server, ModelApi::Responses).await;
-    assert_eq!((error.kind(), error.retry_after()), (K::RateLimited, Some(Duration::from_secs(60))));
+    assert_eq!(
+        (error.kind(), error.retry_after()),
+        (K::RateLimited, Some(Duration::from_secs(60)))
+    );
     assert!(started.elapsed() < Duration::from_secs(2));
 }
 
 #[tokio::test]
 async fn a_server_that_does_not_begin_to_answer_is_given_up() {
-    let settings = ModelSettings { answer_head: Duration::from_millis(200), ..ModelSettings::default() };
+    let settings =
+        ModelSettings { answer_head: Duration::from_millis(200), ..ModelSettings::default() };
     let server = ModelServer::start([whole().after(Duration::from_secs(30))]).await;
     let started = Instant::now();
     let endpoint = endpoint(&server, ModelApi::Responses);
-    let error =
-        client_with(settings).stream(&endpoint, &hello(), None).await.map(|_| ()).expect_err("a timeout");
+    let error = client_with(settings)
+        .stream(&endpoint, &hello(), None)
+        .await
+        .map(|_| ())
+        .expect_err("a timeout");
     assert_eq!((error.kind(), error.is_retryable()), (K::Timeout, true));
     assert!(started.elapsed() < Duration::from_secs(5));
     assert_eq!(server.requests().len(), 1);
@@ -123,8 +144,11 @@ async fn a_server_that_is_not_there_is_unavailable() {
     let mut endpoint = endpoint(&server, ModelApi::Responses);
     endpoint.base_url = "http://127.0.0.1:1/v1".parse().expect("an address");
     let settings = ModelSettings { retries: 1, ..ModelSettings::default() };
-    let error =
-        client_with(settings).stream(&endpoint, &hello(), None).await.map(|_| ()).expect_err("an error");
+    let error = client_with(settings)
+        .stream(&endpoint, &hello(), None)
+        .await
+        .map(|_| ())
+        .expect_err("an error");
     assert_eq!((error.kind(), error.is_retryable()), (K::Unavailable, true));
     assert!(!error.to_string().contains("/v1"), "{error}");
 }
@@ -143,7 +167,8 @@ async fn a_redirect_is_not_followed() {
 
 #[tokio::test]
 async fn a_success_that_is_no_stream_is_an_error_with_what_it_says() {
-    let json = json!({"error": {"message": "from the gateway", "code": "rate_limit_exceeded"}}).to_string();
+    let json = json!({"error": {"message": "from the gateway", "code": "rate_limit_exceeded"}})
+        .to_string();
     for (kind, body, expected, words) in [
         ("application/json", json.as_str(), K::RateLimited, "from the gateway"),
         ("application/json; charset=utf-8", "{\"id\":\"resp_1\"}", K::BadFrame, "no event stream"),
@@ -160,7 +185,8 @@ async fn a_success_that_is_no_stream_is_an_error_with_what_it_says() {
 
 #[tokio::test]
 async fn a_page_in_place_of_an_error_is_still_a_status() {
-    let page = || Reply::plain(502, "text/html", "<html>Bad gateway</html>").header("retry-after-ms", "1");
+    let page =
+        || Reply::plain(502, "text/html", "<html>Bad gateway</html>").header("retry-after-ms", "1");
     let server = ModelServer::start([page(), page(), page()]).await;
     let error = refused(&server, ModelApi::Responses).await;
     assert_eq!((error.kind(), error.status()), (K::Unavailable, Some(StatusCode::BAD_GATEWAY)));
@@ -170,8 +196,9 @@ async fn a_page_in_place_of_an_error_is_still_a_status() {
 async fn the_key_is_in_no_error() {
     let words = format!("Incorrect API key provided: {KEY}, or Bearer {KEY}");
     let event = frames(&[json!({"type": "error", "code": KEY, "message": words})]);
-    let odd =
-        format!("data: {{\"item_id\": 5, \"type\": \"response.completed\", \"response\": \"{KEY}\"}}\n\n");
+    let odd = format!(
+        "data: {{\"item_id\": 5, \"type\": \"response.completed\", \"response\": \"{KEY}\"}}\n\n"
+    );
     let mut errors = Vec::new();
     for api in BOTH {
         for reply in [
@@ -183,7 +210,8 @@ async fn the_key_is_in_no_error() {
             errors.push(refused(&server, api).await);
         }
         for stream in [&event, &odd] {
-            let server = ModelServer::start([Reply::steps([Step::Send(stream.as_str().into())])]).await;
+            let server =
+                ModelServer::start([Reply::steps([Step::Send(stream.as_str().into())])]).await;
             let (_, error) = read(ask(&server, api).await.expect("a stream")).await;
             errors.push(error.expect("an error"));
         }
@@ -199,7 +227,9 @@ async fn the_servers_id_of_the_request_is_noted() {
     for (reply, is_refused) in [(whole(), false), (Reply::error(400, "t", "c", "m"), true)] {
         let server = ModelServer::start([reply]).await;
         let context = RequestContext::default();
-        let begun = client().stream(&endpoint(&server, ModelApi::Responses), &hello(), Some(&context)).await;
+        let begun = client()
+            .stream(&endpoint(&server, ModelApi::Responses), &hello(), Some(&context))
+            .await;
         assert_eq!(begun.is_err(), is_refused);
         assert_eq!(context.upstream_request_id(), Some("req_1"));
     }

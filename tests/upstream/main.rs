@@ -1,4 +1,5 @@
-//! Does the way to the model hold? The adapters as a library, against a scripted server of models on a real socket.
+//! Does the way to the model hold? The adapters as a library, against a scripted server of models
+//! on a real socket.
 #![cfg(test)]
 
 mod agents;

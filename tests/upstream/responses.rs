@@ -1,8 +1,8 @@
 //! What do the events of a Responses stream become?
 
 use chatkit_server::upstream::model::{
-    Annotation, MessagePart, ModelApi, ModelErrorKind, ModelEvent as E, PartKind, SearchStatus, Usage,
-    WebSource,
+    Annotation, MessagePart, ModelApi, ModelErrorKind, ModelEvent as E, PartKind, SearchStatus,
+    Usage, WebSource,
 };
 use serde_json::{Value, json};
 
@@ -47,13 +47,19 @@ async fn a_plain_answer_is_added_said_and_done() {
         json!({"type": "response.output_item.done", "output_index": 0, "item": {"id": "msg_1", "type": "message", "content": [{"type": "output_text", "text": "Héllo \"there\"\n", "annotations": []}]}}),
     ])
     .await;
-    let delta = |delta: &str| E::TextDelta { item_id: id(), content_index: 0, delta: delta.to_owned() };
+    let delta =
+        |delta: &str| E::TextDelta { item_id: id(), content_index: 0, delta: delta.to_owned() };
     let whole = "Héllo \"there\"\n";
     assert_eq!(
         found,
         [
             E::MessageAdded { item_id: id(), parts: vec![] },
-            E::PartAdded { item_id: id(), content_index: 0, kind: PartKind::Text, text: String::new() },
+            E::PartAdded {
+                item_id: id(),
+                content_index: 0,
+                kind: PartKind::Text,
+                text: String::new()
+            },
             delta("Héllo"),
             delta(" \"there\"\n"),
             delta(""),
@@ -84,7 +90,10 @@ async fn annotations_of_the_kinds_that_can_be_shown_come_through_and_others_do_n
         title: title.to_owned(),
         index: Some(index),
     };
-    let file = |filename: &str, index| Annotation::File { filename: filename.to_owned(), index: Some(index) };
+    let file = |filename: &str, index| Annotation::File {
+        filename: filename.to_owned(),
+        index: Some(index),
+    };
     let kept = vec![
         url("https://e.example/a?b=1&c=2", "A", 5),
         url("https://e.example/", "https://e.example/", 6),
@@ -107,7 +116,8 @@ async fn a_refusal_is_a_part_like_text() {
         json!({"type": "response.output_item.done", "item": {"id": "m", "type": "message", "content": [{"type": "refusal", "refusal": "I can't"}]}}),
     ])
     .await;
-    let part = MessagePart { kind: PartKind::Refusal, text: "I can't".to_owned(), annotations: vec![] };
+    let part =
+        MessagePart { kind: PartKind::Refusal, text: "I can't".to_owned(), annotations: vec![] };
     assert_eq!(
         found,
         [
@@ -140,8 +150,16 @@ async fn thoughts_are_the_summaries_of_reasoning_and_not_the_reasoning_itself() 
         found,
         [
             E::ReasoningAdded { item_id: "rs_1".into() },
-            E::ThoughtDelta { item_id: "rs_1".into(), summary_index: 1, delta: "**Plan".to_owned() },
-            E::ThoughtDone { item_id: "rs_1".into(), summary_index: 1, text: "**Plan**".to_owned() },
+            E::ThoughtDelta {
+                item_id: "rs_1".into(),
+                summary_index: 1,
+                delta: "**Plan".to_owned()
+            },
+            E::ThoughtDone {
+                item_id: "rs_1".into(),
+                summary_index: 1,
+                text: "**Plan**".to_owned()
+            },
         ]
     );
 }
@@ -214,8 +232,10 @@ async fn searches_tell_what_was_asked_and_what_was_found() {
     ])
     .await;
     let strings = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-    let source =
-        |url: &str, title: Option<&str>| WebSource { url: url.to_owned(), title: title.map(str::to_owned) };
+    let source = |url: &str, title: Option<&str>| WebSource {
+        url: url.to_owned(),
+        title: title.map(str::to_owned),
+    };
     let web = |id: &str, status, queries: &[&str], sources| E::WebSearch {
         item_id: id.into(),
         status,
@@ -257,7 +277,10 @@ async fn what_is_not_known_is_passed_over() {
         json!({"type": "response.output_text.delta", "item_id": "m", "content_index": 0, "delta": "a", "logprobs": [{"x": 1}], "new": {}}),
     ])
     .await;
-    assert_eq!(found, [E::TextDelta { item_id: "m".into(), content_index: 0, delta: "a".to_owned() }]);
+    assert_eq!(
+        found,
+        [E::TextDelta { item_id: "m".into(), content_index: 0, delta: "a".to_owned() }]
+    );
 }
 
 #[tokio::test]
@@ -280,8 +303,7 @@ async fn what_follows_the_end_of_the_answer_is_not_read() {
 #[tokio::test]
 async fn an_error_in_the_stream_ends_it_whatever_its_shape() {
     use ModelErrorKind as K;
-    let delta =
-        json!({"type": "response.output_text.delta", "item_id": "m", "content_index": 0, "delta": "a"});
+    let delta = json!({"type": "response.output_text.delta", "item_id": "m", "content_index": 0, "delta": "a"});
     for (event, kind, words) in [
         (
             json!({"type": "error", "code": "server_error", "message": "flat", "param": null}),
@@ -314,7 +336,11 @@ async fn an_error_in_the_stream_ends_it_whatever_its_shape() {
             K::Unavailable,
             "Loading model",
         ),
-        (json!({"error_type": "InternalServerError", "error_message": "of vllm"}), K::Failed, "of vllm"),
+        (
+            json!({"error_type": "InternalServerError", "error_message": "of vllm"}),
+            K::Failed,
+            "of vllm",
+        ),
         (json!(["response.failed"]), K::BadFrame, "invalid type: sequence"),
     ] {
         let stream = frames(&[delta.clone(), event.clone(), completed()]);

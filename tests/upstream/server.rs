@@ -1,4 +1,5 @@
-//! A scripted server of models on a real socket: it keeps each request whole, and answers step by step, as it was told.
+//! A scripted server of models on a real socket: it keeps each request whole, and answers step by
+//! step, as it was told.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -54,7 +55,8 @@ pub(crate) struct Reply {
 impl Reply {
     /// A stream that does these things and then ends.
     pub(crate) fn steps(steps: impl IntoIterator<Item = Step>) -> Self {
-        let headers = [("content-type", "text/event-stream; charset=utf-8"), ("x-request-id", "req_1")];
+        let headers =
+            [("content-type", "text/event-stream; charset=utf-8"), ("x-request-id", "req_1")];
         let headers = headers.map(|(name, value)| (name, value.to_owned())).to_vec();
         Self { status: 200, headers, delay: Duration::ZERO, steps: steps.into_iter().collect() }
     }
@@ -71,8 +73,7 @@ impl Reply {
 
     /// An error in OpenAI's shape.
     pub(crate) fn error(status: u16, r#type: &str, code: &str, message: &str) -> Self {
-        let body =
-            serde_json::json!({"error": {"message": message, "type": r#type, "param": null, "code": code}});
+        let body = serde_json::json!({"error": {"message": message, "type": r#type, "param": null, "code": code}});
         Self::plain(status, "application/json", &body.to_string())
     }
 
@@ -109,7 +110,10 @@ impl ModelServer {
     pub(crate) async fn start(script: impl IntoIterator<Item = Reply>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let story = Arc::new(Story { script: Mutex::new(script.into_iter().collect()), ..Story::default() });
+        let story = Arc::new(Story {
+            script: Mutex::new(script.into_iter().collect()),
+            ..Story::default()
+        });
         let mut running = JoinSet::new();
         running.spawn(accept(listener, story.clone()));
         Self { address, story, _running: running }
@@ -136,7 +140,9 @@ impl ModelServer {
     /// Waits until a client has left while [`Step::Hold`] held it.
     pub(crate) async fn client_left(&self) {
         let left = self.story.left.notified();
-        tokio::time::timeout(Duration::from_secs(5), left).await.expect("the client leaves within 5 s");
+        tokio::time::timeout(Duration::from_secs(5), left)
+            .await
+            .expect("the client leaves within 5 s");
     }
 }
 
@@ -155,7 +161,8 @@ async fn accept(listener: TcpListener, story: Arc<Story>) {
 async fn converse(mut stream: TcpStream, story: &Story) -> std::io::Result<()> {
     let mut buffer = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut buffer).await? {
-        // The next reply is taken with the request, so that the order of arrival is the order of the script.
+        // The next reply is taken with the request, so that the order of arrival is the order of
+        // the script.
         let reply = {
             let mut requests = lock(&story.requests);
             requests.push(request);
@@ -170,7 +177,10 @@ async fn converse(mut stream: TcpStream, story: &Story) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Recorded>> {
+async fn read_request(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+) -> std::io::Result<Option<Recorded>> {
     let head_end = loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break end;
@@ -199,7 +209,11 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::
 }
 
 /// Writes the reply, and says whether the connection goes on.
-async fn write_reply(stream: &mut TcpStream, reply: &Reply, story: &Story) -> std::io::Result<bool> {
+async fn write_reply(
+    stream: &mut TcpStream,
+    reply: &Reply,
+    story: &Story,
+) -> std::io::Result<bool> {
     let mut head = format!("HTTP/1.1 {} Scripted\r\ntransfer-encoding: chunked\r\n", reply.status);
     for (name, value) in &reply.headers {
         head.push_str(&format!("{name}: {value}\r\n"));

@@ -8,7 +8,9 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 use crate::server::{ModelServer, Reply, Step};
-use crate::support::{PATIENCE, ask, chunks, client, endpoint, endpoint_at, events_of, frames, hello, read};
+use crate::support::{
+    PATIENCE, ask, chunks, client, endpoint, endpoint_at, events_of, frames, hello, read,
+};
 
 const WORDS: &str = "Grüße 👩‍👩‍👧 \u{2028} 日本語";
 
@@ -31,7 +33,8 @@ fn both() -> [(ModelApi, String); 2] {
 }
 
 fn text_of(events: &[E]) -> String {
-    let delta = |event: &E| if let E::TextDelta { delta, .. } = event { Some(delta.clone()) } else { None };
+    let delta =
+        |event: &E| if let E::TextDelta { delta, .. } = event { Some(delta.clone()) } else { None };
     events.iter().filter_map(delta).collect()
 }
 
@@ -49,8 +52,8 @@ async fn pieces_of_any_size_make_the_same_answer() {
     }
 }
 
-/// Over HTTP/2 all streams to one host share a connection, and those past the host's limit (often 100 or 128) wait
-/// until others end. So each has one of its own.
+/// Over HTTP/2 all streams to one host share a connection, and those past the host's limit (often
+/// 100 or 128) wait until others end. So each has one of its own.
 #[tokio::test]
 async fn no_stream_shares_its_connection_with_another() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -76,8 +79,12 @@ async fn no_stream_shares_its_connection_with_another() {
 #[tokio::test]
 async fn the_next_answer_comes_over_the_same_connection_though_the_last_one_was_slow_to_end() {
     for (api, stream) in both() {
-        let late_end =
-            || Reply::steps([Step::Send(stream.clone().into()), Step::Pause(Duration::from_millis(20))]);
+        let late_end = || {
+            Reply::steps([
+                Step::Send(stream.clone().into()),
+                Step::Pause(Duration::from_millis(20)),
+            ])
+        };
         let server = ModelServer::start([late_end(), late_end(), late_end()]).await;
         let (client, endpoint) = (client(), endpoint(&server, api));
         for _ in 0..3 {
@@ -91,7 +98,8 @@ async fn the_next_answer_comes_over_the_same_connection_though_the_last_one_was_
 #[tokio::test]
 async fn an_answer_that_is_whole_is_not_held_up_by_a_stream_without_an_end() {
     for (api, stream) in both() {
-        let server = ModelServer::start([Reply::steps([Step::Send(stream.into()), Step::Hold])]).await;
+        let server =
+            ModelServer::start([Reply::steps([Step::Send(stream.into()), Step::Hold])]).await;
         let stream = ask(&server, api).await.expect("a stream");
         let ending = tokio::time::timeout(PATIENCE, read(stream));
         assert_eq!(ending.await.expect("an end soon").1, None, "{api:?}");
@@ -133,11 +141,18 @@ async fn a_stream_that_is_cut_or_ends_early_is_an_error_wherever_it_happens() {
                 assert!(error.is_retryable(), "{error}");
                 assert_eq!(error.request_id(), Some("req_1"));
                 // A frame that the end broke off can't be read; the cut comes to the same.
-                assert!(matches!(error.kind(), ModelErrorKind::Cut | ModelErrorKind::BadFrame), "{error}");
+                assert!(
+                    matches!(error.kind(), ModelErrorKind::Cut | ModelErrorKind::BadFrame),
+                    "{error}"
+                );
                 assert!(!events.iter().any(|event| matches!(event, E::Completed { .. })));
                 let expected = if end < between { "" } else { WORDS };
                 assert_eq!(text_of(&events), expected, "{api:?}, {end}");
-                assert_eq!(server.requests().len(), 1, "nothing is asked again once a stream has begun");
+                assert_eq!(
+                    server.requests().len(),
+                    1,
+                    "nothing is asked again once a stream has begun"
+                );
             }
         }
     }
@@ -183,7 +198,8 @@ async fn a_chat_completion_that_was_said_ends_well_though_the_connection_does_no
     for end in [Step::Cut, Step::Hold] {
         let sent = Step::Send(completions_stream().into());
         let server = ModelServer::start([Reply::steps([sent, end])]).await;
-        let (events, error) = read(ask(&server, ModelApi::ChatCompletions).await.expect("a stream")).await;
+        let (events, error) =
+            read(ask(&server, ModelApi::ChatCompletions).await.expect("a stream")).await;
         assert_eq!(error, None);
         assert_eq!(events.last(), Some(&E::Completed { usage: None }));
     }
@@ -193,7 +209,8 @@ async fn a_chat_completion_that_was_said_ends_well_though_the_connection_does_no
 async fn an_event_is_there_as_soon_as_it_is_sent() {
     for (api, stream) in both() {
         let first = &stream[..stream.find("\n\n").expect("two frames") + 2];
-        let server = ModelServer::start([Reply::steps([Step::Send(first.into()), Step::Hold])]).await;
+        let server =
+            ModelServer::start([Reply::steps([Step::Send(first.into()), Step::Hold])]).await;
         let mut answer = ask(&server, api).await.expect("a stream");
         let started = Instant::now();
         loop {
@@ -212,8 +229,8 @@ async fn an_event_is_there_as_soon_as_it_is_sent() {
 async fn a_wait_for_the_next_event_may_be_given_up_and_taken_up_again() {
     for (api, stream) in both() {
         let pieces = stream.as_bytes().chunks(9);
-        let steps =
-            pieces.flat_map(|piece| [Step::Send(piece.to_vec()), Step::Pause(Duration::from_millis(3))]);
+        let steps = pieces
+            .flat_map(|piece| [Step::Send(piece.to_vec()), Step::Pause(Duration::from_millis(3))]);
         let server = ModelServer::start([Reply::steps(steps)]).await;
         let mut answer = ask(&server, api).await.expect("a stream");
         let mut events = Vec::new();

@@ -1,4 +1,5 @@
-//! What all these tests share: a client with short patience, a request, and an answer read to its end.
+//! What all these tests share: a client with short patience, a request, and an answer read to its
+//! end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +8,8 @@ use chatkit_server::clock::TestClock;
 use chatkit_server::config::env::Secret;
 use chatkit_server::telemetry::metrics::Metrics;
 use chatkit_server::upstream::model::{
-    InputItem, InputPart, ModelApi, ModelClient, ModelEndpoint, ModelError, ModelEvent, ModelRequest,
-    ModelSettings, ModelStream, Role,
+    InputItem, InputPart, ModelApi, ModelClient, ModelEndpoint, ModelError, ModelEvent,
+    ModelRequest, ModelSettings, ModelStream, Role,
 };
 use serde_json::Value;
 
@@ -79,7 +80,8 @@ pub(crate) async fn read(mut stream: ModelStream) -> (Vec<ModelEvent>, Option<Mo
         assert!(stream.next().await.is_none(), "an end stays the end");
         None
     };
-    let error = tokio::time::timeout(Duration::from_secs(10), reading).await.expect("an end within 10 s");
+    let error =
+        tokio::time::timeout(Duration::from_secs(10), reading).await.expect("an end within 10 s");
     (events, error)
 }
 
@@ -91,8 +93,9 @@ pub(crate) async fn events_of(api: ModelApi, text: &str) -> (Vec<ModelEvent>, Op
 
 /// Frames as the Responses API writes them.
 pub(crate) fn frames(events: &[Value]) -> String {
-    let frame =
-        |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or("?"));
+    let frame = |event: &Value| {
+        format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap_or("?"))
+    };
     events.iter().map(frame).collect()
 }
 

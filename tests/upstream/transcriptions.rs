@@ -13,16 +13,26 @@ use crate::support::{KEY, client, endpoint};
 
 const AUDIO: &[u8] = b"\x1aE\xdf\xa3\x00\r\n--not a boundary";
 
-async fn transcribe(server: &ModelServer, format: AudioFormat, time: Duration) -> Result<String, Error> {
+async fn transcribe(
+    server: &ModelServer,
+    format: AudioFormat,
+    time: Duration,
+) -> Result<String, Error> {
     let call = Call { deadline: Deadline::after(time), request: None };
     let endpoint = endpoint(server, ModelApi::Responses);
-    client().transcribe(&endpoint, "gpt-4o-transcribe", Bytes::from_static(AUDIO), format, call).await
+    client()
+        .transcribe(&endpoint, "gpt-4o-transcribe", Bytes::from_static(AUDIO), format, call)
+        .await
 }
 
 const LONG: Duration = Duration::from_secs(5);
 
 fn text(text: &str) -> Reply {
-    Reply::plain(200, "application/json", &serde_json::json!({"text": text, "usage": {}}).to_string())
+    Reply::plain(
+        200,
+        "application/json",
+        &serde_json::json!({"text": text, "usage": {}}).to_string(),
+    )
 }
 
 #[tokio::test]
@@ -42,11 +52,13 @@ async fn a_recording_is_sent_as_a_file_with_the_name_of_the_model() {
             .and_then(|kind| kind.strip_prefix("multipart/form-data; boundary="));
         let boundary = boundary.expect("a form").to_owned();
         let head = format!(
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\ngpt-4o-transcribe\r\n\
+            "--{boundary}\r\nContent-Disposition: form-data; \
+             name=\"model\"\r\n\r\ngpt-4o-transcribe\r\n\
              --{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
              content-type: {kind}\r\n\r\n"
         );
-        let expected = [head.as_bytes(), AUDIO, format!("\r\n--{boundary}--\r\n").as_bytes()].concat();
+        let expected =
+            [head.as_bytes(), AUDIO, format!("\r\n--{boundary}--\r\n").as_bytes()].concat();
         assert_eq!(
             String::from_utf8_lossy(&request.body).to_ascii_lowercase(),
             String::from_utf8_lossy(&expected).to_ascii_lowercase()
@@ -81,7 +93,11 @@ async fn a_passing_failure_is_tried_again_with_the_same_recording() {
     assert_eq!(transcribe(&server, AudioFormat::Webm, LONG).await.expect("a text"), "hello");
     let requests = server.requests();
     assert_eq!(requests.len(), 2);
-    assert!(requests.iter().all(|request| request.body.windows(AUDIO.len()).any(|window| window == AUDIO)));
+    assert!(
+        requests
+            .iter()
+            .all(|request| request.body.windows(AUDIO.len()).any(|window| window == AUDIO))
+    );
 }
 
 #[tokio::test]
@@ -105,8 +121,9 @@ async fn what_goes_wrong_has_a_kind_and_shows_no_key() {
 async fn a_server_that_does_not_answer_in_time_is_given_up() {
     let server = ModelServer::start([text("late").after(Duration::from_secs(30))]).await;
     let started = Instant::now();
-    let error =
-        transcribe(&server, AudioFormat::Webm, Duration::from_millis(200)).await.expect_err("a timeout");
+    let error = transcribe(&server, AudioFormat::Webm, Duration::from_millis(200))
+        .await
+        .expect_err("a timeout");
     assert_eq!(error, Error::Timeout);
     assert!(started.elapsed() < LONG);
 }

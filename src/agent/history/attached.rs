@@ -1,5 +1,5 @@
-//! How does the model read a file? Images and PDFs whole, texts as text, files of no type as text if they are, and of
-//! everything else that it is there.
+//! How does the model read a file? Images and PDFs whole, texts as text, files of no type as text
+//! if they are, and of everything else that it is there.
 
 use std::io;
 
@@ -15,10 +15,12 @@ use crate::upstream::model::{ImageDetail, InputPart};
 /// What images and files may take in one request, in base64: OpenAI takes 50 MB with all the words.
 const MOST_BYTES: usize = 45_000_000;
 
-/// So much of a file of no known type is looked at to see whether it is a text, in bytes: more than most texts have.
+/// So much of a file of no known type is looked at to see whether it is a text, in bytes: more than
+/// most texts have.
 const LONGEST_LOOK: u64 = 4 * 1024 * 1024;
 
-const NO_ROOM: &str = "It is not shown, because the files of this conversation are too large together.";
+const NO_ROOM: &str =
+    "It is not shown, because the files of this conversation are too large together.";
 const GONE: &str = "It is no longer available.";
 const UNREADABLE: &str = "Its content can't be shown.";
 
@@ -44,8 +46,8 @@ impl Carried {
     }
 }
 
-/// The files of a thread, from its newest: they are shown as long as they fit into one request. Files that are older than the first
-/// that doesn't are not shown either.
+/// The files of a thread, from its newest: they are shown as long as they fit into one request.
+/// Files that are older than the first that doesn't are not shown either.
 pub(super) struct Attached<'a> {
     turn: &'a Turn,
     room: usize,
@@ -79,14 +81,19 @@ impl<'a> Attached<'a> {
         self.taker.done()
     }
 
-    async fn attachments(&mut self, attachments: &[Attachment]) -> Result<Vec<InputPart>, AgentError> {
+    async fn attachments(
+        &mut self,
+        attachments: &[Attachment],
+    ) -> Result<Vec<InputPart>, AgentError> {
         let mut parts = Vec::with_capacity(attachments.len());
         let mut text_room = self.text_room;
         for attachment in attachments {
             let shown = match Reading::of(&attachment.mime_type) {
                 Some(_) if self.room == 0 => Err(NO_ROOM),
                 Some(Reading::Text) => self.text(attachment, &mut text_room).await?,
-                Some(Reading::Unknown) => self.text_if_it_is_one(attachment, &mut text_room).await?,
+                Some(Reading::Unknown) => {
+                    self.text_if_it_is_one(attachment, &mut text_room).await?
+                }
                 Some(Reading::Image) => self.data_url(attachment).await?.map(image_at),
                 Some(Reading::Pdf) => self.data_url(attachment).await?.map(|data_url| {
                     let filename = attachment.name.clone();
@@ -132,7 +139,11 @@ impl<'a> Attached<'a> {
     }
 
     /// The beginning of a file as text, as far as there is `room`, or why it is not shown.
-    async fn text(&self, attachment: &Attachment, room: &mut usize) -> Result<Shown<InputPart>, AgentError> {
+    async fn text(
+        &self,
+        attachment: &Attachment,
+        room: &mut usize,
+    ) -> Result<Shown<InputPart>, AgentError> {
         if *room == 0 {
             return Ok(Err(NO_ROOM));
         }
@@ -143,7 +154,10 @@ impl<'a> Attached<'a> {
         *room -= shown.len();
         let cut = if shown.len() < bytes.len() { "\n[The rest is left out.]" } else { "" };
         let text = String::from_utf8_lossy(shown);
-        Ok(Ok(InputPart::Text(format!("{}\n<File>\n{text}{cut}\n</File>", introduction(attachment)))))
+        Ok(Ok(InputPart::Text(format!(
+            "{}\n<File>\n{text}{cut}\n</File>",
+            introduction(attachment)
+        ))))
     }
 
     async fn text_if_it_is_one(
@@ -158,7 +172,8 @@ impl<'a> Attached<'a> {
         }
     }
 
-    /// Whether there is room for so many bytes more in the request. When there is not, there is none from here on.
+    /// Whether there is room for so many bytes more in the request. When there is not, there is
+    /// none from here on.
     fn fits(&mut self, size: usize) -> bool {
         let left = self.room.checked_sub(size);
         self.room = left.unwrap_or(0);
@@ -181,7 +196,8 @@ pub(super) enum Reading {
     Image,
     Pdf,
     Text,
-    /// As a text, if it is one. A file whose type says nothing, or is one that browsers would run, is kept as this.
+    /// As a text, if it is one. A file whose type says nothing, or is one that browsers would run,
+    /// is kept as this.
     Unknown,
 }
 
@@ -205,7 +221,10 @@ impl Reading {
             | "application/x-ndjson"
             | "application/x-sh" => Self::Text,
             "application/octet-stream" => Self::Unknown,
-            text if text.starts_with("text/") || text.ends_with("+json") || text.ends_with("+xml") => {
+            text if text.starts_with("text/")
+                || text.ends_with("+json")
+                || text.ends_with("+xml") =>
+            {
                 Self::Text
             }
             _ => return None,
@@ -224,11 +243,12 @@ pub(super) async fn reads_as_text(files: &Files, attachment_id: &str) -> io::Res
     Ok(beginning.map(|beginning| is_text(&beginning)))
 }
 
-/// UTF-8 without NUL, which no text has and most other files do. A longer file may be cut within a character.
+/// UTF-8 without NUL, which no text has and most other files do. A longer file may be cut within a
+/// character.
 fn is_text(beginning: &[u8]) -> bool {
     let is_cut = beginning.len() as u64 == LONGEST_LOOK;
-    let is_utf_8 =
-        std::str::from_utf8(beginning).map_or_else(|error| is_cut && error.error_len().is_none(), |_| true);
+    let is_utf_8 = std::str::from_utf8(beginning)
+        .map_or_else(|error| is_cut && error.error_len().is_none(), |_| true);
     is_utf_8 && !beginning.contains(&0)
 }
 

@@ -1,5 +1,5 @@
-//! What does a message cost, before any model is asked? Its words and those of its text files by their bytes, images and PDFs as the
-//! history counts them.
+//! What does a message cost, before any model is asked? Its words and those of its text files by
+//! their bytes, images and PDFs as the history counts them.
 
 use std::io;
 
@@ -9,11 +9,12 @@ use crate::protocol::UserMessage;
 use crate::store::files::Files;
 use crate::upstream::model::{InputItem, InputPart};
 
-/// Four bytes count as a token. The history counts rather more, and drops what is old; here a person is refused.
+/// Four bytes count as a token. The history counts rather more, and drops what is old; here a
+/// person is refused.
 pub(super) const BYTES_A_TOKEN: usize = 4;
 
-/// About how many tokens a message has together with its files. A file that may be a text is only looked at if the message would be over
-/// `most` with it.
+/// About how many tokens a message has together with its files. A file that may be a text is only
+/// looked at if the message would be over `most` with it.
 ///
 /// # Errors
 /// When a file that is there can't be read.

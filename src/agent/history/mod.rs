@@ -1,7 +1,8 @@
-//! What does the model get to read of a thread? Its newest turns, whole, as many as the budget holds.
+//! What does the model get to read of a thread? Its newest turns, whole, as many as the budget
+//! holds.
 //!
-//! The thread is read from its end, item by item, and only as far as the budget goes: what a thread of ten thousand items costs is
-//! what its newest part costs.
+//! The thread is read from its end, item by item, and only as far as the budget goes: what a thread
+//! of ten thousand items costs is what its newest part costs.
 
 mod attached;
 mod cost;
@@ -21,12 +22,14 @@ use crate::upstream::model::{InputItem, InputPart, Role};
 
 /// How many items tell whether a list of tasks goes on.
 const NEWEST: usize = 2;
-/// No tokenizer is asked. English takes four bytes a token and more, Chinese three, code and numbers about three.
+/// No tokenizer is asked. English takes four bytes a token and more, Chinese three, code and
+/// numbers about three.
 const BYTES_A_TOKEN: usize = 3;
 /// What a message costs beside its words.
 const TOKENS_A_MESSAGE: usize = 8;
 const TOKENS_AN_IMAGE: usize = 1000;
-/// A page costs about 1,500 tokens whatever it holds; models read no more than some dozens of pages.
+/// A page costs about 1,500 tokens whatever it holds; models read no more than some dozens of
+/// pages.
 const TOKENS_A_FILE: std::ops::RangeInclusive<u64> = 1_500..=40_000;
 const FILE_BYTES_A_TOKEN: u64 = 8;
 
@@ -44,9 +47,9 @@ pub(super) struct Past {
 }
 
 impl Past {
-    /// Reads a thread from its end until the budget is used up. The message that is answered and the newest item are there even when they
-    /// are more; of what the newest turn has between them, the newest that fits. It waits for room in memory while other turns hold
-    /// many files.
+    /// Reads a thread from its end until the budget is used up. The message that is answered and
+    /// the newest item are there even when they are more; of what the newest turn has between them,
+    /// the newest that fits. It waits for room in memory while other turns hold many files.
     ///
     /// # Errors
     /// When the store fails, or a file that is there can't be read.
@@ -92,8 +95,8 @@ pub(super) fn take_out_files(said: &mut [InputItem]) -> bool {
     has_files
 }
 
-/// Makes the user and the model speak in turns: what the site said between is said by the user, and messages of one side in
-/// a row are one. Whether anything is other than it was.
+/// Makes the user and the model speak in turns: what the site said between is said by the user, and
+/// messages of one side in a row are one. Whether anything is other than it was.
 pub(super) fn let_alternate(said: &mut Vec<InputItem>) -> bool {
     let before = said.len();
     let mut has_others = false;
@@ -103,11 +106,10 @@ pub(super) fn let_alternate(said: &mut Vec<InputItem>) -> bool {
             has_others = true;
         }
         match (said.last_mut(), item) {
-            (Some(InputItem::Message { role, parts }), InputItem::Message { role: same, parts: more })
-                if *role == same =>
-            {
-                add_parts(parts, more)
-            }
+            (
+                Some(InputItem::Message { role, parts }),
+                InputItem::Message { role: same, parts: more },
+            ) if *role == same => add_parts(parts, more),
             (_, item) => said.push(item),
         }
     }
@@ -127,8 +129,9 @@ fn add_parts(parts: &mut Vec<InputPart>, more: Vec<InputPart>) {
     }
 }
 
-/// What the newest items of a thread say without their files: no more than the budget holds, the newest first. The items themselves,
-/// which may be many times as large in memory, are let go one by one.
+/// What the newest items of a thread say without their files: no more than the budget holds, the
+/// newest first. The items themselves, which may be many times as large in memory, are let go one
+/// by one.
 struct Words {
     budget: usize,
     cost: usize,
@@ -185,7 +188,8 @@ impl Words {
         if self.is_cut { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Leaves out what stands right behind the beginning of the newest turn, as far as that costs so much. The newest item stays.
+    /// Leaves out what stands right behind the beginning of the newest turn, as far as that costs
+    /// so much. The newest item stays.
     fn make_room(&mut self, cost: usize) {
         while self.said.len() > 1 && self.cost.saturating_add(cost) > self.budget {
             let oldest = self.said.pop().map(|said| said.input).unwrap_or_default();
@@ -199,7 +203,8 @@ fn begins_turn(item: &Item) -> bool {
     matches!(item.kind, ItemKind::UserMessage(_))
 }
 
-/// The newest turns that fit into a budget with their files. It is filled from the end of the thread.
+/// The newest turns that fit into a budget with their files. It is filled from the end of the
+/// thread.
 struct Window {
     budget: usize,
     cost: usize,
@@ -216,7 +221,8 @@ impl Window {
         Self { budget, cost: 0, kept: Vec::new(), open: Vec::new(), newest_turn: None }
     }
 
-    /// Adds what an item says, which stands before everything so far. Whether there is room for more.
+    /// Adds what an item says, which stands before everything so far. Whether there is room for
+    /// more.
     fn push(&mut self, said: Vec<InputItem>, begins_turn: bool) -> bool {
         self.cost = said.iter().map(tokens).fold(self.cost, usize::saturating_add);
         if self.newest_turn.is_some() && self.cost > self.budget {

@@ -1,9 +1,9 @@
-//! What becomes of what a model says? [`Answer`] turns each event of a model into events of the thread. It does no I/O, and a
-//! piece of text goes through it without being looked at.
+//! What becomes of what a model says? [`Answer`] turns each event of a model into events of the
+//! thread. It does no I/O, and a piece of text goes through it without being looked at.
 //!
-//! The order and the fields are those of ChatKit's own servers. It goes further in four things: ids of items are ours, searches
-//! of the web and of files are shown as tasks, a refusal ends an answer without an error, and an item that a server began and
-//! never ended is ended with what there is.
+//! The order and the fields are those of ChatKit's own servers. It goes further in four things: ids
+//! of items are ours, searches of the web and of files are shown as tasks, a refusal ends an answer
+//! without an error, and an item that a server began and never ended is ended with what there is.
 
 use std::sync::Arc;
 
@@ -66,8 +66,8 @@ impl Scribe {
 }
 
 impl<'a> Answer<'a> {
-    /// An answer that has not begun. `newest` are the two newest items of the thread, the newest first: a list of tasks among
-    /// them goes on.
+    /// An answer that has not begun. `newest` are the two newest items of the thread, the newest
+    /// first: a list of tasks among them goes on.
     pub(super) fn new(config: &'a AgentConfig, scribe: Scribe, newest: Vec<Item>) -> Self {
         let tool = config.hosted_tools.iter().find(|tool| tool["type"] == "image_generation");
         Self {
@@ -84,11 +84,12 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Adds to `out` what this event of the model means. An image that comes after all that is returned.
+    /// Adds to `out` what this event of the model means. An image that comes after all that is
+    /// returned.
     ///
     /// # Errors
-    /// When the model says more than an answer may hold, has called a function that it was not given, or ends because it waits
-    /// for an approval.
+    /// When the model says more than an answer may hold, has called a function that it was not
+    /// given, or ends because it waits for an approval.
     pub(super) fn apply(
         &mut self,
         event: ModelEvent,
@@ -140,18 +141,23 @@ impl<'a> Answer<'a> {
             ModelEvent::FunctionCall { item_id: _, call_id, name, arguments } => {
                 self.calls.add(call_id, name, arguments, self.client_tools);
             }
-            ModelEvent::FunctionOutput { call_id } => self.calls.returned(&call_id, tasks, scribe, out),
+            ModelEvent::FunctionOutput { call_id } => {
+                self.calls.returned(&call_id, tasks, scribe, out)
+            }
             ModelEvent::WentOn => {
                 messages.end_all(scribe, out);
                 self.calls.went_on(tasks, scribe, out);
             }
             ModelEvent::ImageAdded { item_id } => self.image_added(item_id, out),
-            ModelEvent::ImagePartial { item_id, index, b64 } => self.sketch(&item_id, index, &b64, out),
+            ModelEvent::ImagePartial { item_id, index, b64 } => {
+                self.sketch(&item_id, index, &b64, out)
+            }
             ModelEvent::ImageDone { item_id, b64, format } => {
                 return Ok(Some(Box::new(self.image_done(item_id, b64, format))));
             }
             ModelEvent::ApprovalWanted { server, tool } => {
-                *unapproved = Some(format!("{:?} of the MCP server {:?}", short(&tool), short(&server)));
+                *unapproved =
+                    Some(format!("{:?} of the MCP server {:?}", short(&tool), short(&server)));
             }
             ModelEvent::Completed { usage } => {
                 if let Some(usage) = usage {
@@ -171,7 +177,11 @@ impl<'a> Answer<'a> {
     }
 
     /// A message that is under way. A server that did not announce it means to begin it.
-    fn message(&mut self, item_id: &ItemId, out: &mut Vec<AgentEvent>) -> super::messages::Draft<'_> {
+    fn message(
+        &mut self,
+        item_id: &ItemId,
+        out: &mut Vec<AgentEvent>,
+    ) -> super::messages::Draft<'_> {
         if !self.messages.is_open(item_id) {
             self.unapproved = None;
             self.tasks.close(self.scribe.now(), out);
@@ -189,8 +199,10 @@ impl<'a> Answer<'a> {
     #[expect(clippy::cast_precision_loss, reason = "nobody counts so many sketches")]
     fn sketch(&self, item_id: &ItemId, index: u64, b64: &str, out: &mut Vec<AgentEvent>) {
         let Some((_, item)) = self.images.iter().find(|(id, _)| id == item_id) else { return };
-        // It lives as long as the stream: nothing of it is stored, so nothing of it is to be thrown away.
-        let image = GeneratedImage { id: item_id.to_string(), url: format!("data:image/png;base64,{b64}") };
+        // It lives as long as the stream: nothing of it is stored, so nothing of it is to be thrown
+        // away.
+        let image =
+            GeneratedImage { id: item_id.to_string(), url: format!("data:image/png;base64,{b64}") };
         let progress = self.sketches.filter(|sketches| *sketches > 0);
         let progress = progress.map_or(0.0, |sketches| (index as f64 / sketches as f64).min(1.0));
         let update = ItemUpdate::ImageUpdated { image, progress: Some(progress) };
@@ -200,7 +212,8 @@ impl<'a> Answer<'a> {
     fn image_done(&mut self, id: ItemId, b64: String, format: String) -> Drawing {
         let begun = self.images.iter().position(|(begun, _)| *begun == id);
         let begun = begun.map(|begun| self.images.swap_remove(begun).1);
-        let item = begun.unwrap_or_else(|| self.scribe.item(ItemKind::GeneratedImage { image: None }));
+        let item =
+            begun.unwrap_or_else(|| self.scribe.item(ItemKind::GeneratedImage { image: None }));
         Drawing { item, id, b64, format }
     }
 
@@ -225,7 +238,9 @@ impl<'a> Answer<'a> {
         if self.said <= MOST_TEXT {
             return Ok(());
         }
-        Err(AgentError::failed(format_args!("the model said more than {MOST_TEXT} bytes in one answer")))
+        Err(AgentError::failed(format_args!(
+            "the model said more than {MOST_TEXT} bytes in one answer"
+        )))
     }
 
     fn complete(&mut self, out: &mut Vec<AgentEvent>) -> Result<(), AgentError> {
@@ -234,7 +249,8 @@ impl<'a> Answer<'a> {
         self.tasks.keep(out);
         out.extend(call.map(|call| AgentEvent::ItemDone(self.scribe.item(call))));
         let Some(call) = self.unapproved.take() else { return Ok(()) };
-        let cause = format!("{call} waits for an approval: set the tool's require_approval to \"never\"");
+        let cause =
+            format!("{call} waits for an approval: set the tool's require_approval to \"never\"");
         Err(AgentError::Failed { cause, allow_retry: false })
     }
 }
@@ -244,7 +260,8 @@ pub(super) fn short(name: &str) -> String {
     name.chars().take(64).collect()
 }
 
-/// The bytes of text that an event brings. What a message was said to be at its end came before, as a rule.
+/// The bytes of text that an event brings. What a message was said to be at its end came before, as
+/// a rule.
 fn length(event: &ModelEvent) -> usize {
     match event {
         ModelEvent::TextDelta { delta, .. }

@@ -1,5 +1,5 @@
-//! Which functions did a model call? The page answers one call, the last, once the answer is over. A server that runs tools
-//! itself answers its own, and each of those is shown as a task.
+//! Which functions did a model call? The page answers one call, the last, once the answer is over.
+//! A server that runs tools itself answers its own, and each of those is shown as a task.
 
 use serde_json::{Map, Value};
 
@@ -63,13 +63,20 @@ impl Calls {
     }
 
     /// The server has gone on: its own calls have returned, though it did not say what.
-    pub(super) fn went_on(&mut self, tasks: &mut Tasks, scribe: &Scribe, out: &mut Vec<AgentEvent>) {
-        let (ours, its_own) = std::mem::take(&mut self.0).into_iter().partition(|call| call.is_ours);
+    pub(super) fn went_on(
+        &mut self,
+        tasks: &mut Tasks,
+        scribe: &Scribe,
+        out: &mut Vec<AgentEvent>,
+    ) {
+        let (ours, its_own) =
+            std::mem::take(&mut self.0).into_iter().partition(|call| call.is_ours);
         self.0 = ours;
         its_own.into_iter().for_each(|call| call.end(tasks, scribe, out));
     }
 
-    /// What it means that nobody answers a call of a function that the model was not given, if there is such a call.
+    /// What it means that nobody answers a call of a function that the model was not given, if
+    /// there is such a call.
     pub(super) fn unknown(&self) -> Option<AgentError> {
         self.0.iter().find(|call| !call.is_ours).map(|call| {
             AgentError::failed(format_args!(
@@ -79,7 +86,8 @@ impl Calls {
         })
     }
 
-    /// The call that waits for the page. The last one is the one that counts: the page answers one at a time.
+    /// The call that waits for the page. The last one is the one that counts: the page answers one
+    /// at a time.
     ///
     /// # Errors
     /// When the model called a function that it was not given, and nobody answered.

@@ -7,7 +7,8 @@ use crate::agent::{AgentError, AgentEvent, Turn};
 use crate::protocol::{Item, ItemKind};
 
 impl Drawing {
-    /// Keeps the bytes, and says that the item is done. What is no base64 is no image: it is logged, and the answer goes on.
+    /// Keeps the bytes, and says that the item is done. What is no base64 is no image: it is
+    /// logged, and the answer goes on.
     ///
     /// # Errors
     /// When the bytes can't be kept, or the turn is over.

@@ -72,7 +72,8 @@ impl Messages {
 
 impl Open {
     fn end(self, content: Option<Vec<OutputText>>, scribe: &Scribe, out: &mut Vec<AgentEvent>) {
-        let content = content.unwrap_or_else(|| self.parts.into_iter().map(|(_, part)| part).collect());
+        let content =
+            content.unwrap_or_else(|| self.parts.into_iter().map(|(_, part)| part).collect());
         let item = scribe.item(ItemKind::AssistantMessage { content });
         out.push(AgentEvent::ItemDone(Item { id: self.id, ..item }));
     }
@@ -82,7 +83,12 @@ impl Open {
 pub(super) struct Draft<'a>(&'a mut Open);
 
 impl Draft<'_> {
-    pub(super) fn part_added(mut self, content_index: usize, text: String, out: &mut Vec<AgentEvent>) {
+    pub(super) fn part_added(
+        mut self,
+        content_index: usize,
+        text: String,
+        out: &mut Vec<AgentEvent>,
+    ) {
         if self.place(content_index).is_none() {
             self.begin_part(content_index, text, out);
         }
@@ -111,7 +117,12 @@ impl Draft<'_> {
         self.say(ItemUpdate::AnnotationAdded { content_index, annotation_index, annotation }, out);
     }
 
-    pub(super) fn text_done(mut self, content_index: usize, text: String, out: &mut Vec<AgentEvent>) {
+    pub(super) fn text_done(
+        mut self,
+        content_index: usize,
+        text: String,
+        out: &mut Vec<AgentEvent>,
+    ) {
         self.known_part(content_index, out).text.clone_from(&text);
         let content = OutputText { annotations: Vec::new(), text };
         self.say(ItemUpdate::PartDone { content_index, content }, out);
@@ -128,7 +139,12 @@ impl Draft<'_> {
         self.0.parts.iter().position(|(index, _)| *index == content_index)
     }
 
-    fn begin_part(&mut self, content_index: usize, text: String, out: &mut Vec<AgentEvent>) -> usize {
+    fn begin_part(
+        &mut self,
+        content_index: usize,
+        text: String,
+        out: &mut Vec<AgentEvent>,
+    ) -> usize {
         let content = OutputText { annotations: Vec::new(), text };
         self.0.parts.push((content_index, content.clone()));
         self.say(ItemUpdate::PartAdded { content_index, content }, out);

@@ -1,4 +1,5 @@
-//! Who answers when a site has no agent of its own? A model: [`ModelAgent`] sends it the thread and passes on what it says.
+//! Who answers when a site has no agent of its own? A model: [`ModelAgent`] sends it the thread and
+//! passes on what it says.
 
 mod answer;
 mod calls;
@@ -29,8 +30,8 @@ use crate::upstream::model::{
     self, ModelClient, ModelEndpoint, ModelError, ModelErrorKind, ModelRequest, ModelStream,
 };
 
-/// An answer ends soon after the call of a function that the model was not given. Where it does not, the server runs that
-/// function itself.
+/// An answer ends soon after the call of a function that the model was not given. Where it does
+/// not, the server runs that function itself.
 const SOON: Duration = Duration::from_millis(500);
 const TITLE_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -43,16 +44,22 @@ pub struct ModelAgent {
 }
 
 impl ModelAgent {
-    /// An agent that asks its model over these connections, at the [`endpoint`] of its configuration.
+    /// An agent that asks its model over these connections, at the [`endpoint`] of its
+    /// configuration.
     #[must_use]
-    pub fn new(config: Arc<AgentConfig>, models: Arc<ModelClient>, upstream: &UpstreamConfig) -> Self {
+    pub fn new(
+        config: Arc<AgentConfig>,
+        models: Arc<ModelClient>,
+        upstream: &UpstreamConfig,
+    ) -> Self {
         let endpoint = endpoint(&config, upstream);
         Self { config, endpoint, models }
     }
 
     async fn answer(&self, turn: &Turn) -> Result<(), AgentError> {
         turn.request.note_model(&self.config.model);
-        // Boxed: what it takes to ask is not kept while the model answers, neither the call nor a request with megabytes of files.
+        // Boxed: what it takes to ask is not kept while the model answers, neither the call nor a
+        // request with megabytes of files.
         let (stream, mut answer) = Box::pin(self.begin(turn)).await?;
         let outcome = self.pass_on(stream, &mut answer, turn).await;
         if let Some(tokens) = answer.tokens() {
@@ -66,7 +73,8 @@ impl ModelAgent {
         self.models.metrics().answer_took(agent, model, tokens);
         if !request.note_tokens(tokens) {
             // Its client left, and the answer went on.
-            let (request_id, input_tokens, output_tokens) = (request.id(), tokens.input, tokens.output);
+            let (request_id, input_tokens, output_tokens) =
+                (request.id(), tokens.input, tokens.output);
             tracing::info!(
                 request_id,
                 agent,
@@ -114,7 +122,8 @@ impl ModelAgent {
     }
 
     async fn begin(&self, turn: &Turn) -> Result<(ModelStream, Answer<'_>), AgentError> {
-        let Past { input, earlier, newest, held } = Past::read(turn, self.config.max_input_tokens).await?;
+        let Past { input, earlier, newest, held } =
+            Past::read(turn, self.config.max_input_tokens).await?;
         let mut request = request::of_turn(&self.config, turn, input);
         let scribe = Scribe { thread_id: turn.thread.id.clone(), clock: Arc::clone(&turn.clock) };
         let answer = Answer::new(&self.config, scribe, newest);
@@ -123,9 +132,10 @@ impl ModelAgent {
         Ok((asked.map_err(|error| self.failure(&error))?, answer))
     }
 
-    /// Asks the model. What it refuses would stand in the way of every further message of the thread, so it is asked once more
-    /// without what may be the reason: a broken file of a message before the one that is answered; and two messages of the
-    /// user in a row, as after an answer that failed, or words of the site between them, which many chat templates don't take.
+    /// Asks the model. What it refuses would stand in the way of every further message of the
+    /// thread, so it is asked once more without what may be the reason: a broken file of a message
+    /// before the one that is answered; and two messages of the user in a row, as after an answer
+    /// that failed, or words of the site between them, which many chat templates don't take.
     async fn ask(
         &self,
         request: &mut ModelRequest,
@@ -135,7 +145,10 @@ impl ModelAgent {
         let is_templated = self.endpoint.api == model::ModelApi::ChatCompletions;
         let mut answer = self.models.stream(&self.endpoint, request, Some(context)).await;
         for remedy in [Remedy::NoEarlierFiles, Remedy::Alternation] {
-            let Some(refusal) = answer.as_ref().err().filter(|error| is_about_content(error)) else { break };
+            let Some(refusal) = answer.as_ref().err().filter(|error| is_about_content(error))
+            else {
+                break;
+            };
             let is_other = match remedy {
                 Remedy::NoEarlierFiles => {
                     take_out_files(request.input.get_mut(..earlier).unwrap_or_default())
@@ -152,12 +165,12 @@ impl ModelAgent {
 }
 
 impl ModelAgent {
-    /// What a failure of the model is to the person: only what they can do something about is told. The log says which model of
-    /// which agent it was.
+    /// What a failure of the model is to the person: only what they can do something about is told.
+    /// The log says which model of which agent it was.
     fn failure(&self, error: &ModelError) -> AgentError {
         if error.kind() == ModelErrorKind::ContextTooLong {
-            let message =
-                "This conversation is too long for the model. Please start a new one, or send less at once.";
+            let message = "This conversation is too long for the model. Please start a new one, or \
+                           send less at once.";
             return AgentError::Told { message: message.to_owned(), allow_retry: false };
         }
         let AgentConfig { name, model, .. } = &*self.config;
@@ -173,7 +186,8 @@ enum Remedy {
     Alternation,
 }
 
-/// Where the model of an agent is. The organisation and the project of `upstream` are named to that server alone.
+/// Where the model of an agent is. The organisation and the project of `upstream` are named to that
+/// server alone.
 #[must_use]
 pub fn endpoint(config: &AgentConfig, upstream: &UpstreamConfig) -> ModelEndpoint {
     let is_ours = config.endpoint.base_url == upstream.base;
@@ -209,6 +223,7 @@ impl Agent for ModelAgent {
 
 /// Whether a request was refused for what is in it, rather than for its model or its address.
 fn is_about_content(error: &ModelError) -> bool {
-    let is_bad = matches!(error.status(), Some(StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY));
+    let is_bad =
+        matches!(error.status(), Some(StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY));
     is_bad && error.kind() == ModelErrorKind::Rejected
 }

@@ -7,7 +7,8 @@ use crate::config::agents::AgentConfig;
 use crate::protocol::{ItemKind, UserMessage};
 use crate::upstream::model::{FunctionTool, InputItem, ModelRequest, ToolChoice};
 
-/// The request of a turn: the agent's settings, what was said, and the tool that the person chose for it.
+/// The request of a turn: the agent's settings, what was said, and the tool that the person chose
+/// for it.
 pub(super) fn of_turn(config: &AgentConfig, turn: &Turn, input: Vec<InputItem>) -> ModelRequest {
     let message = turn.message.as_ref().and_then(|item| match &item.kind {
         ItemKind::UserMessage(message) => Some(message),
@@ -18,7 +19,11 @@ pub(super) fn of_turn(config: &AgentConfig, turn: &Turn, input: Vec<InputItem>) 
         instructions: config.instructions.clone(),
         input,
         functions: functions(config),
-        hosted_tools: config.hosted_tools.iter().filter_map(|tool| tool.as_object().cloned()).collect(),
+        hosted_tools: config
+            .hosted_tools
+            .iter()
+            .filter_map(|tool| tool.as_object().cloned())
+            .collect(),
         reasoning: config.reasoning.as_ref().and_then(Value::as_object).cloned(),
         temperature: config.temperature,
         top_p: config.top_p,
@@ -40,8 +45,8 @@ fn functions(config: &AgentConfig) -> Vec<FunctionTool> {
     tools.collect()
 }
 
-/// The tool that the composer named, if there is one of that name. The `model` that it may name is not looked at: an agent has
-/// one model.
+/// The tool that the composer named, if there is one of that name. The `model` that it may name is
+/// not looked at: an agent has one model.
 fn tool_choice(config: &AgentConfig, message: &UserMessage) -> Option<ToolChoice> {
     let chosen = &message.inference_options.tool_choice.as_ref()?.id;
     if config.client_tools.iter().any(|tool| tool.name == *chosen) {

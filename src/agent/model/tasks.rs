@@ -1,6 +1,8 @@
-//! How is shown what a model does before it speaks? As a list of tasks: what it thinks, and what it looks for.
+//! How is shown what a model does before it speaks? As a list of tasks: what it thinks, and what it
+//! looks for.
 //!
-//! Only the first thought of a list is shown while it grows, also behind searches; the others come whole.
+//! Only the first thought of a list is shown while it grows, also behind searches; the others come
+//! whole.
 
 use url::Url;
 
@@ -8,8 +10,8 @@ use super::answer::Scribe;
 use super::messages::source;
 use crate::agent::AgentEvent;
 use crate::protocol::{
-    Id, Item, ItemKind, ItemUpdate, SourceKind, StatusIndicator, Task, TaskKind, Timestamp, Workflow,
-    WorkflowKind, WorkflowSummary,
+    Id, Item, ItemKind, ItemUpdate, SourceKind, StatusIndicator, Task, TaskKind, Timestamp,
+    Workflow, WorkflowKind, WorkflowSummary,
 };
 use crate::upstream::model::{ItemId, SearchStatus, WebSource};
 
@@ -23,7 +25,8 @@ pub(super) type ThoughtId = (ItemId, usize);
 #[derive(Default)]
 pub(super) struct Tasks {
     open: Option<Open>,
-    /// The searches and other tasks of this answer that load, with their places in the list; without one where that list is closed.
+    /// The searches and other tasks of this answer that load, with their places in the list;
+    /// without one where that list is closed.
     searches: Vec<(ItemId, Option<usize>)>,
 }
 
@@ -37,11 +40,13 @@ struct Open {
 }
 
 impl Tasks {
-    /// Goes on with the list that the turn before left: it is the newest item, or only a client tool call is newer.
+    /// Goes on with the list that the turn before left: it is the newest item, or only a client
+    /// tool call is newer.
     pub(super) fn going_on(newest: Vec<Item>) -> Self {
         let mut newest = newest.into_iter();
         let last = newest.next();
-        let is_call = last.as_ref().is_some_and(|item| matches!(item.kind, ItemKind::ClientToolCall(_)));
+        let is_call =
+            last.as_ref().is_some_and(|item| matches!(item.kind, ItemKind::ClientToolCall(_)));
         let candidate = if is_call { newest.next() } else { last };
         Self { open: candidate.and_then(Open::again), searches: Vec::new() }
     }
@@ -218,7 +223,10 @@ impl Open {
     /// The list as it is stored: nothing in it goes on by itself.
     fn into_item(self) -> Item {
         let Self { id, thread_id, created_at, mut workflow, .. } = self;
-        for task in workflow.tasks.iter_mut().filter(|task| task.status_indicator == StatusIndicator::Loading)
+        for task in workflow
+            .tasks
+            .iter_mut()
+            .filter(|task| task.status_indicator == StatusIndicator::Loading)
         {
             task.status_indicator = StatusIndicator::None;
         }
@@ -227,10 +235,14 @@ impl Open {
 }
 
 fn thought(content: String) -> Task {
-    Task { status_indicator: StatusIndicator::None, kind: TaskKind::Thought { title: None, content } }
+    Task {
+        status_indicator: StatusIndicator::None,
+        kind: TaskKind::Thought { title: None, content },
+    }
 }
 
-/// A tool's name as a person would write it: `get_order`, `getOrder` and `acme:get-order` are all orders to get.
+/// A tool's name as a person would write it: `get_order`, `getOrder` and `acme:get-order` are all
+/// orders to get.
 fn in_words(name: &str) -> String {
     let name = name.rsplit([':', '/', '.']).find(|part| !part.is_empty()).unwrap_or(name);
     let mut words = String::new();

@@ -1,4 +1,5 @@
-//! What does the model call a thread? Its first message is sent alone, and the answer is made fit for a list.
+//! What does the model call a thread? Its first message is sent alone, and the answer is made fit
+//! for a list.
 
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use super::ModelAgent;
 use crate::config::agents::AgentConfig;
 use crate::protocol::UserMessage;
 use crate::telemetry::request::Tokens;
-use crate::upstream::model::{InputItem, InputPart, MessagePart, ModelEvent, ModelRequest, PartKind, Role};
+use crate::upstream::model::{
+    InputItem, InputPart, MessagePart, ModelEvent, ModelRequest, PartKind, Role,
+};
 
 const INSTRUCTIONS: &str = "Write a title for a conversation that begins with the user's message: \
     2 to 5 words in the language of the message, without punctuation and without quotation marks. \
@@ -34,7 +37,9 @@ impl ModelAgent {
                 None => stream.next().await,
             };
             match next {
-                Some(Ok(ModelEvent::MessageDone { parts, .. })) if said.is_none() => said = Some(parts),
+                Some(Ok(ModelEvent::MessageDone { parts, .. })) if said.is_none() => {
+                    said = Some(parts)
+                }
                 Some(Ok(ModelEvent::Completed { usage: Some(usage) })) => {
                     let tokens = Tokens { input: usage.input_tokens, output: usage.output_tokens };
                     self.models.metrics().title_took(name, model, tokens);
@@ -59,11 +64,13 @@ fn request(config: &AgentConfig, message: &UserMessage) -> Option<ModelRequest> 
     })
 }
 
-/// What a model proposed, as one line, without the quotes and the full stop that models like to add.
+/// What a model proposed, as one line, without the quotes and the full stop that models like to
+/// add.
 fn cleaned(proposal: &str) -> Option<String> {
     let is_separator = |letter: char| letter.is_whitespace() || letter.is_control();
-    let plain =
-        |line: &str| line.split(is_separator).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    let plain = |line: &str| {
+        line.split(is_separator).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    };
     let line = proposal.lines().map(plain).find(|line| !line.is_empty())?;
     let line = without_markdown(line.trim_start_matches(['#', ' ']));
     let is_decoration = |letter: char| letter.is_whitespace() || "\"'“”„‘’«»".contains(letter);
@@ -76,13 +83,16 @@ fn cleaned(proposal: &str) -> Option<String> {
     Some(title).filter(|title| !title.is_empty())
 }
 
-/// A line of Markdown as a reader would say it: words that are emphasised, crossed out, set as code, or a link's text.
+/// A line of Markdown as a reader would say it: words that are emphasised, crossed out, set as
+/// code, or a link's text.
 fn without_markdown(line: &str) -> String {
     let letters: Vec<char> = line.chars().collect();
-    let is_word =
-        |at: Option<usize>| at.and_then(|at| letters.get(at)).is_some_and(|letter| !letter.is_whitespace());
-    let is_in_name =
-        |at: Option<usize>| at.and_then(|at| letters.get(at)).is_some_and(|letter| letter.is_alphanumeric());
+    let is_word = |at: Option<usize>| {
+        at.and_then(|at| letters.get(at)).is_some_and(|letter| !letter.is_whitespace())
+    };
+    let is_in_name = |at: Option<usize>| {
+        at.and_then(|at| letters.get(at)).is_some_and(|letter| letter.is_alphanumeric())
+    };
     let (mut plain, mut at) = (String::new(), 0);
     while let Some(&letter) = letters.get(at) {
         let length = letters[at..].iter().take_while(|next| **next == letter).count();
@@ -131,7 +141,10 @@ mod tests {
             ("**„Wetter in Oslo“**", Some("Wetter in Oslo")),
             ("# Learning C#", Some("Learning C#")),
             ("**Bold** and `code`", Some("Bold and code")),
-            ("__Bold__, *soft* and ~~gone~~ of snake_case", Some("Bold, soft and gone of snake_case")),
+            (
+                "__Bold__, *soft* and ~~gone~~ of snake_case",
+                Some("Bold, soft and gone of snake_case"),
+            ),
             ("The product 2 * 3 ~ 6", Some("The product 2 * 3 ~ 6")),
             ("[Weather **in** Oslo](https://yr.no/a_b) [1]", Some("Weather in Oslo [1]")),
             ("## **\"Weather in Oslo\"**", Some("Weather in Oslo")),

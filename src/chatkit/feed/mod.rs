@@ -1,10 +1,12 @@
-//! Who hears a turn? A [`Feed`] is everything that a turn has said, in order; each [`Listener`] reads it from the beginning at its
-//! own pace, so that a client that comes late or comes again misses nothing, and one that is slow holds up nobody.
+//! Who hears a turn? A [`Feed`] is everything that a turn has said, in order; each [`Listener`]
+//! reads it from the beginning at its own pace, so that a client that comes late or comes again
+//! misses nothing, and one that is slow holds up nobody.
 //!
-//! What is said stays in memory until the feed is dropped. A text that grows is kept once, with the ends of its pieces, and a
-//! state that takes the place of an earlier one (a task, a widget) lets that go once everybody has read it who keeps up.
-//! Who is far behind in a row of states goes on with the latest: a thought is said whole with each word that it grows by, and all
-//! of its states would be the square of it.
+//! What is said stays in memory until the feed is dropped. A text that grows is kept once, with the
+//! ends of its pieces, and a state that takes the place of an earlier one (a task, a widget) lets
+//! that go once everybody has read it who keeps up. Who is far behind in a row of states goes on
+//! with the latest: a thought is said whole with each word that it grows by, and all of its states
+//! would be the square of it.
 
 #[cfg(test)]
 mod tests;
@@ -21,10 +23,11 @@ use crate::protocol::{Event, Id, ItemUpdate};
 
 /// The most that is handed to a connection at once, but for a single larger event.
 const BATCH: usize = 64 * 1024;
-/// Who has not read so many bytes of states, each of which takes the place of the one before, is far behind.
+/// A reader that has this many bytes of unread states of one item is far behind. It gets the
+/// newest state alone, because each state replaces the state before it.
 const FAR_BEHIND: usize = 4 * BATCH;
-/// A listener that for so long was never through with what there was to read is one that can't: it did not leave because it
-/// wanted to.
+/// A listener that leaves after it had unread events for this long counts as one that could not
+/// read: its client is taken to have lost the connection.
 const STALLED: Duration = Duration::from_secs(10);
 
 /// Everything that a turn has said.
@@ -40,7 +43,7 @@ pub struct Feed {
 #[derive(Debug, Default)]
 struct Log {
     entries: Vec<Entry>,
-    /// The first entry that is kept of the states of one place at the end, if a state is there.
+    /// Where the last entries are states of one item: the index of the first of them that is kept.
     kept_from: usize,
     readers: Vec<Reader>,
     next_reader: u64,
@@ -53,8 +56,8 @@ struct Log {
 enum Entry {
     /// A whole frame.
     Frame(Bytes),
-    /// A frame that tells a whole state; a later one of the same place makes it needless. `end` counts the bytes of the states of
-    /// that place in a row, up to here.
+    /// A frame that tells a whole state; a later one of the same place makes it needless. `end`
+    /// counts the bytes of the states of that place in a row, up to here.
     State { key: StateKey, frame: Bytes, end: usize },
     /// A text that grows, boxed because most entries are none.
     Text(Box<Growing>),
@@ -109,7 +112,10 @@ impl Feed {
         }
         log.note_who_falls_behind();
         match event {
-            Event::ItemUpdated { item_id, update: ItemUpdate::TextDelta { content_index, delta } } => {
+            Event::ItemUpdated {
+                item_id,
+                update: ItemUpdate::TextDelta { content_index, delta },
+            } => {
                 log.push_text(item_id, *content_index, delta);
             }
             event => log.push_event(event),
@@ -201,7 +207,13 @@ impl Log {
         }
         let (item_id, text, ends) = (item_id.clone(), delta.to_owned(), vec![delta.len()]);
         let head = text_head(&item_id, content_index);
-        self.entries.push(Entry::Text(Box::new(Growing { item_id, content_index, head, text, ends })));
+        self.entries.push(Entry::Text(Box::new(Growing {
+            item_id,
+            content_index,
+            head,
+            text,
+            ends,
+        })));
     }
 
     fn push_event(&mut self, event: &Event) {
@@ -222,13 +234,17 @@ impl Log {
         self.let_go(before);
     }
 
-    /// Lets the states go before the last one of a row that nobody needs who keeps up. `before` is where the last one begins.
+    /// Drops the states that a newer state of the same item replaces, unless a reader that keeps
+    /// up still needs them. `before` counts the bytes of the states before the newest.
     fn let_go(&mut self, before: usize) {
         let last = self.entries.len() - 1;
-        let keeps_up = |reader: &&Reader| match self.entries.get(reader.at.entry.max(self.kept_from)) {
-            Some(Entry::State { frame, end, .. }) => before.saturating_sub(end - frame.len()) <= FAR_BEHIND,
-            _ => true,
-        };
+        let keeps_up =
+            |reader: &&Reader| match self.entries.get(reader.at.entry.max(self.kept_from)) {
+                Some(Entry::State { frame, end, .. }) => {
+                    before.saturating_sub(end - frame.len()) <= FAR_BEHIND
+                }
+                _ => true,
+            };
         let needed = self.readers.iter().filter(keeps_up).map(|reader| reader.at.entry).min();
         let needed = needed.map_or(last, |needed| needed.clamp(self.kept_from, last));
         self.entries[self.kept_from..needed].fill_with(|| Entry::Gone);
@@ -237,7 +253,9 @@ impl Log {
 
     /// What a reader has not read yet, up to a batch.
     fn read(&mut self, id: u64) -> Read {
-        let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) else { return Read::End };
+        let Some(reader) = self.readers.iter_mut().find(|reader| reader.id == id) else {
+            return Read::End;
+        };
         let mut batch = BytesMut::new();
         while batch.len() < BATCH {
             match self.entries.get(reader.at.entry) {
@@ -291,7 +309,8 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// The frames that were not heard yet; waits while there are none. `None` at the end, which counts as heard then.
+    /// The frames that were not heard yet; waits while there are none. `None` at the end, which
+    /// counts as heard then.
     pub async fn next(&mut self) -> Option<Bytes> {
         loop {
             let said = self.feed.said.notified();

@@ -11,7 +11,10 @@ fn delta(text: &str) -> Event {
 fn task(content: &str) -> Event {
     let kind = TaskKind::Thought { title: None, content: content.to_owned() };
     let task = Task { status_indicator: StatusIndicator::None, kind };
-    Event::ItemUpdated { item_id: "wf_1".into(), update: ItemUpdate::TaskUpdated { task_index: 0, task } }
+    Event::ItemUpdated {
+        item_id: "wf_1".into(),
+        update: ItemUpdate::TaskUpdated { task_index: 0, task },
+    }
 }
 
 async fn all(mut listener: Listener) -> String {
@@ -31,8 +34,10 @@ async fn a_listener_hears_every_piece_as_it_was_said_whenever_it_comes() {
         feed.say(event);
     }
     feed.end();
-    let said: String =
-        events.iter().map(|event| format!("data: {}\n\n", serde_json::to_string(event).unwrap())).collect();
+    let said: String = events
+        .iter()
+        .map(|event| format!("data: {}\n\n", serde_json::to_string(event).unwrap()))
+        .collect();
     assert_eq!(all(early).await, said);
     assert_eq!(all(feed.listen()).await, said, "one that comes at the end hears the same");
     assert!(feed.has_got_through(), "somebody heard the end");
@@ -45,7 +50,10 @@ async fn states_are_let_go_once_everybody_has_read_them_and_a_later_one_came() {
     feed.say(&task("one"));
     let _ = quick.next().await;
     feed.say(&task("two"));
-    assert!(matches!(feed.lock().entries[0], Entry::State { .. }), "one listener has not read it yet");
+    assert!(
+        matches!(feed.lock().entries[0], Entry::State { .. }),
+        "one listener has not read it yet"
+    );
     let _ = quick.next().await;
     drop(slow);
     feed.say(&task("three"));
@@ -107,7 +115,8 @@ async fn a_listener_that_did_not_read_for_long_has_not_left_by_its_will() {
 }
 
 #[tokio::test]
-async fn who_lags_behind_a_thought_that_grows_skips_to_its_last_state_and_holds_up_nobodys_memory() {
+async fn who_lags_behind_a_thought_that_grows_skips_to_its_last_state_and_holds_up_nobodys_memory()
+{
     let feed = Arc::new(Feed::default());
     let (mut quick, slow) = (feed.listen(), feed.listen());
     let (mut said, mut heard, mut thought) = (String::new(), String::new(), String::new());
@@ -120,7 +129,11 @@ async fn who_lags_behind_a_thought_that_grows_skips_to_its_last_state_and_holds_
         said = std::str::from_utf8(&frame(&task(&thought))).unwrap().to_owned();
     }
     assert!(feed.size() < 1024 * 1024, "{} bytes", feed.size());
-    assert_eq!(heard.matches("workflow.task.updated").count(), 2000, "who keeps up hears each state");
+    assert_eq!(
+        heard.matches("workflow.task.updated").count(),
+        2000,
+        "who keeps up hears each state"
+    );
     feed.say(&delta("after"));
     feed.end();
     for late in [slow, feed.listen()] {

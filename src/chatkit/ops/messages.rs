@@ -1,7 +1,9 @@
-//! What does a person bring to a thread? Messages, what tools returned, answers to questions, and the wish for another answer.
+//! What does a person bring to a thread? Messages, what tools returned, answers to questions, and
+//! the wish for another answer.
 
 use super::sizes::{
-    bytes_of, bytes_of_answers, bytes_of_message, require_affordable, require_few_parts, require_short,
+    bytes_of, bytes_of_answers, bytes_of_message, require_affordable, require_few_parts,
+    require_short,
 };
 use super::writable_thread;
 use crate::agent::turn::new_item;
@@ -11,29 +13,38 @@ use crate::chatkit::{Asker, Chat, not_found};
 use crate::error::{Error, Kind};
 use crate::ids::new_id;
 use crate::protocol::{
-    AddClientToolOutput, AddStructuredInput, AddUserMessage, ClientToolCallStatus, CreateThread, Event, Id,
-    Item, ItemKind, ItemOfThread, StreamOptions, Thread, UserMessage, UserMessageInput,
+    AddClientToolOutput, AddStructuredInput, AddUserMessage, ClientToolCallStatus, CreateThread,
+    Event, Id, Item, ItemKind, ItemOfThread, StreamOptions, Thread, UserMessage, UserMessageInput,
 };
 
-/// Where the call of a repeated output is looked for: nothing but what the agent said may have come after it.
+/// Where the call of a repeated output is looked for: nothing but what the agent said may have come
+/// after it.
 const NEWEST: u32 = 20;
 
 /// A thread that begins with a message.
-pub(super) async fn create_thread(chat: &Chat, asker: &Asker, params: CreateThread) -> Result<Plan, Error> {
+pub(super) async fn create_thread(
+    chat: &Chat,
+    asker: &Asker,
+    params: CreateThread,
+) -> Result<Plan, Error> {
     let thread = Thread::new(new_id("thr_"), chat.now());
     let message = message(chat, asker, &thread.id, params.input).await?;
     Ok(Plan::Create { thread, message })
 }
 
 /// A further message.
-pub(super) async fn add_message(chat: &Chat, asker: &Asker, params: AddUserMessage) -> Result<Plan, Error> {
+pub(super) async fn add_message(
+    chat: &Chat,
+    asker: &Asker,
+    params: AddUserMessage,
+) -> Result<Plan, Error> {
     let thread = writable_thread(chat, asker, &params.thread_id).await?;
     let message = message(chat, asker, &thread.id, params.input).await?;
     Ok(Plan::Message { thread, message })
 }
 
-/// What a tool of the page returned. Only the newest item of a thread can be a call that waits for it; the same output once more is
-/// passed over.
+/// What a tool of the page returned. Only the newest item of a thread can be a call that waits for
+/// it; the same output once more is passed over.
 pub(super) async fn add_tool_output(
     chat: &Chat,
     asker: &Asker,
@@ -53,7 +64,10 @@ pub(super) async fn add_tool_output(
         _ => None,
     });
     if is_repeated != Some(true) {
-        return Err(Error::new(Kind::Conflict, "No tool call of this conversation waits for an output."));
+        return Err(Error::new(
+            Kind::Conflict,
+            "No tool call of this conversation waits for an output.",
+        ));
     }
     let stream_options = StreamOptions { allow_cancel: true };
     Ok(Plan::Say { thread, event: Box::new(Event::StreamOptions { stream_options }) })
@@ -82,7 +96,11 @@ pub(super) async fn add_answers(
 }
 
 /// Another answer to a message.
-pub(super) async fn retry(chat: &Chat, asker: &Asker, params: &ItemOfThread) -> Result<Plan, Error> {
+pub(super) async fn retry(
+    chat: &Chat,
+    asker: &Asker,
+    params: &ItemOfThread,
+) -> Result<Plan, Error> {
     let thread = writable_thread(chat, asker, &params.thread_id).await?;
     let item = chat.store.item(&asker.owner, &thread.id, &params.item_id).await?;
     let message = item.filter(|item| !item.is_hidden()).ok_or_else(not_found)?;
@@ -94,7 +112,12 @@ pub(super) async fn retry(chat: &Chat, asker: &Asker, params: &ItemOfThread) -> 
     Ok(Plan::Retry { thread, message })
 }
 
-async fn message(chat: &Chat, asker: &Asker, thread_id: &Id, input: UserMessageInput) -> Result<Item, Error> {
+async fn message(
+    chat: &Chat,
+    asker: &Asker,
+    thread_id: &Id,
+    input: UserMessageInput,
+) -> Result<Item, Error> {
     require_short(chat, "params.input", bytes_of_message(&input))?;
     require_few_parts(&input)?;
     let UserMessageInput { content, attachments: ids, quoted_text, inference_options } = input;

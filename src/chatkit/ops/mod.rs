@@ -1,5 +1,5 @@
-//! What does each request do? One file a family: functions from what was asked to an answer, or for a streaming request to
-//! the plan of a turn.
+//! What does each request do? One file a family: functions from what was asked to an answer, or for
+//! a streaming request to the plan of a turn.
 
 mod feedback;
 mod messages;
@@ -32,12 +32,13 @@ pub async fn answer(chat: &Chat, asker: &Asker, request: Plain) -> Result<Respon
         Plain::ThreadsDelete(params) => json(threads::delete_thread(chat, asker, &params).await),
         Plain::ThreadsSyncCustomAction(params) => json(widgets::act_now(chat, asker, params).await),
         Plain::ItemsFeedback(params) => json(feedback::note_feedback(chat, asker, &params).await),
-        Plain::AttachmentsCreate(params) => {
-            json(uploads::create_attachment(&chat.uploads, &asker.owner, &params, &asker.base).await)
-        }
+        Plain::AttachmentsCreate(params) => json(
+            uploads::create_attachment(&chat.uploads, &asker.owner, &params, &asker.base).await,
+        ),
         Plain::AttachmentsDelete(params) => {
             let deleted =
-                uploads::delete_attachment(&chat.uploads, &asker.owner, &params.attachment_id).await;
+                uploads::delete_attachment(&chat.uploads, &asker.owner, &params.attachment_id)
+                    .await;
             json(deleted.map(|()| Done {}))
         }
         Plain::InputTranscribe(params) => {
@@ -47,11 +48,16 @@ pub async fn answer(chat: &Chat, asker: &Asker, request: Plain) -> Result<Respon
     }
 }
 
-/// Answers a request whose body is too large for any but one: `input.transcribe` with a long recording. `None` for another.
+/// Answers a request whose body is too large for any but one: `input.transcribe` with a long
+/// recording. `None` for another.
 ///
 /// # Errors
 /// As for [`answer`].
-pub async fn answer_long(chat: &Chat, asker: &Asker, body: Longer) -> Result<Option<Response>, Error> {
+pub async fn answer_long(
+    chat: &Chat,
+    asker: &Asker,
+    body: Longer,
+) -> Result<Option<Response>, Error> {
     let speech = chat.speech.as_ref().ok_or_else(no_dictation)?;
     let text = speech.transcribe_long(&asker.speaker(), body, call(speech, asker)).await?;
     text.map(|text| json(Ok(text))).transpose()
@@ -61,16 +67,23 @@ fn call<'a>(speech: &Speech, asker: &'a Asker) -> Call<'a> {
     Call { deadline: Deadline::after(speech.timeout), request: Some(&asker.context) }
 }
 
-/// Checks a streaming request as far as that is possible before its turn, and says what the turn will do.
+/// Checks a streaming request as far as that is possible before its turn, and says what the turn
+/// will do.
 ///
 /// # Errors
 /// Whatever can be refused before a stream begins.
 pub async fn plan(chat: &Chat, asker: &Asker, request: Streaming) -> Result<Plan, Error> {
     match request {
         Streaming::ThreadsCreate(params) => messages::create_thread(chat, asker, params).await,
-        Streaming::ThreadsAddUserMessage(params) => messages::add_message(chat, asker, params).await,
-        Streaming::ThreadsAddClientToolOutput(params) => messages::add_tool_output(chat, asker, params).await,
-        Streaming::ThreadsAddStructuredInput(params) => messages::add_answers(chat, asker, params).await,
+        Streaming::ThreadsAddUserMessage(params) => {
+            messages::add_message(chat, asker, params).await
+        }
+        Streaming::ThreadsAddClientToolOutput(params) => {
+            messages::add_tool_output(chat, asker, params).await
+        }
+        Streaming::ThreadsAddStructuredInput(params) => {
+            messages::add_answers(chat, asker, params).await
+        }
         Streaming::ThreadsRetryAfterItem(params) => messages::retry(chat, asker, &params).await,
         Streaming::ThreadsCustomAction(params) => widgets::act(chat, asker, params).await,
     }
@@ -108,5 +121,8 @@ async fn writable_thread(chat: &Chat, asker: &Asker, thread_id: &str) -> Result<
         ThreadStatus::Closed { reason } => ("closed", reason),
     };
     let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    Err(Error::new(Kind::Conflict, format!("This conversation is {state}{reason}. Start a new one.")))
+    Err(Error::new(
+        Kind::Conflict,
+        format!("This conversation is {state}{reason}. Start a new one."),
+    ))
 }

@@ -1,5 +1,5 @@
-//! What is in the threads? Requests that read. A page of a list ends where it would be over a mebibyte of JSON, so what one request
-//! takes in memory is that, and one element beside it.
+//! What is in the threads? Requests that read. A page of a list ends where it would be over a
+//! mebibyte of JSON, so what one request takes in memory is that, and one element beside it.
 
 use std::ops::ControlFlow;
 
@@ -22,7 +22,11 @@ const MAX_LIMIT: u32 = 10_000;
 const TAIL: usize = 512;
 
 /// A thread with its oldest items.
-pub(super) async fn get_thread(chat: &Chat, asker: &Asker, params: &OfThread) -> Result<Response, Error> {
+pub(super) async fn get_thread(
+    chat: &Chat,
+    asker: &Asker,
+    params: &OfThread,
+) -> Result<Response, Error> {
     let thread = chat.store.thread(&asker.owner, &params.thread_id).await?.ok_or_else(not_found)?;
     let page = PageQuery { limit: DEFAULT_LIMIT, order: Order::Asc, after: None };
     let mut written = Written::within(&ThreadView::bare(&thread))?;
@@ -34,7 +38,11 @@ pub(super) async fn get_thread(chat: &Chat, asker: &Asker, params: &OfThread) ->
 }
 
 /// The threads of the user that are shown, by their making.
-pub(super) async fn list_threads(chat: &Chat, asker: &Asker, params: PageParams) -> Result<Response, Error> {
+pub(super) async fn list_threads(
+    chat: &Chat,
+    asker: &Asker,
+    params: PageParams,
+) -> Result<Response, Error> {
     let mut written = Written::alone();
     if !chat.history.enabled {
         return written.answer(false);
@@ -48,12 +56,18 @@ pub(super) async fn list_threads(chat: &Chat, asker: &Asker, params: PageParams)
 }
 
 /// The items of a thread, by their place.
-pub(super) async fn list_items(chat: &Chat, asker: &Asker, params: ListItems) -> Result<Response, Error> {
+pub(super) async fn list_items(
+    chat: &Chat,
+    asker: &Asker,
+    params: ListItems,
+) -> Result<Response, Error> {
     let query = query(params.page);
     let mut written = Written::alone();
     let follows = {
         let mut each = |item, _| written.take(&chat.shown(asker, item), |item| &item.id);
-        chat.store.each_item(&asker.owner, &params.thread_id, &query, Audience::Client, &mut each).await?
+        chat.store
+            .each_item(&asker.owner, &params.thread_id, &query, Audience::Client, &mut each)
+            .await?
     };
     written.answer(follows.ok_or_else(not_found)?)
 }

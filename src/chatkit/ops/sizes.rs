@@ -1,4 +1,5 @@
-//! How much may a person, or a tool of the page, say at once? So much text, and what the agent can afford.
+//! How much may a person, or a tool of the page, say at once? So much text, and what the agent can
+//! afford.
 
 use std::io;
 
@@ -19,12 +20,13 @@ pub(super) fn require_short(chat: &Chat, field: &str, bytes: usize) -> Result<()
     if bytes <= most {
         return Ok(());
     }
-    let message = format!("`{field}` has {bytes} bytes of text, and {most} are the most. Send less at once.");
+    let message =
+        format!("`{field}` has {bytes} bytes of text, and {most} are the most. Send less at once.");
     Err(Error::new(Kind::BodyTooLarge, message))
 }
 
-/// Refuses a message of very many parts. Each takes many times its bytes in memory, and a message stays there as long as its answer is
-/// remembered.
+/// Refuses a message of very many parts. Each takes many times its bytes in memory, and a message
+/// stays there as long as its answer is remembered.
 pub(super) fn require_few_parts(input: &UserMessageInput) -> Result<(), Error> {
     let part = |part: &UserContent| match part {
         UserContent::InputText { .. } => 1,
@@ -34,7 +36,8 @@ pub(super) fn require_few_parts(input: &UserMessageInput) -> Result<(), Error> {
         return Ok(());
     }
     let message = format!(
-        "`params.input.content` has more than {MOST_PARTS} parts, with the values in the `data` of mentions. Send less at once."
+        "`params.input.content` has more than {MOST_PARTS} parts, with the values in the `data` of \
+         mentions. Send less at once."
     );
     Err(Error::new(Kind::BodyTooLarge, message))
 }
@@ -60,8 +63,8 @@ pub(super) async fn require_affordable(
         return Ok(());
     }
     let message = format!(
-        "This message has about {cost} tokens with its files, and {most} are the most. Shorten it, or send fewer or smaller \
-         files."
+        "This message has about {cost} tokens with its files, and {most} are the most. Shorten it, \
+         or send fewer or smaller files."
     );
     Err(Error::new(Kind::BodyTooLarge, message))
 }
@@ -82,7 +85,9 @@ pub(super) fn bytes_of_message(input: &UserMessageInput) -> usize {
 /// The answers to questions, with the names of the questions.
 pub(super) fn bytes_of_answers(input: &StructuredAnswers) -> usize {
     let answers = input.answers.iter();
-    answers.map(|(id, answer)| id.len() + answer.values.iter().map(String::len).sum::<usize>()).sum()
+    answers
+        .map(|(id, answer)| id.len() + answer.values.iter().map(String::len).sum::<usize>())
+        .sum()
 }
 
 /// Bytes as compact JSON.

@@ -20,14 +20,20 @@ pub(super) async fn rename_thread(
         return Err(Error::invalid(message));
     }
     let thread = writable_thread(chat, asker, &params.thread_id).await?;
-    let change = ThreadChange { title: Some(TitleChange::Set(params.title)), ..ThreadChange::default() };
+    let change =
+        ThreadChange { title: Some(TitleChange::Set(params.title)), ..ThreadChange::default() };
     let changed = chat.store.change_thread(&asker.owner, &thread.id, &change).await?;
     Ok(ThreadView::bare(&changed.ok_or_else(not_found)?))
 }
 
 /// Deletes a thread with all that is in it, its files too.
-pub(super) async fn delete_thread(chat: &Chat, asker: &Asker, params: &OfThread) -> Result<Done, Error> {
-    let files = chat.store.delete_thread(&asker.owner, &params.thread_id).await?.ok_or_else(not_found)?;
+pub(super) async fn delete_thread(
+    chat: &Chat,
+    asker: &Asker,
+    params: &OfThread,
+) -> Result<Done, Error> {
+    let files =
+        chat.store.delete_thread(&asker.owner, &params.thread_id).await?.ok_or_else(not_found)?;
     chat.uploads.remove_files(&files).await;
     Ok(Done {})
 }

@@ -22,7 +22,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 pub(super) async fn act(chat: &Chat, asker: &Asker, params: CustomAction) -> Result<Plan, Error> {
     let (thread, sender) = sender(chat, asker, &params).await?;
     if sender.as_ref().is_some_and(|item| !is_widget(item)) {
-        let event = Event::Error { code: "stream.error".to_owned(), message: None, allow_retry: false };
+        let event =
+            Event::Error { code: "stream.error".to_owned(), message: None, allow_retry: false };
         return Ok(Plan::Say { thread, event: Box::new(event) });
     }
     Ok(Plan::Act { thread, sender, action: params.action })
@@ -36,7 +37,11 @@ pub(in crate::chatkit) struct ActedNow {
 }
 
 /// An action that is answered with JSON.
-pub(super) async fn act_now(chat: &Chat, asker: &Asker, params: CustomAction) -> Result<ActedNow, Error> {
+pub(super) async fn act_now(
+    chat: &Chat,
+    asker: &Asker,
+    params: CustomAction,
+) -> Result<ActedNow, Error> {
     let (thread, sender) = sender(chat, asker, &params).await?;
     if sender.as_ref().is_some_and(|item| !is_widget(item)) {
         return Err(Error::invalid("`params.item_id` must be the id of a widget."));
@@ -46,7 +51,8 @@ pub(super) async fn act_now(chat: &Chat, asker: &Asker, params: CustomAction) ->
     let turn = chat.agent_turn(asker, thread, None, None, said);
     let acted = timeout(LONGEST, agent.act_now(&turn, &params.action, sender.as_ref())).await;
     store_unheard(chat, &turn, &mut events).await?;
-    let updated_item = acted.map_err(|_| Error::internal("the action took too long"))?.map_err(refusal)?;
+    let updated_item =
+        acted.map_err(|_| Error::internal("the action took too long"))?.map_err(refusal)?;
     if let Some(item) = &updated_item
         && !chat.store.save_item(&asker.owner, item).await?
     {
@@ -65,7 +71,11 @@ fn refusal(error: AgentError) -> Error {
 }
 
 /// The thread, and the item that the action comes from.
-async fn sender(chat: &Chat, asker: &Asker, params: &CustomAction) -> Result<(Thread, Option<Item>), Error> {
+async fn sender(
+    chat: &Chat,
+    asker: &Asker,
+    params: &CustomAction,
+) -> Result<(Thread, Option<Item>), Error> {
     let thread = writable_thread(chat, asker, &params.thread_id).await?;
     let Some(item_id) = &params.item_id else { return Ok((thread, None)) };
     let item = chat.store.item(&asker.owner, &thread.id, item_id).await?;

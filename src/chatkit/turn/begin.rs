@@ -1,4 +1,5 @@
-//! What comes before the answer? What a request brings is stored and said, and the agent's side of the turn is prepared.
+//! What comes before the answer? What a request brings is stored and said, and the agent's side of
+//! the turn is prepared.
 
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use super::draft::Draft;
 use super::{FILE_GONE, GONE_ON, Plan, Resumption, THREAD_GONE, Turn, TurnError};
 use crate::agent::{self, AgentEvent};
 use crate::protocol::{
-    Action, Answer, ClientToolCall, ClientToolCallStatus, Event, Id, Item, ItemKind, Order, QuestionKind,
-    StreamOptions, StructuredAnswers, StructuredInputStatus, Thread, ThreadView,
+    Action, Answer, ClientToolCall, ClientToolCallStatus, Event, Id, Item, ItemKind, Order,
+    QuestionKind, StreamOptions, StructuredAnswers, StructuredInputStatus, Thread, ThreadView,
 };
 use crate::store::{Added, Audience, PageQuery, TurnAbout, TurnClaim};
 
@@ -29,7 +30,11 @@ pub(super) struct Begun<'a> {
 }
 
 impl Turn {
-    pub(super) async fn begin(&self, plan: Plan, claim: &mut TurnClaim) -> Result<Begun<'_>, TurnError> {
+    pub(super) async fn begin(
+        &self,
+        plan: Plan,
+        claim: &mut TurnClaim,
+    ) -> Result<Begun<'_>, TurnError> {
         match plan {
             Plan::Create { thread, message } => {
                 let created = Event::ThreadCreated { thread: ThreadView::bare(&thread) };
@@ -94,11 +99,13 @@ impl Turn {
         let mut newest = newest.into_iter();
         // The call was the newest item when the request came. Another turn may have come first.
         let call = newest.next().filter(|item| item.id == *call_id && is_pending_call(item));
-        let Some(Item { id, thread_id, created_at, kind: ItemKind::ClientToolCall(call) }) = call else {
+        let Some(Item { id, thread_id, created_at, kind: ItemKind::ClientToolCall(call) }) = call
+        else {
             return Err(TurnError::Changed("No tool call waits for an output."));
         };
         let others: Vec<Id> = newest.filter(is_pending_call).map(|item| item.id).collect();
-        let call = ClientToolCall { status: ClientToolCallStatus::Completed, output: result, ..call };
+        let call =
+            ClientToolCall { status: ClientToolCallStatus::Completed, output: result, ..call };
         let item = Item { id, thread_id, created_at, kind: ItemKind::ClientToolCall(call) };
         self.save(&item).await?;
         if !others.is_empty() {
@@ -137,7 +144,8 @@ impl Turn {
     async fn begin_again(&self, resumption: Resumption) -> Result<Begun<'_>, TurnError> {
         let Resumption { thread, anchor, .. } = resumption.clone();
         self.remember(resumption);
-        let has_answer = self.newest(&thread.id, 1).await?.first().is_some_and(|item| item.id != anchor.id);
+        let has_answer =
+            self.newest(&thread.id, 1).await?.first().is_some_and(|item| item.id != anchor.id);
         let replaces = has_answer.then(|| anchor.id.clone());
         let message = matches!(anchor.kind, ItemKind::UserMessage(_)).then_some(anchor);
         Ok(self.begun(thread, message, replaces))
@@ -195,13 +203,16 @@ pub(in crate::chatkit) fn is_pending_call(item: &Item) -> bool {
 /// The item with answers to its questions. `None` if it asks nothing, or was answered before.
 #[must_use]
 pub(in crate::chatkit) fn answered(item: Item, given: &StructuredAnswers) -> Option<Item> {
-    let ItemKind::StructuredInput { status: StructuredInputStatus::Pending, mut inputs } = item.kind else {
+    let ItemKind::StructuredInput { status: StructuredInputStatus::Pending, mut inputs } =
+        item.kind
+    else {
         return None;
     };
     let is_skipped = given.status == StructuredInputStatus::Skipped;
     for question in &mut inputs {
         let answer = given.answers.get(&question.id);
-        let answer = answer.filter(|answer| !is_skipped && !answer.skipped && !answer.values.is_empty());
+        let answer =
+            answer.filter(|answer| !is_skipped && !answer.skipped && !answer.values.is_empty());
         let mut values = answer.map(|answer| answer.values.clone()).unwrap_or_default();
         if matches!(question.kind, QuestionKind::MultipleChoice { multiple: false, .. }) {
             values.truncate(1);

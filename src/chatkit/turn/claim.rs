@@ -1,4 +1,5 @@
-//! Who has the thread? A turn claims it in the store, where every replica sees it, renews the claim, and gives it back.
+//! Who has the thread? A turn claims it in the store, where every replica sees it, renews the
+//! claim, and gives it back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use crate::ids::new_id;
 use crate::protocol::Id;
 use crate::store::{Claimed, StoreError, TurnAbout, TurnClaim};
 
-/// A claim holds for so long unless it is renewed, which it is every three seconds. Whoever asks in the thread of a replica that
-/// crashed waits no longer.
+/// A claim holds for so long unless it is renewed, which it is every three seconds. Whoever asks in
+/// the thread of a replica that crashed waits no longer.
 const LEASE: Duration = Duration::from_secs(10);
 /// Whoever waits for another replica's turn asks again after so long, and then less and less often.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -54,14 +55,15 @@ pub(super) struct Known {
 
 impl Turn {
     pub(super) fn new_claim(&self, plan: &Plan) -> TurnClaim {
-        // The store remembers the key of a turn that did not get through: to take it up again, or to answer the same
-        // anew, is another claim.
+        // The store remembers the key of a turn that did not get through: to take it up again, or
+        // to answer the same anew, is another claim.
         let key = if self.is_again { new_id("again_").to_string() } else { self.key.hex() };
         let body = self.is_keyed.then(|| self.running.body.hex());
         TurnClaim { key, body, holder: new_id("").to_string(), about: plan.about(), lasts: LEASE }
     }
 
-    /// Claims the thread of a plan, which for a new one means to make it. Waits while somebody else has it.
+    /// Claims the thread of a plan, which for a new one means to make it. Waits while somebody else
+    /// has it.
     pub(super) async fn take(&self, plan: &Plan, claim: &TurnClaim) -> Result<Taken, TurnError> {
         if let Plan::Create { thread, message } = plan {
             let (store, owner) = (&self.chat.store, &self.asker.owner);
@@ -87,7 +89,11 @@ impl Turn {
     }
 
     /// Claims a thread, and waits while somebody else has it.
-    pub(super) async fn wait_for(&self, thread_id: &Id, claim: &TurnClaim) -> Result<Claimed, StoreError> {
+    pub(super) async fn wait_for(
+        &self,
+        thread_id: &Id,
+        claim: &TurnClaim,
+    ) -> Result<Claimed, StoreError> {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.chat.store.take_turn(&self.asker.owner, thread_id, claim).await? {
@@ -98,7 +104,8 @@ impl Turn {
         }
     }
 
-    /// Renews the claim. Returns whether it still holds: while the store doesn't answer, it is taken to.
+    /// Renews the claim. Returns whether it still holds: while the store doesn't answer, it is
+    /// taken to.
     pub(super) async fn keep(&self, thread_id: &Id, claim: &TurnClaim) -> bool {
         match self.chat.store.keep_turn(&self.asker.owner, thread_id, claim).await {
             Ok(holds) => holds,
@@ -109,8 +116,8 @@ impl Turn {
         }
     }
 
-    /// Makes a turn that is taken up again known by its request, so that it can be taken up once more. To take it, it had to have
-    /// a name of its own.
+    /// Makes a turn that is taken up again known by its request, so that it can be taken up once
+    /// more. To take it, it had to have a name of its own.
     pub(super) async fn rename(&self, plan: &Plan, claim: &mut TurnClaim) {
         let key = self.key.hex();
         if claim.key != key {
@@ -119,8 +126,9 @@ impl Turn {
         }
     }
 
-    /// Gives the thread back once somebody has heard the end, or soon. An answer that is not whole, and whose end nobody heard or
-    /// was that of the service, is left as one whose holder is lost: the same request takes it up again.
+    /// Gives the thread back once somebody has heard the end, or soon. An answer that is not whole,
+    /// and whose end nobody heard or was that of the service, is left as one whose holder is lost:
+    /// the same request takes it up again.
     pub(super) async fn give_back(&self, thread_id: &Id, claim: &mut TurnClaim, end: End) {
         let feed = &self.running.feed;
         let _ = timeout(FETCHING, feed.settled()).await;
@@ -146,8 +154,8 @@ impl Turn {
         }
     }
 
-    /// Forgets the request when its answer has got through, or when nobody came for it in time. What only the turn needed
-    /// is let go at once.
+    /// Forgets the request when its answer has got through, or when nobody came for it in time.
+    /// What only the turn needed is let go at once.
     pub(super) async fn forget_in_time(self) {
         let Self { chat, running, key, is_keyed, is_again, .. } = self;
         let remembered = async {

@@ -1,5 +1,6 @@
-//! What becomes of the items that an agent says? A [`Draft`] stores them where the protocol says so, and keeps a copy of those
-//! that are under way, because that is what is left of them when the turn is stopped.
+//! What becomes of the items that an agent says? A [`Draft`] stores them where the protocol says
+//! so, and keeps a copy of those that are under way, because that is what is left of them when the
+//! turn is stopped.
 
 use crate::protocol::{DEEPEST, Id, Item, ItemKind, ItemUpdate, OutputText};
 use crate::store::{Owner, Store, StoreError, insist};
@@ -9,7 +10,8 @@ pub(super) struct Draft<'a> {
     store: &'a dyn Store,
     owner: &'a Owner,
     thread_id: Id,
-    /// An earlier answer that stands behind this item is kept until there is a new one: what is final by then waits here.
+    /// An earlier answer that stands behind this item is kept until there is a new one: what is
+    /// final by then waits here.
     held_back: Option<HeldBack>,
     /// One, as a rule.
     pending: Vec<Pending>,
@@ -22,7 +24,8 @@ struct HeldBack {
 
 struct Pending {
     item: Item,
-    /// The numbers by which updates name the parts of a message. A model may begin with any, and leave some out.
+    /// The numbers by which updates name the parts of a message. A model may begin with any, and
+    /// leave some out.
     parts: Vec<usize>,
     /// How often it has changed.
     changes: u64,
@@ -74,7 +77,8 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn begin(&mut self, item: Item) {
-        let count = if let ItemKind::AssistantMessage { content } = &item.kind { content.len() } else { 0 };
+        let count =
+            if let ItemKind::AssistantMessage { content } = &item.kind { content.len() } else { 0 };
         let parts = (0..count).collect();
         self.pending.push(Pending { item, parts, changes: 0, stored: None, is_stored: false });
     }
@@ -112,7 +116,9 @@ impl<'a> Draft<'a> {
         if item.is_too_deep() {
             return Err(SaveError::TooDeep);
         }
-        let Some(HeldBack { items, .. }) = &mut self.held_back else { return self.store_item(item).await };
+        let Some(HeldBack { items, .. }) = &mut self.held_back else {
+            return self.store_item(item).await;
+        };
         match items.iter_mut().find(|known| known.id == item.id) {
             Some(known) => *known = item.clone(),
             None => items.push(item.clone()),
@@ -129,7 +135,8 @@ impl<'a> Draft<'a> {
         Ok(insist(|| self.store.remove_items(self.owner, &self.thread_id, ids)).await?)
     }
 
-    /// Puts the new answer in place of the earlier one. From here on items are stored as they become final.
+    /// Puts the new answer in place of the earlier one. From here on items are stored as they
+    /// become final.
     pub(super) async fn release(&mut self) -> Result<(), SaveError> {
         let Some(HeldBack { anchor, items }) = self.held_back.take() else { return Ok(()) };
         let replace = || self.store.replace_after(self.owner, &self.thread_id, &anchor, &items);
@@ -137,7 +144,8 @@ impl<'a> Draft<'a> {
         if done { Ok(()) } else { Err(SaveError::ThreadGone) }
     }
 
-    /// The messages that are under way, have text, and are to be stored, so that a crash loses little of them.
+    /// The messages that are under way, have text, and are to be stored, so that a crash loses
+    /// little of them.
     pub(super) fn unsaved(&mut self) -> Vec<Unsaved> {
         if self.held_back.is_some() {
             return Vec::new();
@@ -189,7 +197,9 @@ impl<'a> Draft<'a> {
 
 fn has_text(item: &Item) -> bool {
     match &item.kind {
-        ItemKind::AssistantMessage { content } => content.iter().any(|part| !part.text.trim().is_empty()),
+        ItemKind::AssistantMessage { content } => {
+            content.iter().any(|part| !part.text.trim().is_empty())
+        }
         _ => false,
     }
 }

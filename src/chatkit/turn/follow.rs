@@ -1,5 +1,5 @@
-//! What if another replica answers this request, or answered it and nobody heard the end? Then its answer is told from the
-//! store once it is there; what was not finished is taken up again.
+//! What if another replica answers this request, or answered it and nobody heard the end? Then its
+//! answer is told from the store once it is there; what was not finished is taken up again.
 
 use std::ops::ControlFlow;
 
@@ -51,10 +51,13 @@ impl Turn {
             Claimed::Abandoned { about } => about,
             Claimed::Yes | Claimed::Busy | Claimed::Repeat { .. } | Claimed::Reused => None,
         };
-        let Some(thread) = self.chat.store.thread(&self.asker.owner, &known.thread_id).await? else {
+        let Some(thread) = self.chat.store.thread(&self.asker.owner, &known.thread_id).await?
+        else {
             return Err(TurnError::Changed(THREAD_GONE));
         };
-        let Some(about) = self.about(&known).await? else { return Err(TurnError::Changed(GONE_ON)) };
+        let Some(about) = self.about(&known).await? else {
+            return Err(TurnError::Changed(GONE_ON));
+        };
         let (about, is_lost) = match lost {
             Some(lost) if is_same(&lost, &about) => (lost, true),
             _ => (about, false),
@@ -65,10 +68,13 @@ impl Turn {
         }
         match self.exchange(&thread, &about, known.is_created, is_lost).await? {
             Some(exchange) => {
-                self.tell_or_resume(thread, exchange, known.is_created, is_lost, claim, deadline).await
+                self.tell_or_resume(thread, exchange, known.is_created, is_lost, claim, deadline)
+                    .await
             }
             // Whoever began it was lost before anything was stored.
-            None if is_lost && !known.is_created => Box::pin(self.answer(plan, claim, deadline)).await,
+            None if is_lost && !known.is_created => {
+                Box::pin(self.answer(plan, claim, deadline)).await
+            }
             None => Err(TurnError::Changed(GONE_ON)),
         }
     }
@@ -83,11 +89,13 @@ impl Turn {
         deadline: Instant,
     ) -> Result<(), TurnError> {
         let Exchange { preamble, anchor, answer, is_last } = exchange;
-        let is_answered =
-            answer.last().is_some_and(|item| !matches!(item.kind, ItemKind::SdkHiddenContext { .. }));
+        let is_answered = answer
+            .last()
+            .is_some_and(|item| !matches!(item.kind, ItemKind::SdkHiddenContext { .. }));
         if is_lost || (is_last && !is_answered) {
             let resumption = Resumption { thread, preamble, anchor };
-            return Box::pin(self.answer(Box::new(Plan::Resume(resumption)), claim, deadline)).await;
+            return Box::pin(self.answer(Box::new(Plan::Resume(resumption)), claim, deadline))
+                .await;
         }
         if !is_answered {
             return Err(TurnError::Changed(GONE_ON));
@@ -105,20 +113,24 @@ impl Turn {
         Ok(())
     }
 
-    /// What the other turn is about. One that made its thread is about what the thread begins with, though later turns have
-    /// written what they are about over it.
+    /// What the other turn answers. A turn that made its thread answers the thread's first item.
+    /// The store no longer says so: a later turn has overwritten the note.
     async fn about(&self, known: &Known) -> Result<Option<TurnAbout>, TurnError> {
         if !known.is_created {
             return Ok(known.about.clone());
         }
         let page = PageQuery { limit: 1, order: Order::Asc, after: None };
-        let first =
-            self.chat.store.items(&self.asker.owner, &known.thread_id, &page, Audience::Model).await?;
+        let first = self
+            .chat
+            .store
+            .items(&self.asker.owner, &known.thread_id, &page, Audience::Model)
+            .await?;
         let first = first.and_then(|mut page| page.data.pop());
         Ok(first.map(|item| TurnAbout::Message { item_id: item.id }))
     }
 
-    /// What was brought, and what came of it. None when that is not stored: not yet, or not any more.
+    /// What was brought, and what came of it. None when that is not stored: not yet, or not any
+    /// more.
     async fn exchange(
         &self,
         thread: &Thread,
@@ -138,14 +150,19 @@ impl Turn {
             return Ok(None);
         };
         let anchor = match about {
-            TurnAbout::Answers { behind: Some(behind), .. } => store.item(owner, &thread.id, behind).await?,
+            TurnAbout::Answers { behind: Some(behind), .. } => {
+                store.item(owner, &thread.id, behind).await?
+            }
             // Lost before it said a word.
-            TurnAbout::Answers { behind: None, .. } if is_lost => self.newest(&thread.id, 1).await?.pop(),
+            TurnAbout::Answers { behind: None, .. } if is_lost => {
+                self.newest(&thread.id, 1).await?.pop()
+            }
             TurnAbout::Answers { behind: None, .. } => None,
             _ => Some(item.clone()),
         };
         let Some(anchor) = anchor else { return Ok(None) };
-        let page = PageQuery { limit: MOST_ITEMS, order: Order::Asc, after: Some(anchor.id.clone()) };
+        let page =
+            PageQuery { limit: MOST_ITEMS, order: Order::Asc, after: Some(anchor.id.clone()) };
         let (mut answer, mut bytes, mut is_last) = (Vec::new(), 0_usize, true);
         let mut take = |item: Item, size| {
             is_last = !is_brought(&item);
@@ -176,7 +193,9 @@ impl Turn {
 /// Whether two claims are about the same thing. How far they had come may differ.
 fn is_same(one: &TurnAbout, other: &TurnAbout) -> bool {
     match (one, other) {
-        (TurnAbout::Answers { item_id: one, .. }, TurnAbout::Answers { item_id: other, .. }) => one == other,
+        (TurnAbout::Answers { item_id: one, .. }, TurnAbout::Answers { item_id: other, .. }) => {
+            one == other
+        }
         (one, other) => one == other,
     }
 }
@@ -187,7 +206,8 @@ fn created(thread: &Thread) -> Event {
     Event::ThreadCreated { thread: ThreadView::bare(&thread) }
 }
 
-/// Whether a person brought an item to the thread, or what it says. What waits for that is the agent's.
+/// Whether a person brought an item to the thread, or what it says. What waits for that is the
+/// agent's.
 fn is_brought(item: &Item) -> bool {
     match &item.kind {
         ItemKind::UserMessage(_) => true,
@@ -198,7 +218,8 @@ fn is_brought(item: &Item) -> bool {
 }
 
 impl Chat {
-    /// Whether the conversation has gone on since a turn: then its answer can't be made again without losing what came after.
+    /// Whether the conversation has gone on since a turn: then its answer can't be made again
+    /// without losing what came after.
     pub(in crate::chatkit) async fn has_gone_on(
         &self,
         owner: &Owner,

@@ -1,5 +1,6 @@
-//! How is an answer made? A turn runs on the task tracker, not in the request: it takes the thread, says what the protocol
-//! says first, lets the agent speak, stores what is final, and ends with a last event, whatever happens.
+//! How is an answer made? A turn runs on the task tracker, not in the request: it takes the thread,
+//! says what the protocol says first, lets the agent speak, stores what is final, and ends with a
+//! last event, whatever happens.
 
 mod begin;
 mod claim;
@@ -36,8 +37,8 @@ use panics::caught;
 
 const THREAD_GONE: &str = "This conversation was deleted.";
 const GONE_ON: &str = "This conversation has gone on. Send the message again.";
-const FILE_GONE: &str =
-    "A file of this message was deleted or sent meanwhile. Upload it again, and send the message again.";
+const FILE_GONE: &str = "A file of this message was deleted or sent meanwhile. Upload it again, \
+                         and send the message again.";
 /// The longest that a turn may take.
 pub(super) const LONGEST: Duration = Duration::from_secs(15 * 60);
 
@@ -52,7 +53,8 @@ pub struct Turn {
     pub agent: Arc<dyn Agent>,
     /// What the request is known by.
     pub key: Fingerprint,
-    /// Whether the client gave the request a key of its own: then its answer is remembered though it got through.
+    /// Whether the client gave the request a key of its own: then its answer is remembered though
+    /// it got through.
     pub is_keyed: bool,
     /// Whether the request came before. The store may still know the turn that was begun then.
     pub is_again: bool,
@@ -122,8 +124,12 @@ impl TurnError {
             Self::Agent(AgentError::Told { message, allow_retry }) => {
                 ("custom", Some(message.clone()), *allow_retry)
             }
-            Self::Agent(AgentError::Declined { message }) => ("custom", Some(message.clone()), false),
-            Self::Agent(AgentError::Failed { allow_retry, .. }) => ("stream.error", None, *allow_retry),
+            Self::Agent(AgentError::Declined { message }) => {
+                ("custom", Some(message.clone()), false)
+            }
+            Self::Agent(AgentError::Failed { allow_retry, .. }) => {
+                ("stream.error", None, *allow_retry)
+            }
             Self::Changed(message) => ("custom", Some((*message).to_owned()), false),
             Self::Save(SaveError::ThreadGone | SaveError::TooDeep) => ("stream.error", None, false),
             Self::Store(_)
@@ -137,7 +143,8 @@ impl TurnError {
 }
 
 impl Turn {
-    /// Makes the answer. It resolves when the answer has got through, or was not fetched for a while.
+    /// Makes the answer. It resolves when the answer has got through, or was not fetched for a
+    /// while.
     pub async fn run(mut self, plan: Box<Plan>) {
         if let Plan::Say { event, .. } = &*plan {
             self.running.feed.say(event);
@@ -150,7 +157,8 @@ impl Turn {
         let deadline = Instant::now() + LONGEST;
         let mut front = None;
         let outcome =
-            caught(self.take_and_answer(plan, &mut thread_id, &mut claim, &mut front, deadline)).await;
+            caught(self.take_and_answer(plan, &mut thread_id, &mut claim, &mut front, deadline))
+                .await;
         let outcome = outcome.unwrap_or_else(|text| Err(TurnError::Panicked(text)));
         // Before the end is said: whoever hears it may ask the next thing at once.
         self.place = None;
@@ -174,7 +182,8 @@ impl Turn {
         self.forget_in_time().await;
     }
 
-    /// Waits for the thread and carries out the plan, or tells what became of the same request before.
+    /// Waits for the thread and carries out the plan, or tells what became of the same request
+    /// before.
     async fn take_and_answer(
         &mut self,
         plan: Box<Plan>,
@@ -213,7 +222,8 @@ impl Turn {
         }
     }
 
-    /// Says why the turn ended in the log line of its request, or in one of its own when that is written: the client left before.
+    /// Writes why the turn failed into the log line of its request. If the client left before, that
+    /// line is written already, and the reason gets a line of its own.
     fn note(&self, error: &TurnError) {
         // Any client can ask an agent for what it does not do.
         let is_fault = !matches!(
@@ -223,7 +233,8 @@ impl Turn {
                 | TurnError::Agent(AgentError::Declined { .. })
         );
         let context = &self.asker.context;
-        let Err(Failure { cause, .. }) = context.note_failure(Failure { cause: error.to_string(), is_fault })
+        let Err(Failure { cause, .. }) =
+            context.note_failure(Failure { cause: error.to_string(), is_fault })
         else {
             return;
         };

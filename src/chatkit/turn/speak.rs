@@ -1,4 +1,5 @@
-//! How does an agent speak? Its events are stored and said one by one, until it is done, fails, or is stopped.
+//! How does an agent speak? Its events are stored and said one by one, until it is done, fails, or
+//! is stopped.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -21,8 +22,8 @@ use crate::store::{StoreError, TurnClaim, insist};
 
 /// What the model is told when the client left, word for word as the official server does.
 const CANCELLED: &str = "The user cancelled the stream. Stop responding to the prior request.";
-/// How long the end of a turn waits for the store when the service ends. Its goodbye takes two seconds, or a quarter of a short
-/// grace.
+/// How long the end of a turn waits for the store when the service ends. Its goodbye takes two
+/// seconds, or a quarter of a short grace.
 const SETTLING: Duration = Duration::from_millis(400);
 
 impl Turn {
@@ -50,7 +51,8 @@ impl Turn {
         deadline: Instant,
     ) -> Result<(), TurnError> {
         // Boxed like every step of a turn that is long over while the turn still waits.
-        let Begun { agent_turn, mut events, mut draft, act } = Box::pin(self.begin(*plan, claim)).await?;
+        let Begun { agent_turn, mut events, mut draft, act } =
+            Box::pin(self.begin(*plan, claim)).await?;
         let agent = &*self.agent;
         let answer = caught(async {
             match act.as_deref() {
@@ -58,12 +60,14 @@ impl Turn {
                 None => agent.respond(&agent_turn).await,
             }
         });
-        let answer =
-            answer.map(|outcome| outcome.unwrap_or_else(|text| Err(AgentError::failed(text)))).boxed();
+        let answer = answer
+            .map(|outcome| outcome.unwrap_or_else(|text| Err(AgentError::failed(text))))
+            .boxed();
         let mut thread = agent_turn.thread.clone();
         let (store, owner) = (self.chat.store.clone(), &self.asker.owner);
         let mut upkeep = Upkeep::new(store, owner, thread.id.clone(), claim.clone());
-        let spoken = self.speak(answer, &mut events, &mut draft, &mut thread, &mut upkeep, deadline).await;
+        let spoken =
+            self.speak(answer, &mut events, &mut draft, &mut thread, &mut upkeep, deadline).await;
         // What is stored from here on is newer. A shutdown does not wait long.
         if let Ok(Some(kept)) = timeout(SETTLING, upkeep.finish()).await {
             kept.saved.iter().for_each(|(id, changes)| draft.is_saved(id, *changes));
@@ -73,7 +77,8 @@ impl Turn {
             Ok(()) => {
                 draft.discard_pending().await?;
                 draft.release().await?;
-                if let Err(error) = Box::pin(self.give_title(&agent_turn, &thread, deadline)).await {
+                if let Err(error) = Box::pin(self.give_title(&agent_turn, &thread, deadline)).await
+                {
                     // The answer is whole without one.
                     tracing::warn!(%error, "a title could not be stored");
                 }
@@ -81,7 +86,8 @@ impl Turn {
             }
             Err(error) => {
                 if matches!(error, TurnError::Stopped(Stop::ClientLeft)) {
-                    // Before anything is stored: who asks again meanwhile waits for the thread, and takes the turn up.
+                    // Before anything is stored: who asks again meanwhile waits for the thread, and
+                    // takes the turn up.
                     self.running.stopped_unheard();
                 }
                 Box::pin(self.wind_up(&mut draft, &error)).await;
@@ -129,7 +135,8 @@ impl Turn {
         }
     }
 
-    /// Hears an event. One that is stored comes after what is being stored, which may be an earlier state of the same item.
+    /// Hears an event. One that is stored comes after what is being stored, which may be an earlier
+    /// state of the same item.
     async fn hear_in_order(
         &self,
         event: AgentEvent,
@@ -162,7 +169,8 @@ impl Turn {
         }
     }
 
-    /// Resolves when the client has left and that ends the answer. One that only fails to read does not.
+    /// Resolves when the client has left and that ends the answer. One that only fails to read does
+    /// not.
     async fn client_left(&self) {
         if self.chat.on_disconnect == OnDisconnect::Finish
             || self.running.feed.abandoned().await == Departure::Stalled
@@ -205,7 +213,8 @@ impl Turn {
             }
             AgentEvent::ThreadChanged(change) => {
                 let owner = &self.asker.owner;
-                let changed = insist(|| self.chat.store.change_thread(owner, &thread.id, &change)).await?;
+                let changed =
+                    insist(|| self.chat.store.change_thread(owner, &thread.id, &change)).await?;
                 let changed = changed.ok_or(SaveError::ThreadGone)?;
                 if changed == *thread {
                     return Ok(());
@@ -268,8 +277,8 @@ fn note_kept(kept: &Kept, draft: &mut Draft<'_>) -> Result<(), TurnError> {
     if kept.holds { Ok(()) } else { Err(TurnError::Stopped(Stop::TurnLost)) }
 }
 
-/// Does some work while the agent goes on, and notes how its answer ends if it does. An agent that stood still might hold the very
-/// connection to the database that the work waits for.
+/// Does some work while the agent goes on, and notes how its answer ends if it does. An agent that
+/// stood still might hold the very connection to the database that the work waits for.
 async fn alongside<T>(
     answer: &mut BoxFuture<'_, Result<(), AgentError>>,
     outcome: &mut Option<Result<(), AgentError>>,
@@ -285,7 +294,8 @@ async fn alongside<T>(
     }
 }
 
-/// What an agent says outside a turn, by [`Agent::act_now`](agent::Agent::act_now), is stored and heard by nobody.
+/// What an agent says outside a turn, by [`Agent::act_now`](agent::Agent::act_now), is stored and
+/// heard by nobody.
 pub(in crate::chatkit) async fn store_unheard(
     chat: &crate::chatkit::Chat,
     turn: &agent::Turn,
@@ -293,7 +303,9 @@ pub(in crate::chatkit) async fn store_unheard(
 ) -> Result<(), StoreError> {
     while let Some(Some(event)) = events.recv().now_or_never() {
         match *event {
-            AgentEvent::ItemDone(item) | AgentEvent::ItemKept(item) | AgentEvent::ItemReplaced(item) => {
+            AgentEvent::ItemDone(item)
+            | AgentEvent::ItemKept(item)
+            | AgentEvent::ItemReplaced(item) => {
                 chat.store.save_item(&turn.owner, &item).await?;
             }
             AgentEvent::ItemRemoved(item_id) => {

@@ -1,5 +1,5 @@
-//! How does a thread get its title? After its first answer, from the agent, or from the message's first words; never against a
-//! title that it has.
+//! How does a thread get its title? After its first answer, from the agent, or from the message's
+//! first words; never against a title that it has.
 
 use std::time::Duration;
 
@@ -31,7 +31,8 @@ impl Turn {
             return Ok(());
         }
         let Some(message) = self.first_message(turn).await? else { return Ok(()) };
-        let thought = caught(async { timeout(THINKING, self.agent.title(&message)).await.ok().flatten() });
+        let thought =
+            caught(async { timeout(THINKING, self.agent.title(&message)).await.ok().flatten() });
         let proposed = tokio::select! {
             proposed = thought => proposed.unwrap_or_else(|error| {
                 tracing::warn!(error, "no title was proposed");
@@ -40,7 +41,8 @@ impl Turn {
             _ = self.stopped(deadline) => None,
         };
         let Some(title) = proposed.or_else(|| fallback_title(&message)) else { return Ok(()) };
-        let change = ThreadChange { title: Some(TitleChange::Suggest(title)), ..ThreadChange::default() };
+        let change =
+            ThreadChange { title: Some(TitleChange::Suggest(title)), ..ThreadChange::default() };
         let changed = self.chat.store.change_thread(&self.asker.owner, &thread.id, &change).await?;
         if let Some(changed) = changed
             && changed.title != thread.title
@@ -50,7 +52,8 @@ impl Turn {
         Ok(())
     }
 
-    /// What the thread began with. None while a call waits for the page: the answer is not there yet.
+    /// What the thread began with. None while a call waits for the page: the answer is not there
+    /// yet.
     async fn first_message(&self, turn: &agent::Turn) -> Result<Option<UserMessage>, TurnError> {
         if self.newest(&turn.thread.id, 1).await?.first().is_none_or(is_pending_call) {
             return Ok(None);
@@ -59,7 +62,8 @@ impl Turn {
             return Ok(Some(message.clone()));
         }
         let page = PageQuery { limit: FIRST, order: Order::Asc, after: None };
-        let items = self.chat.store.items(&turn.owner, &turn.thread.id, &page, Audience::Model).await?;
+        let items =
+            self.chat.store.items(&turn.owner, &turn.thread.id, &page, Audience::Model).await?;
         let mut kinds = items.unwrap_or_default().data.into_iter().map(|item| item.kind);
         Ok(kinds.find_map(|kind| match kind {
             ItemKind::UserMessage(message) => Some(message),

@@ -1,6 +1,6 @@
-//! What is done for a turn while it lasts? At each tick the messages under way are stored, and the claim to the thread is renewed. A
-//! store that fails is tried again soon, and ends no answer: a claim that ran out and that nobody else took is renewed like any
-//! other.
+//! What is done for a turn while it lasts? At each tick the messages under way are stored, and the
+//! claim to the thread is renewed. A store that fails is tried again soon, and ends no answer: a
+//! claim that ran out and that nobody else took is renewed like any other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,13 +48,19 @@ pub(super) struct Kept {
 }
 
 impl<'a> Upkeep<'a> {
-    pub(super) fn new(store: Arc<dyn Store>, owner: &'a Owner, thread_id: Id, claim: TurnClaim) -> Self {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        owner: &'a Owner,
+        thread_id: Id,
+        claim: TurnClaim,
+    ) -> Self {
         let mut ticks = interval_at(Instant::now() + TICK, TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { store, owner, thread_id, claim, ticks, work: None }
     }
 
-    /// Waits for the next tick, or for the end of what was begun at the last one. It may be cancelled: nothing is lost.
+    /// Waits for the next tick, or for the end of what was begun at the last one. It may be
+    /// cancelled: nothing is lost.
     pub(super) async fn due(&mut self) -> Due {
         if let Some(kept) = self.finish().await {
             return Due::Done(kept);
@@ -78,7 +84,8 @@ impl<'a> Upkeep<'a> {
         let (store, owner) = (Arc::clone(&self.store), self.owner);
         let (thread_id, claim) = (self.thread_id.clone(), self.claim.clone());
         let work = async move {
-            let mut kept = Kept { saved: Vec::new(), is_gone: false, holds: true, has_failed: false };
+            let mut kept =
+                Kept { saved: Vec::new(), is_gone: false, holds: true, has_failed: false };
             for Unsaved { item, changes } in unsaved {
                 match store.save_item(owner, &item).await {
                     Ok(true) => kept.saved.push((item.id, changes)),

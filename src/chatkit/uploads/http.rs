@@ -66,7 +66,8 @@ enum Refusals {
     /// No credential and no link, or a credential that is not good.
     #[response(status = 401)]
     Unknown(ErrorBody<'static>),
-    /// There is no such file for the caller, its link has expired, or this service takes no files and there is no link.
+    /// There is no such file for the caller, its link has expired, or this service takes no files
+    /// and there is no link.
     #[response(status = 404)]
     Missing(ErrorBody<'static>),
     /// `rate_limited`: too many requests. Wait for `Retry-After` seconds.
@@ -87,10 +88,15 @@ enum Refusals {
     request_body(content = UploadForm, content_type = "multipart/form-data"),
     responses(
         (status = 200, description = "The file as messages name it", body = Attachment),
-        (status = 408, description = "Nothing came for 30 seconds, or it comes too slowly", body = ErrorBody),
-        (status = 409, description = "`conflict`: the announced file has its bytes already, or another upload of it is under way; or too many files wait to be sent", body = ErrorBody),
-        (status = 413, description = "`body_too_large` or `quota_exceeded`: the file is too large, or the user would keep too much", body = ErrorBody),
-        (status = 415, description = "`unsupported_media_type`: no form, or an image that is none", body = ErrorBody),
+        (status = 408, description = "Nothing came for 30 seconds, or it comes too \
+                                      slowly", body = ErrorBody),
+        (status = 409, description = "`conflict`: the announced file has its bytes already, or \
+                                      another upload of it is under way; or too many files wait to \
+                                      be sent", body = ErrorBody),
+        (status = 413, description = "`body_too_large` or `quota_exceeded`: the file is too large, \
+                                      or the user would keep too much", body = ErrorBody),
+        (status = 415, description = "`unsupported_media_type`: no form, or an image that is \
+                                      none", body = ErrorBody),
         Refusals
     ),
     security((), ("client_secret" = []), ("user_token" = []), ("user_cookie" = []), ("visitor_cookie" = []))
@@ -185,7 +191,11 @@ impl UploadDesk {
     }
 
     /// How large a file may be: as it was announced, or what its user may still keep.
-    async fn limit(&self, owner: &Owner, announced: Option<&StoredAttachment>) -> Result<Limit, Error> {
+    async fn limit(
+        &self,
+        owner: &Owner,
+        announced: Option<&StoredAttachment>,
+    ) -> Result<Limit, Error> {
         let Uploads { config, under_way, .. } = &self.uploads;
         if let Some(announced) = announced {
             let most = announced.size.min(config.max_bytes);
@@ -200,7 +210,12 @@ impl UploadDesk {
         })
     }
 
-    async fn take(&self, expected: Expected, parts: Parts, body: Body) -> Result<Attachment, Error> {
+    async fn take(
+        &self,
+        expected: Expected,
+        parts: Parts,
+        body: Body,
+    ) -> Result<Attachment, Error> {
         let Expected { owner, announced, base, limit, passage } = expected;
         let received = receive(&self.uploads.files, parts, body, &limit).await?;
         // A client that leaves does not stop it half-way.
@@ -226,7 +241,8 @@ impl UploadDesk {
         let (found, keep) = match LinkQuery::parse(parts.uri.query()) {
             Some(link) => {
                 let left = self.uploads.links.time_left(Purpose::View, id, &link);
-                let left = left.ok_or_else(|| self.door.strangers_answer(parts, context, missing()))?;
+                let left =
+                    left.ok_or_else(|| self.door.strangers_answer(parts, context, missing()))?;
                 let found = self.uploads.store.linked_attachment(id).await?;
                 (found.map(|(_, stored)| stored), Some(left))
             }
@@ -255,8 +271,9 @@ impl UploadDesk {
     }
 }
 
-/// Notes what has come in, and puts the bytes in their place. The note comes first: of several uploads of one announced file, on
-/// several replicas too, one alone gets it, so that size, type and bytes are of the same.
+/// Notes what has come in, and puts the bytes in their place. The note comes first: of several
+/// uploads of one announced file, on several replicas too, one alone gets it, so that size, type
+/// and bytes are of the same.
 async fn keep(
     uploads: &Uploads,
     owner: &Owner,

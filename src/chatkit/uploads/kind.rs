@@ -1,4 +1,5 @@
-//! What is in a file? Its content decides whether it is an image; what somebody says of it counts as far as it does no harm.
+//! What is in a file? Its content decides whether it is an image; what somebody says of it counts
+//! as far as it does no harm.
 
 use infer::MatcherType;
 
@@ -15,7 +16,9 @@ const LONGEST: usize = 127;
 
 /// The media type of an image that browsers and models show, if it is one.
 fn shown_image(media_type: &str) -> Option<&'static str> {
-    ["image/png", "image/jpeg", "image/gif", "image/webp"].into_iter().find(|shown| *shown == media_type)
+    ["image/png", "image/jpeg", "image/gif", "image/webp"]
+        .into_iter()
+        .find(|shown| *shown == media_type)
 }
 
 /// Whether a file of this media type is shown in its place. Every other is only ever saved.
@@ -34,8 +37,8 @@ pub(super) fn announced(media_type: &str) -> AttachmentKind {
     }
 }
 
-/// What somebody says of a file: in lower case, without parameters. Nothing is said by an empty text, and what is on no list of
-/// ours is passed over: browsers run some of it, or take it apart.
+/// What somebody says of a file: in lower case, without parameters. Nothing is said by an empty
+/// text, and what is on no list of ours is passed over: browsers run some of it, or take it apart.
 ///
 /// # Errors
 /// 400 when it is no media type.
@@ -45,16 +48,19 @@ pub(super) fn declared(text: &str) -> Result<String, Error> {
         return Ok(UNKNOWN.to_owned());
     }
     let is_token = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+        !part.is_empty()
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
     };
-    let is_type = essence.split_once('/').is_some_and(|(kind, name)| is_token(kind) && is_token(name));
+    let is_type =
+        essence.split_once('/').is_some_and(|(kind, name)| is_token(kind) && is_token(name));
     if !is_type || essence.len() > LONGEST {
         return Err(Error::invalid("`mime_type` must be a media type like `image/png`."));
     }
     Ok(if is_harmless(&essence) || essence == SVG { essence } else { UNKNOWN.to_owned() })
 }
 
-/// What no browser runs: sound, films, pictures, and these. A file of any other type is served as one of none.
+/// What no browser runs: sound, films, pictures, and these. A file of any other type is served as
+/// one of none.
 fn is_harmless(essence: &str) -> bool {
     const OFFICE: [&str; 3] = [
         "application/vnd.openxmlformats-officedocument.",
@@ -69,7 +75,8 @@ fn is_harmless(essence: &str) -> bool {
             "plain" | "csv" | "markdown" | "tab-separated-values" | "calendar" | "vcard" | "rtf"
         ),
         ("application", name) => {
-            let is_office = OFFICE.iter().any(|prefix| essence.starts_with(prefix)) && !name.ends_with("xml");
+            let is_office =
+                OFFICE.iter().any(|prefix| essence.starts_with(prefix)) && !name.ends_with("xml");
             let is_listed = matches!(
                 name,
                 "pdf"
@@ -111,13 +118,14 @@ pub(super) fn of_content(head: &[u8], declared: &str) -> Result<String, Error> {
         if is_image && !is_shown(found_type) {
             return Ok(found_type.to_owned());
         }
-        let message =
-            "The file is said to be an image, and its content is none. Send an image, or send it as a file.";
+        let message = "The file is said to be an image, and its content is none. Send an image, or \
+                       send it as a file.";
         return Err(Error::new(Kind::UnsupportedMediaType, message));
     }
     let is_program = found.is_some_and(|found| found.matcher_type() == MatcherType::App);
     let says_nothing = matches!(declared, UNKNOWN | PDF | SVG);
-    let decided = if found_type == PDF || is_program || says_nothing { found_type } else { declared };
+    let decided =
+        if found_type == PDF || is_program || says_nothing { found_type } else { declared };
     Ok(if is_harmless(decided) { decided } else { UNKNOWN }.to_owned())
 }
 
@@ -158,9 +166,13 @@ mod tests {
 
     #[test]
     fn what_is_said_to_be_an_image_and_is_none_is_refused() {
-        for head in
-            [&b"<html><script>alert(1)</script>"[..], b"GIF is a format", b"%PDF-1.7", b"", b"abcdefghWEBP"]
-        {
+        for head in [
+            &b"<html><script>alert(1)</script>"[..],
+            b"GIF is a format",
+            b"%PDF-1.7",
+            b"",
+            b"abcdefghWEBP",
+        ] {
             for declared in ["image/png", "image/gif", "image/bmp"] {
                 let refused = of_content(head, declared).unwrap_err();
                 assert_eq!(refused.kind(), Kind::UnsupportedMediaType, "{declared}");
@@ -171,14 +183,22 @@ mod tests {
     #[test]
     fn what_a_browser_would_run_is_a_file_of_no_type() {
         let svg = b"<svg xmlns=\"http://www.w3.org/2000/svg\"><script/></svg>";
-        for said in
-            ["image/svg+xml", "text/html", "Text/HTML; charset=utf-8", "application/xhtml+xml", "text/xml"]
-                .into_iter()
-                .chain(["application/javascript", "text/javascript", "multipart/mixed", "message/rfc822"])
-                .chain(["text/jscript", "text/livescript", "text/xsl", "text/vbscript", "text/css"])
-                .chain(["application/hta", "application/wasm", "application/x-shockwave-flash", "x/y"])
-                .chain(["application/vnd.mozilla.xul+xml", "application/vnd.ms-sync.wbxml", "font/woff2"])
-        {
+        for said in [
+            "image/svg+xml",
+            "text/html",
+            "Text/HTML; charset=utf-8",
+            "application/xhtml+xml",
+            "text/xml",
+        ]
+        .into_iter()
+        .chain(["application/javascript", "text/javascript", "multipart/mixed", "message/rfc822"])
+        .chain(["text/jscript", "text/livescript", "text/xsl", "text/vbscript", "text/css"])
+        .chain(["application/hta", "application/wasm", "application/x-shockwave-flash", "x/y"])
+        .chain([
+            "application/vnd.mozilla.xul+xml",
+            "application/vnd.ms-sync.wbxml",
+            "font/woff2",
+        ]) {
             let said = declared(said).unwrap();
             assert_eq!(of_content(svg, &said).unwrap(), UNKNOWN, "{said}");
         }
@@ -193,7 +213,11 @@ mod tests {
             (b"hello", "Text/Plain; charset=UTF-8", "text/plain"),
             (b"PK\x03\x04rest", docx, docx),
             (b"a", "application/vnd.ms-excel", "application/vnd.ms-excel"),
-            (b"a", "application/vnd.oasis.opendocument.text", "application/vnd.oasis.opendocument.text"),
+            (
+                b"a",
+                "application/vnd.oasis.opendocument.text",
+                "application/vnd.oasis.opendocument.text",
+            ),
             (b"# a", "text/markdown", "text/markdown"),
             (b"{}", "application/json", "application/json"),
             (b"a", "audio/mpeg", "audio/mpeg"),

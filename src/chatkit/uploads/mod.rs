@@ -1,5 +1,5 @@
-//! What becomes of the files that people send? They are described in the [`Store`], their bytes are in a folder, and links
-//! that are made for each answer lead there.
+//! What becomes of the files that people send? They are described in the [`Store`], their bytes are
+//! in a folder, and links that are made for each answer lead there.
 
 pub mod http;
 mod kind;
@@ -31,7 +31,8 @@ use under_way::UnderWay;
 
 /// How many files a message carries unless the configuration says otherwise; OpenAI's own number.
 const MAX_FILES: u32 = 10;
-/// How many files a user may have uploaded or announced, and not sent. One message of the most files fits in any case.
+/// How many files a user may have uploaded or announced, and not sent. One message of the most
+/// files fits in any case.
 const MOST_UNSENT: u64 = 100;
 const MEBIBYTE: u64 = 1024 * 1024;
 /// When a disk that was full is worth another try, in seconds.
@@ -60,8 +61,8 @@ pub struct Uploads {
 /// `attachments.create`: announces a file, and says where its bytes are to be sent.
 ///
 /// # Errors
-/// 400 for a media type that is none, 413 for a file that is too large or more than the user may keep, 409 when too many wait to
-/// be sent, 404 where there are no uploads.
+/// 400 for a media type that is none, 413 for a file that is too large or more than the user may
+/// keep, 409 when too many wait to be sent, 404 where there are no uploads.
 pub async fn create_attachment(
     uploads: &Uploads,
     owner: &Owner,
@@ -84,11 +85,16 @@ pub async fn create_attachment(
     Ok(attachment)
 }
 
-/// `attachments.delete`: removes a file that was not sent. What a message carries goes with its thread.
+/// `attachments.delete`: removes a file that was not sent. What a message carries goes with its
+/// thread.
 ///
 /// # Errors
 /// 404 when there is no such file, 409 when a message carries it.
-pub async fn delete_attachment(uploads: &Uploads, owner: &Owner, attachment_id: &str) -> Result<(), Error> {
+pub async fn delete_attachment(
+    uploads: &Uploads,
+    owner: &Owner,
+    attachment_id: &str,
+) -> Result<(), Error> {
     uploads.require_enabled()?;
     let stored = uploads.owned(owner, attachment_id).await?;
     refuse_sent(std::slice::from_ref(&stored.attachment))?;
@@ -100,11 +106,12 @@ pub async fn delete_attachment(uploads: &Uploads, owner: &Owner, attachment_id: 
     Ok(())
 }
 
-/// The files that a message names, as they are stored: every one is the owner's and has its bytes. A file that was sent
-/// already has its `thread_id`: see [`refuse_sent`].
+/// The files that a message names, as they are stored: every one is the owner's and has its bytes.
+/// A file that was sent already has its `thread_id`: see [`refuse_sent`].
 ///
 /// # Errors
-/// 400 when there are too many, one is named twice, or one has no bytes yet; 404 when there is no such file.
+/// 400 when there are too many, one is named twice, or one has no bytes yet; 404 when there is no
+/// such file.
 pub async fn check_attachments(
     uploads: &Uploads,
     owner: &Owner,
@@ -112,7 +119,8 @@ pub async fn check_attachments(
 ) -> Result<Vec<Attachment>, Error> {
     let most = uploads.files_of_a_message();
     if ids.len() > usize::try_from(most).unwrap_or(usize::MAX) {
-        let message = format!("`params.input.attachments`: a message carries at most {most} files.");
+        let message =
+            format!("`params.input.attachments`: a message carries at most {most} files.");
         return Err(Error::invalid(message));
     }
     let mut seen = HashSet::new();
@@ -123,8 +131,10 @@ pub async fn check_attachments(
         }
         let stored = uploads.owned(owner, id).await?;
         if !stored.is_uploaded {
-            let message =
-                format!("The attachment `{}` is not uploaded yet. Send its bytes first.", shown(id));
+            let message = format!(
+                "The attachment `{}` is not uploaded yet. Send its bytes first.",
+                shown(id)
+            );
             return Err(Error::invalid(message));
         }
         attachments.push(stored.attachment);
@@ -132,15 +142,16 @@ pub async fn check_attachments(
     Ok(attachments)
 }
 
-/// Refuses files that a message carries already. A request that comes a second time names files that its first time
-/// has sent, so whether it is one must be known before.
+/// Refuses files that a message carries already. A request that comes a second time names files
+/// that its first time has sent, so whether it is one must be known before.
 ///
 /// # Errors
 /// 409 that names the first such file.
 pub fn refuse_sent(attachments: &[Attachment]) -> Result<(), Error> {
     match attachments.iter().find(|attachment| attachment.thread_id.is_some()) {
         Some(sent) => {
-            let message = format!("A message carries the attachment `{}` already.", shown(&sent.id));
+            let message =
+                format!("A message carries the attachment `{}` already.", shown(&sent.id));
             Err(Error::new(Kind::Conflict, message))
         }
         None => Ok(()),
@@ -159,7 +170,10 @@ impl Uploads {
     pub fn present_item(&self, item: &mut Item, base: &Base) {
         match &mut item.kind {
             ItemKind::UserMessage(message) => {
-                message.attachments.iter_mut().for_each(|attachment| self.present(attachment, base));
+                message
+                    .attachments
+                    .iter_mut()
+                    .for_each(|attachment| self.present(attachment, base));
             }
             ItemKind::GeneratedImage { image: Some(image) } => self.present_image(image, base),
             _ => {}
@@ -173,7 +187,8 @@ impl Uploads {
         }
     }
 
-    /// Removes the bytes of files whose description is gone. A failure is logged: nobody can do anything about it.
+    /// Removes the bytes of files whose description is gone. A failure is logged: nobody can do
+    /// anything about it.
     pub async fn remove_files(&self, ids: &[Id]) {
         for id in ids {
             if let Err(error) = self.files.remove(id).await {
@@ -206,7 +221,8 @@ impl Uploads {
             return Ok(kept.bytes);
         }
         let message = format!(
-            "Too many files wait to be sent: {most} files are the most. Send or delete some of your files, or wait a day."
+            "Too many files wait to be sent: {most} files are the most. Send or delete some of \
+             your files, or wait a day."
         );
         Err(Error::new(Kind::Conflict, message))
     }
@@ -252,8 +268,8 @@ fn quota_exceeded(quota: u64) -> Error {
         format!("{quota} bytes")
     };
     let message = format!(
-        "Your files may have {most} together, those of your messages too. Delete files, or conversations with files, \
-         and try again."
+        "Your files may have {most} together, those of your messages too. Delete files, or \
+         conversations with files, and try again."
     );
     Error::new(Kind::QuotaExceeded, message)
 }
@@ -271,7 +287,10 @@ fn not_written(error: io::Error) -> Error {
 }
 
 fn unknown(id: &str) -> Error {
-    Error::new(Kind::NotFound, format!("There is no attachment `{}`. Upload the file again.", shown(id)))
+    Error::new(
+        Kind::NotFound,
+        format!("There is no attachment `{}`. Upload the file again.", shown(id)),
+    )
 }
 
 /// An id that a client sent, as far as it fits a message.

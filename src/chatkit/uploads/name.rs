@@ -7,12 +7,13 @@ const LONGEST: usize = 255;
 /// What stands behind the last dot is an extension up to this length.
 const LONGEST_EXTENSION: usize = 32;
 
-/// The name without a path, control characters and marks that turn the direction of text; at most 255 bytes, of which
-/// the extension is the last to go. Nothing left is `file`.
+/// The name without a path, control characters and marks that turn the direction of text; at most
+/// 255 bytes, of which the extension is the last to go. Nothing left is `file`.
 #[must_use]
 pub(super) fn clean(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let plain: String = last.chars().filter(|letter| !letter.is_control() && !turns_text(*letter)).collect();
+    let plain: String =
+        last.chars().filter(|letter| !letter.is_control() && !turns_text(*letter)).collect();
     let plain = plain.trim().trim_end_matches(['.', ' ']);
     if plain.is_empty() { "file".to_owned() } else { shortened(plain) }
 }
@@ -32,12 +33,15 @@ fn shortened(name: &str) -> String {
     format!("{stem}{extension}")
 }
 
-/// `Content-Disposition` with a name (RFC 6266): in ASCII for everybody, and whole for those who read RFC 8187.
+/// `Content-Disposition` with a name (RFC 6266): in ASCII for everybody, and whole for those who
+/// read RFC 8187.
 #[must_use]
 pub(super) fn disposition(kind: &str, name: &str) -> String {
-    let plain =
-        |letter: char| letter.is_ascii_graphic() && !matches!(letter, '"' | '\\' | '%') || letter == ' ';
-    let ascii: String = name.chars().map(|letter| if plain(letter) { letter } else { '_' }).collect();
+    let plain = |letter: char| {
+        letter.is_ascii_graphic() && !matches!(letter, '"' | '\\' | '%') || letter == ' '
+    };
+    let ascii: String =
+        name.chars().map(|letter| if plain(letter) { letter } else { '_' }).collect();
     let mut text = format!("{kind}; filename=\"{ascii}\"");
     if ascii != name {
         text.push_str("; filename*=UTF-8''");
@@ -80,7 +84,10 @@ mod tests {
 
     #[test]
     fn a_long_name_keeps_its_extension() {
-        assert_eq!(clean(&format!("{}.jpeg", "a".repeat(300))), format!("{}.jpeg", "a".repeat(250)));
+        assert_eq!(
+            clean(&format!("{}.jpeg", "a".repeat(300))),
+            format!("{}.jpeg", "a".repeat(250))
+        );
         assert_eq!(clean(&format!("{}.png", "é".repeat(300))), format!("{}.png", "é".repeat(125)));
         assert_eq!(clean(&format!("a.{}", "b".repeat(300))).len(), 255, "that is no extension");
     }

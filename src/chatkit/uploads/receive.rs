@@ -1,4 +1,5 @@
-//! How do bytes come in? As `multipart/form-data` with one file, straight to disk, within a size and a patience.
+//! How do bytes come in? As `multipart/form-data` with one file, straight to disk, within a size
+//! and a patience.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -54,7 +55,8 @@ pub(super) struct Limit {
 }
 
 impl Limit {
-    /// How many bytes the body says that the file has, about: other parts of the form count too. `None` when it doesn't say.
+    /// How many bytes the body says that the file has, about: other parts of the form count too.
+    /// `None` when it doesn't say.
     ///
     /// # Errors
     /// The refusal, when that is too much.
@@ -76,8 +78,11 @@ pub(super) async fn receive(
     body: Body,
     limit: &Limit,
 ) -> Result<Received, Error> {
-    let pace =
-        Arc::new(Pace { began: Instant::now(), arrived: AtomicU64::new(0), waiting: AtomicU64::new(0) });
+    let pace = Arc::new(Pace {
+        began: Instant::now(),
+        arrived: AtomicU64::new(0),
+        waiting: AtomicU64::new(0),
+    });
     let paced = Paced { body, rested: true, pace: Arc::clone(&pace) };
     let request = Request::from_parts(parts, Body::new(paced));
     let multipart = Multipart::from_request(request, &()).await.map_err(|rejection| {
@@ -98,18 +103,24 @@ struct Pace {
 
 impl Pace {
     /// Waits for a part of the form as long as it may take.
-    async fn wait<T>(&self, reading: impl Future<Output = Result<T, MultipartError>>) -> Result<T, Error> {
+    async fn wait<T>(
+        &self,
+        reading: impl Future<Output = Result<T, MultipartError>>,
+    ) -> Result<T, Error> {
         let earned = Duration::from_secs(self.arrived.load(Ordering::Relaxed) / LEAST_RATE);
         let (silent, slow) = (Instant::now() + PATIENCE, self.began + PATIENCE + earned);
         let long = self.began + LONGEST;
         match timeout_at(silent.min(slow).min(long), reading).await {
             Ok(Ok(read)) => Ok(read),
             Ok(Err(error)) => {
-                let cause = std::error::Error::source(&error).map_or_else(String::new, ToString::to_string);
+                let cause =
+                    std::error::Error::source(&error).map_or_else(String::new, ToString::to_string);
                 Err(Error::invalid("The form is not complete, or can't be read. Send it again.")
                     .because(cause))
             }
-            Err(_) if long <= silent.min(slow) => Err(too_slow("The file took over an hour to arrive.")),
+            Err(_) if long <= silent.min(slow) => {
+                Err(too_slow("The file took over an hour to arrive."))
+            }
             Err(_) if silent <= slow => Err(too_slow("Nothing of the file came for 30 seconds.")),
             Err(_) => Err(too_slow("The file came too slowly: 16 KiB a second are the least.")),
         }
@@ -143,7 +154,12 @@ impl Form<'_> {
     }
 }
 
-async fn save(field: &mut Field<'_>, files: &Files, pace: &Pace, limit: &Limit) -> Result<Received, Error> {
+async fn save(
+    field: &mut Field<'_>,
+    files: &Files,
+    pace: &Pace,
+    limit: &Limit,
+) -> Result<Received, Error> {
     let mut received = Received {
         file: files.begin().await.map_err(not_written)?,
         name: field.file_name().unwrap_or_default().to_owned(),
@@ -187,8 +203,9 @@ fn too_slow(message: &'static str) -> Error {
     Error::new(Kind::RequestTimeout, message)
 }
 
-/// A body that gives one chunk at a time: the reader of forms takes all that it can get before it hands on anything. When
-/// too much waits there (a head of a field that never ends), the body fails.
+/// A body that gives one chunk at a time: the reader of forms takes all that it can get before it
+/// hands on anything. When too much waits there (a head of a field that never ends), the body
+/// fails.
 struct Paced {
     body: Body,
     rested: bool,
@@ -231,8 +248,13 @@ mod tests {
     use super::*;
     use crate::ids::new_id;
 
-    /// What becomes of a file of so many bytes of which so many come each `pause`, and how long that takes.
-    async fn upload(bytes: usize, at_once: usize, pause: Duration) -> (Result<u64, Kind>, Duration) {
+    /// What becomes of a file of so many bytes of which so many come each `pause`, and how long
+    /// that takes.
+    async fn upload(
+        bytes: usize,
+        at_once: usize,
+        pause: Duration,
+    ) -> (Result<u64, Kind>, Duration) {
         let head = "--b\r\ncontent-disposition: form-data; name=\"file\"\r\n\r\n";
         let pieces = (0..bytes / at_once).map(move |_| vec![b'a'; at_once]);
         let whole = [head.into()].into_iter().chain(pieces).chain(["\r\n--b--\r\n".into()]);
@@ -240,12 +262,14 @@ mod tests {
             tokio::time::sleep(pause).await;
             whole.next().map(|piece: Vec<u8>| (Ok::<_, Infallible>(piece), whole))
         });
-        let request = Request::builder().header(CONTENT_TYPE, "multipart/form-data; boundary=b").body(());
+        let request =
+            Request::builder().header(CONTENT_TYPE, "multipart/form-data; boundary=b").body(());
         let (parts, ()) = request.expect("a request").into_parts();
         let folder = std::env::temp_dir().join(&*new_id("chatkit-slow-"));
         let limit = Limit { most: 1 << 30, refusal: Error::invalid("too large") };
         let began = Instant::now();
-        let received = receive(&Files::new(&folder), parts, Body::from_stream(dripping), &limit).await;
+        let received =
+            receive(&Files::new(&folder), parts, Body::from_stream(dripping), &limit).await;
         let outcome = received.map(|received| received.size).map_err(|error| error.kind());
         std::fs::remove_dir_all(&folder).expect("it is there");
         (outcome, began.elapsed())

@@ -1,4 +1,5 @@
-//! How does a file go out? From disk, in ranges too, with headers that keep a browser from running any of it.
+//! How does a file go out? From disk, in ranges too, with headers that keep a browser from running
+//! any of it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,7 +7,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
@@ -18,10 +20,11 @@ use crate::error::Error;
 use crate::extract::refused_file;
 use crate::protocol::Attachment;
 
-const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
 
-/// Answers GET and HEAD with a file. A browser may keep it for `keep`; without that it asks again each time. `missing` is
-/// the answer when the bytes are not there.
+/// Answers GET and HEAD with a file. A browser may keep it for `keep`; without that it asks again
+/// each time. `missing` is the answer when the bytes are not there.
 pub(super) async fn serve(
     request: Request,
     path: &Path,
@@ -51,7 +54,8 @@ pub(super) async fn serve(
     headers.insert(CONTENT_DISPOSITION, disposition);
     headers.insert(CACHE_CONTROL, cache);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
+    headers
+        .insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox; default-src 'none'"));
     // The widget is a page of another site.
     headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
     Ok(response)

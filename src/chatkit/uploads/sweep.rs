@@ -1,5 +1,5 @@
-//! What is thrown away by itself? Files that nobody sent within a day, what never came to its end, bytes that nobody knows,
-//! and threads that nobody has touched for longer than they are kept.
+//! What is thrown away by itself? Files that nobody sent within a day, what never came to its end,
+//! bytes that nobody knows, and threads that nobody has touched for longer than they are kept.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -18,12 +18,15 @@ const EVERY: Duration = Duration::from_secs(60 * 60);
 const UNSENT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a file may be coming in without a byte: longer than any upload waits.
 const STRAY: Duration = Duration::from_secs(60 * 60);
-/// How long bytes stay whose description is gone, because the process was killed before it removed them.
+/// How long bytes stay whose description is gone, because the process was killed before it removed
+/// them.
 const UNKNOWN: Duration = Duration::from_secs(24 * 60 * 60);
-/// So many are deleted at a time, or fewer if that takes too long, so that nobody waits long for the database.
+/// So many are deleted at a time, or fewer if that takes too long, so that nobody waits long for
+/// the database.
 const AT_A_TIME: u32 = 100;
 
-/// Sweeps now and every hour until `shutdown`. Threads untouched for longer than `retention` go too; `None` keeps them.
+/// Sweeps now and every hour until `shutdown`. Threads untouched for longer than `retention` go
+/// too; `None` keeps them.
 pub fn keep_swept(
     uploads: Uploads,
     retention: Option<Duration>,
@@ -85,8 +88,9 @@ async fn sweep_unsent(
     in_batches(shutdown, delete).await
 }
 
-/// Removes bytes that were written before a time (since the Unix epoch) and have no description: that is always there first. Where
-/// not one of the files has a description, the folder and the database don't belong together, and all stays.
+/// Removes bytes that were written before a time (since the Unix epoch) and have no description:
+/// that is always there first. Where not one of the files has a description, the folder and the
+/// database don't belong together, and all stays.
 async fn sweep_unknown(
     uploads: &Uploads,
     before: Duration,
@@ -98,7 +102,8 @@ async fn sweep_unknown(
         if shutdown.is_cancelled() {
             return Ok(0);
         }
-        let known = uploads.store.known_attachments(ids).await.map_err(|error| error.to_string())?;
+        let known =
+            uploads.store.known_attachments(ids).await.map_err(|error| error.to_string())?;
         let known: HashSet<Id> = known.into_iter().collect();
         unknown.extend(ids.iter().filter(|id| !known.contains(*id)).cloned());
     }
@@ -125,9 +130,10 @@ async fn sweep_threads(
     in_batches(shutdown, delete).await
 }
 
-/// Deletes until nothing is left, and says how much there was. `delete` is given the most that it may delete, and returns how much
-/// it did. A batch that fails is tried again with half as much: a few threads of many thousand items take longer than the store may,
-/// and all of their batch stays then, now and the next time.
+/// Deletes until nothing is left, and says how much there was. `delete` is given the most that it
+/// may delete, and returns how much it did. A batch that fails is tried again with half as much: a
+/// few threads of many thousand items take longer than the store may, and all of their batch stays
+/// then, now and the next time.
 async fn in_batches<'a>(
     shutdown: &CancellationToken,
     mut delete: impl FnMut(u32) -> Answer<'a, u64>,
@@ -148,7 +154,8 @@ async fn in_batches<'a>(
 mod tests {
     use super::*;
 
-    /// What a store deletes in batches of these sizes that can delete so many things before it is late, and how it ends.
+    /// What a store deletes in batches of these sizes that can delete so many things before it is
+    /// late, and how it ends.
     async fn batches(mut things: u64, in_time: u32) -> (Vec<u32>, Option<u64>) {
         let mut asked = Vec::new();
         let delete = |limit: u32| {

@@ -1,4 +1,5 @@
-//! What is coming in right now? Bytes of files on their way, for this process and for each user, and which announced files they are.
+//! What is coming in right now? Bytes of files on their way, for this process and for each user,
+//! and which announced files they are.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -8,7 +9,8 @@ use crate::error::{Error, Kind};
 use crate::protocol::Id;
 use crate::user::UserId;
 
-/// The bytes that may be on their way to this process, unless that is less than four of the largest files.
+/// The bytes that may be on their way to this process, unless that is less than four of the largest
+/// files.
 const LEAST_ROOM: u64 = 1024 * 1024 * 1024;
 /// One user may have so much of it.
 const SHARE: u64 = 4;
@@ -58,21 +60,29 @@ impl UnderWay {
         lock(&self.coming).by_user.get(user).map_or(0, |bytes| bytes.unknown)
     }
 
-    /// Lets so many bytes of a user come in: of an announced file, or of one that the store knows nothing of.
+    /// Lets so many bytes of a user come in: of an announced file, or of one that the store knows
+    /// nothing of.
     ///
     /// # Errors
-    /// 409 when the announced file is coming in already, 429 when too much of the user is, and 503 when too much is in all.
-    pub(super) fn begin(&self, user: &UserId, announced: Option<&Id>, bytes: u64) -> Result<Passage, Error> {
+    /// 409 when the announced file is coming in already, 429 when too much of the user is, and 503
+    /// when too much is in all.
+    pub(super) fn begin(
+        &self,
+        user: &UserId,
+        announced: Option<&Id>,
+        bytes: u64,
+    ) -> Result<Passage, Error> {
         let mut coming = lock(&self.coming);
         if announced.is_some_and(|id| coming.announced.contains(id)) {
-            let message = "This attachment is being uploaded already. Wait for that upload, or create another attachment.";
+            let message = "This attachment is being uploaded already. Wait for that upload, or \
+                           create another attachment.";
             return Err(Error::new(Kind::Conflict, message));
         }
         let mut mine = coming.by_user.get(user).copied().unwrap_or_default();
         // One at a time is always all right.
         if mine.all > 0 && mine.all.saturating_add(bytes) > self.room / SHARE {
-            let message =
-                "Too many of your files are being uploaded at once. Try again when some have arrived.";
+            let message = "Too many of your files are being uploaded at once. Try again when some \
+                           have arrived.";
             return Err(Error::new(Kind::RateLimited, message).retry_after(LATER));
         }
         if coming.bytes > 0 && coming.bytes.saturating_add(bytes) > self.room {
@@ -94,7 +104,8 @@ impl Drop for Passage {
         let mut coming = lock(&self.coming);
         coming.bytes -= self.bytes.all;
         if let Some(mine) = coming.by_user.get_mut(&self.user) {
-            (mine.all, mine.unknown) = (mine.all - self.bytes.all, mine.unknown - self.bytes.unknown);
+            (mine.all, mine.unknown) =
+                (mine.all - self.bytes.all, mine.unknown - self.bytes.unknown);
             if mine.all == 0 {
                 coming.by_user.remove(&self.user);
             }
@@ -121,14 +132,19 @@ mod tests {
         let mut coming = Vec::new();
         for name in ["a", "b", "c", "d"] {
             for _ in 0..12 {
-                coming.push(under_way.begin(&user(name), None, 20 * MEBIBYTE).expect("there is room"));
+                coming.push(
+                    under_way.begin(&user(name), None, 20 * MEBIBYTE).expect("there is room"),
+                );
             }
-            let more = under_way.begin(&user(name), None, 20 * MEBIBYTE).expect_err("it is too much of one");
+            let more = under_way
+                .begin(&user(name), None, 20 * MEBIBYTE)
+                .expect_err("it is too much of one");
             assert_eq!(more.kind(), Kind::RateLimited);
             assert_eq!(under_way.unknown(&user(name)), 240 * MEBIBYTE);
         }
         coming.push(under_way.begin(&user("e"), None, 60 * MEBIBYTE).expect("there is room"));
-        let more = under_way.begin(&user("f"), None, 20 * MEBIBYTE).expect_err("it is too much in all");
+        let more =
+            under_way.begin(&user("f"), None, 20 * MEBIBYTE).expect_err("it is too much in all");
         assert_eq!(more.kind(), Kind::Overloaded);
         drop(coming);
         let rest = lock(&under_way.coming);
@@ -139,8 +155,12 @@ mod tests {
     fn an_announced_file_comes_in_once_at_a_time_and_is_known() {
         let under_way = UnderWay::new(1024 * MEBIBYTE);
         let (ada, id): (UserId, Id) = (user("ada"), "atc_1".into());
-        let first = under_way.begin(&ada, Some(&id), 1024 * MEBIBYTE).expect("the largest file fits");
-        assert_eq!(under_way.begin(&ada, Some(&id), 1).expect_err("it comes in").kind(), Kind::Conflict);
+        let first =
+            under_way.begin(&ada, Some(&id), 1024 * MEBIBYTE).expect("the largest file fits");
+        assert_eq!(
+            under_way.begin(&ada, Some(&id), 1).expect_err("it comes in").kind(),
+            Kind::Conflict
+        );
         assert_eq!(under_way.unknown(&ada), 0);
         drop(first);
         under_way.begin(&ada, Some(&id), 1).expect("it may be tried again");

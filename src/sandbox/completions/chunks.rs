@@ -1,4 +1,5 @@
-//! What does a chat completion look like, whole and in chunks? Chunks are data without a name, and end with `[DONE]`.
+//! What does a chat completion look like, whole and in chunks? Chunks are data without a name, and
+//! end with `[DONE]`.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -50,7 +51,9 @@ impl Wire for Completion {
         let mut calls = 0;
         for (at, part) in self.answer.parts.iter().enumerate() {
             match part {
-                Part::Thought(texts) => plan.extend((0..texts.len()).map(|text| Beat::Thought(at, text))),
+                Part::Thought(texts) => {
+                    plan.extend((0..texts.len()).map(|text| Beat::Thought(at, text)))
+                }
                 Part::Call { .. } => {
                     plan.extend([Beat::Call(at, calls), Beat::Arguments(at, calls)]);
                     calls += 1;
@@ -81,8 +84,12 @@ impl Wire for Completion {
     fn text(&self, beat: Beat) -> Option<(&str, Grain)> {
         match (beat, self.part(beat)?) {
             (Beat::Thought(_, text), Part::Thought(texts)) => Some((&texts[text], Grain::Words)),
-            (Beat::Said(_), Part::Message { text, .. } | Part::Refusal(text)) => Some((text, Grain::Words)),
-            (Beat::Arguments(..), Part::Call { arguments, .. }) => Some((arguments, Grain::Fragments)),
+            (Beat::Said(_), Part::Message { text, .. } | Part::Refusal(text)) => {
+                Some((text, Grain::Words))
+            }
+            (Beat::Arguments(..), Part::Call { arguments, .. }) => {
+                Some((arguments, Grain::Fragments))
+            }
             _ => None,
         }
     }
@@ -94,7 +101,8 @@ impl Wire for Completion {
             Beat::Failed => event(
                 None,
                 &json!({ "error": {
-                    "message": "The server had an error while processing your request. Sorry about that!",
+                    "message": "The server had an error while processing your request. Sorry about \
+                                that!",
                     "type": "server_error", "param": null, "code": null,
                 } }),
             ),
@@ -164,7 +172,8 @@ impl Completion {
                 Part::Search { .. } | Part::Picture | Part::Call { .. } => {}
             }
         }
-        let calls: Vec<Value> = self.calls().map(|(at, arguments)| self.call(at, arguments)).collect();
+        let calls: Vec<Value> =
+            self.calls().map(|(at, arguments)| self.call(at, arguments)).collect();
         if !calls.is_empty() {
             message.insert("tool_calls".to_owned(), Value::Array(calls));
         }
@@ -192,7 +201,12 @@ impl Completion {
             system_fingerprint: FINGERPRINT,
             choices: choice
                 .into_iter()
-                .map(|(delta, finish_reason)| ChunkChoice { index: 0, delta, logprobs: None, finish_reason })
+                .map(|(delta, finish_reason)| ChunkChoice {
+                    index: 0,
+                    delta,
+                    logprobs: None,
+                    finish_reason,
+                })
                 .collect(),
             usage,
             obfuscation: piece.filter(|_| self.obfuscation).map(padding),
@@ -202,7 +216,9 @@ impl Completion {
 
     fn part(&self, beat: Beat) -> Option<&Part> {
         match beat {
-            Beat::Thought(at, _) | Beat::Said(at) | Beat::Arguments(at, _) => self.answer.parts.get(at),
+            Beat::Thought(at, _) | Beat::Said(at) | Beat::Arguments(at, _) => {
+                self.answer.parts.get(at)
+            }
             Beat::Role | Beat::Call(..) | Beat::Annotations(_) => None,
             Beat::Finish | Beat::Usage | Beat::Failed | Beat::Done => None,
         }

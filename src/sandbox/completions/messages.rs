@@ -1,4 +1,5 @@
-//! What do the `messages` of a chat completion say? Each role with the parts it may have, and calls with their outputs.
+//! What do the `messages` of a chat completion say? Each role with the parts it may have, and calls
+//! with their outputs.
 
 use axum::http::StatusCode;
 
@@ -9,7 +10,10 @@ use super::super::json::Json;
 use super::super::node::Node;
 
 /// Takes the messages in.
-pub(super) fn read<'j>(messages: &Node<'_, 'j>, conversation: &mut Conversation<'j>) -> Result<(), ApiError> {
+pub(super) fn read<'j>(
+    messages: &Node<'_, 'j>,
+    conversation: &mut Conversation<'j>,
+) -> Result<(), ApiError> {
     let mut open = Vec::new();
     let mut count = 0;
     for message in messages.items()? {
@@ -17,7 +21,8 @@ pub(super) fn read<'j>(messages: &Node<'_, 'j>, conversation: &mut Conversation<
         count += 1;
     }
     if count == 0 {
-        let what = "empty array. Expected an array with minimum length 1, but got an empty array instead.";
+        let what =
+            "empty array. Expected an array with minimum length 1, but got an empty array instead.";
         return Err(messages.invalid("empty_array", what));
     }
     check_answered(&open, count)
@@ -42,8 +47,8 @@ fn read_message<'j>(
             let Some(place) = open.iter().position(|known| *known == id) else {
                 return Err(ApiError::invalid(
                     StatusCode::BAD_REQUEST,
-                    "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with \
-                     'tool_calls'.",
+                    "Invalid parameter: messages with role 'tool' must be a response to a \
+                     preceeding message with 'tool_calls'.",
                 )
                 .about(format!("messages.[{at}].role")));
             };
@@ -56,7 +61,8 @@ fn read_message<'j>(
         }
         "assistant" => {
             let calls = message.member("tool_calls");
-            let has_content = message.member("content").is_some() || message.member("refusal").is_some();
+            let has_content =
+                message.member("content").is_some() || message.member("refusal").is_some();
             let parts = match message.member("content") {
                 None if calls.is_some() || has_content => Vec::new(),
                 _ => read_content(message, at, &["text", "refusal"])?,
@@ -77,18 +83,29 @@ fn read_message<'j>(
     Ok(())
 }
 
-fn read_call<'j>(call: &Node<'_, 'j>, conversation: &mut Conversation<'j>) -> Result<&'j str, ApiError> {
+fn read_call<'j>(
+    call: &Node<'_, 'j>,
+    conversation: &mut Conversation<'j>,
+) -> Result<&'j str, ApiError> {
     let id = call.required("id")?.filled()?;
     let member = match call.required("type")?.one_of(&["function", "custom"])? {
         "custom" => ("custom", "input"),
         _ => ("function", "arguments"),
     };
     let function = call.required(member.0)?.object()?;
-    conversation.call(id, function.required("name")?.filled()?, function.required(member.1)?.text()?);
+    conversation.call(
+        id,
+        function.required("name")?.filled()?,
+        function.required(member.1)?.text()?,
+    );
     Ok(id)
 }
 
-fn read_content<'j>(message: &Node<'_, 'j>, at: usize, kinds: &[&str]) -> Result<Vec<Part<'j>>, ApiError> {
+fn read_content<'j>(
+    message: &Node<'_, 'j>,
+    at: usize,
+    kinds: &[&str],
+) -> Result<Vec<Part<'j>>, ApiError> {
     let Some(content) = message.member("content") else {
         let error = ApiError::invalid(
             StatusCode::BAD_REQUEST,
@@ -117,7 +134,9 @@ fn read_part<'j>(part: &Node<'_, 'j>, kinds: &[&str]) -> Result<Part<'j>, ApiErr
             let file = part.required("file")?.object()?;
             let name = file.member("filename").map(|name| name.filled()).transpose()?;
             let source = match (file.member("file_data"), file.member("file_id")) {
-                (Some(_), _) if name.is_none() => return Err(fields::missing(file.path_of("filename"))),
+                (Some(_), _) if name.is_none() => {
+                    return Err(fields::missing(file.path_of("filename")));
+                }
                 (Some(data), _) => Source::of_data(&data, false)?,
                 (None, Some(id)) => Source::Elsewhere(id.filled()?),
                 (None, None) => return Err(fields::missing(file.path_of("file_id"))),
@@ -128,7 +147,11 @@ fn read_part<'j>(part: &Node<'_, 'j>, kinds: &[&str]) -> Result<Part<'j>, ApiErr
             let audio = part.required("input_audio")?.object()?;
             audio.required("data")?.filled()?;
             let format = audio.required("format")?.one_of(&["wav", "mp3"])?;
-            Ok(Part::Attached(Attachment { image: false, name: None, source: Source::Elsewhere(format) }))
+            Ok(Part::Attached(Attachment {
+                image: false,
+                name: None,
+                source: Source::Elsewhere(format),
+            }))
         }
         "refusal" => Ok(Part::Text(part.required("refusal")?.text()?)),
         _ => Ok(Part::Text(part.required("text")?.text()?)),
@@ -141,8 +164,8 @@ fn check_answered(open: &[&str], at: usize) -> Result<(), ApiError> {
         return Ok(());
     }
     let message = format!(
-        "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. \
-         The following tool_call_ids did not have response messages: {}",
+        "An assistant message with 'tool_calls' must be followed by tool messages responding to \
+         each 'tool_call_id'. The following tool_call_ids did not have response messages: {}",
         open.join(", ")
     );
     Err(ApiError::invalid(StatusCode::BAD_REQUEST, message).about(format!("messages.[{at}].role")))

@@ -1,5 +1,5 @@
-//! How is `POST /v1/chat/completions` answered? The table of contents of the older API, which other model servers
-//! speak too.
+//! How is `POST /v1/chat/completions` answered? The table of contents of the older API, which other
+//! model servers speak too.
 
 mod chunks;
 mod messages;
@@ -37,7 +37,8 @@ pub(super) async fn create_completion(
             return Err(ApiError::server_error());
         }
         let cut = answer.end == Some(Break::Cut);
-        let delivery = Delivery { delay: answer.delay, cut, open: Open::one_of(&sandbox.tally.open) };
+        let delivery =
+            Delivery { delay: answer.delay, cut, open: Open::one_of(&sandbox.tally.open) };
         let stream = request.stream;
         (Completion::new(&request, answer, sandbox.clock.unix_seconds()), stream, delivery)
     };

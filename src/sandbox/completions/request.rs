@@ -1,5 +1,5 @@
-//! Is this a request for a chat completion that OpenAI would take? Its parameters; the messages have a file of their
-//! own.
+//! Is this a request for a chat completion that OpenAI would take? Its parameters; the messages
+//! have a file of their own.
 
 use axum::http::StatusCode;
 
@@ -66,11 +66,15 @@ const NAMES: [&str; 37] = [
 pub(super) fn read<'j>(body: &'j Json<'j>) -> Result<CompletionRequest<'j>, ApiError> {
     let body = Node::root(body, &NAMES)?;
     let Some(model) = body.member("model") else {
-        return Err(ApiError::invalid(StatusCode::BAD_REQUEST, "you must provide a model parameter"));
+        return Err(ApiError::invalid(
+            StatusCode::BAD_REQUEST,
+            "you must provide a model parameter",
+        ));
     };
     let model = model.filled()?;
     if model == "gpt-missing" {
-        let message = format!("The model `{model}` does not exist or you do not have access to it.");
+        let message =
+            format!("The model `{model}` does not exist or you do not have access to it.");
         return Err(ApiError::invalid(StatusCode::NOT_FOUND, message).code("model_not_found"));
     }
     let mut conversation = Conversation::default();
@@ -81,7 +85,9 @@ pub(super) fn read<'j>(body: &'j Json<'j>) -> Result<CompletionRequest<'j>, ApiE
     conversation.choice = read_choice(&body, &conversation)?;
     conversation.format = format::read_nested(&body)?;
     check_sampling(&body)?;
-    let flag = |name| body.member(name).map(|node| node.boolean()).transpose().map(Option::unwrap_or_default);
+    let flag = |name| {
+        body.member(name).map(|node| node.boolean()).transpose().map(Option::unwrap_or_default)
+    };
     let stream = flag("stream")?;
     let obfuscation = tools::wants_obfuscation(&body, stream)?;
     let options = body.member("stream_options");
@@ -93,7 +99,10 @@ pub(super) fn read<'j>(body: &'j Json<'j>) -> Result<CompletionRequest<'j>, ApiE
     Ok(CompletionRequest { conversation, model, stream, include_usage, obfuscation, max_tokens })
 }
 
-fn read_choice<'j>(body: &Node<'_, 'j>, conversation: &Conversation<'j>) -> Result<Choice<'j>, ApiError> {
+fn read_choice<'j>(
+    body: &Node<'_, 'j>,
+    conversation: &Conversation<'j>,
+) -> Result<Choice<'j>, ApiError> {
     let Some(choice) = body.member("tool_choice") else { return Ok(Choice::Auto) };
     match choice.json() {
         Json::Text(_) => tools::read_mode(&choice, body),

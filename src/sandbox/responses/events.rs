@@ -1,4 +1,5 @@
-//! In which order does a response stream? The events of the Responses API, each with its name and its number.
+//! In which order does a response stream? The events of the Responses API, each with its name and
+//! its number.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -89,7 +90,9 @@ impl Wire for Generation {
             Beat::Deltas(at, text) => self.write_delta(at, text, piece, number),
             Beat::Item(at, moment) => self.write_moment(at, moment, number),
             Beat::Response(Stage::Created) => response("response.created", number, &self.begun()),
-            Beat::Response(Stage::InProgress) => response("response.in_progress", number, &self.begun()),
+            Beat::Response(Stage::InProgress) => {
+                response("response.in_progress", number, &self.begun())
+            }
             Beat::Response(Stage::Ended) => {
                 let kind = match self.answer.end {
                     Some(Break::Failed) => "response.failed",
@@ -118,7 +121,8 @@ impl Generation {
             }
             Part::Thought(_) => {}
             Part::Search { .. } => {
-                let steps = ["response.web_search_call.in_progress", "response.web_search_call.searching"];
+                let steps =
+                    ["response.web_search_call.in_progress", "response.web_search_call.searching"];
                 plan.extend(steps.map(Moment::Step).map(moment));
             }
             Part::Picture => {
@@ -134,7 +138,9 @@ impl Generation {
                 plan.extend([moment(Moment::ContentPartAdded), Beat::Deltas(at, Text::Said)]);
                 plan.extend((0..citations.len()).map(Moment::Annotation).map(moment));
             }
-            Part::Refusal(_) => plan.extend([moment(Moment::ContentPartAdded), Beat::Deltas(at, Text::Said)]),
+            Part::Refusal(_) => {
+                plan.extend([moment(Moment::ContentPartAdded), Beat::Deltas(at, Text::Said)])
+            }
         }
     }
 
@@ -144,7 +150,9 @@ impl Generation {
                 "response.reasoning_summary_text.delta",
                 Place { summary_index: Some(summary), ..Place::default() },
             ),
-            (Text::Said, Part::Call { .. }) => ("response.function_call_arguments.delta", Place::default()),
+            (Text::Said, Part::Call { .. }) => {
+                ("response.function_call_arguments.delta", Place::default())
+            }
             (Text::Said, Part::Refusal(_)) => {
                 ("response.refusal.delta", Place { content_index: Some(0), ..Place::default() })
             }
@@ -172,7 +180,10 @@ impl Generation {
             Moment::Done => ("response.output_item.done", json!({ "item": self.item(at) })),
             Moment::SummaryPartAdded(summary) => {
                 let part = json!({ "type": "summary_text", "text": "" });
-                ("response.reasoning_summary_part.added", json!({ "summary_index": summary, "part": part }))
+                (
+                    "response.reasoning_summary_part.added",
+                    json!({ "summary_index": summary, "part": part }),
+                )
             }
             Moment::SummaryTextDone(summary) => {
                 let more = json!({ "summary_index": summary, "text": self.summary(at, summary) });
@@ -180,7 +191,10 @@ impl Generation {
             }
             Moment::SummaryPartDone(summary) => {
                 let part = json!({ "type": "summary_text", "text": self.summary(at, summary) });
-                ("response.reasoning_summary_part.done", json!({ "summary_index": summary, "part": part }))
+                (
+                    "response.reasoning_summary_part.done",
+                    json!({ "summary_index": summary, "part": part }),
+                )
             }
             Moment::PartialImage(image) => {
                 let more = json!({
@@ -195,7 +209,9 @@ impl Generation {
             Moment::ContentPartAdded => {
                 let part = match part {
                     Part::Refusal(_) => json!({ "type": "refusal", "refusal": "" }),
-                    _ => json!({ "type": "output_text", "text": "", "annotations": [], "logprobs": [] }),
+                    _ => {
+                        json!({ "type": "output_text", "text": "", "annotations": [], "logprobs": [] })
+                    }
                 };
                 ("response.content_part.added", json!({ "content_index": 0, "part": part }))
             }
@@ -211,9 +227,10 @@ impl Generation {
                 let more = json!({ "content_index": 0, "text": self.said(at), "logprobs": [] });
                 ("response.output_text.done", more)
             }
-            Moment::ContentPartDone => {
-                ("response.content_part.done", json!({ "content_index": 0, "part": self.content(at) }))
-            }
+            Moment::ContentPartDone => (
+                "response.content_part.done",
+                json!({ "content_index": 0, "part": self.content(at) }),
+            ),
             Moment::Step(step) => (step, json!({})),
         };
         // An item brings its own id.
@@ -237,7 +254,9 @@ impl Generation {
 
     fn said(&self, at: usize) -> &str {
         match &self.answer.parts[at] {
-            Part::Call { arguments: text, .. } | Part::Message { text, .. } | Part::Refusal(text) => text,
+            Part::Call { arguments: text, .. }
+            | Part::Message { text, .. }
+            | Part::Refusal(text) => text,
             Part::Thought(_) | Part::Search { .. } | Part::Picture => "",
         }
     }
@@ -254,8 +273,12 @@ fn plan_end(at: usize, part: &Part, plan: &mut Vec<Beat>) {
     let moment = |moment| Beat::Item(at, moment);
     match part {
         Part::Thought(_) => {}
-        Part::Search { .. } => plan.push(moment(Moment::Step("response.web_search_call.completed"))),
-        Part::Picture => plan.push(moment(Moment::Step("response.image_generation_call.completed"))),
+        Part::Search { .. } => {
+            plan.push(moment(Moment::Step("response.web_search_call.completed")))
+        }
+        Part::Picture => {
+            plan.push(moment(Moment::Step("response.image_generation_call.completed")))
+        }
         Part::Call { .. } => plan.push(moment(Moment::ArgumentsDone)),
         Part::Message { .. } | Part::Refusal(_) => {
             plan.extend([Moment::TextDone, Moment::ContentPartDone].map(moment));
@@ -276,7 +299,8 @@ fn response(kind: &'static str, sequence_number: u64, response: &impl Serialize)
     event(Some(kind), &Whole { kind, sequence_number, response })
 }
 
-/// A piece of a text. There are thousands of them a second, so that they are written without a detour.
+/// A piece of a text. There are thousands of them a second, so that they are written without a
+/// detour.
 #[derive(Serialize)]
 struct Delta<'a> {
     #[serde(rename = "type")]

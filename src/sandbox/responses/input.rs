@@ -1,5 +1,5 @@
-//! What does the `input` of a response say? A text, or items: messages, calls and their outputs, and what else an
-//! earlier response put out.
+//! What does the `input` of a response say? A text, or items: messages, calls and their outputs,
+//! and what else an earlier response put out.
 
 use axum::http::StatusCode;
 
@@ -10,7 +10,10 @@ use super::super::json::Json;
 use super::super::node::Node;
 
 /// Takes the input in.
-pub(super) fn read<'j>(input: &Node<'_, 'j>, conversation: &mut Conversation<'j>) -> Result<(), ApiError> {
+pub(super) fn read<'j>(
+    input: &Node<'_, 'j>,
+    conversation: &mut Conversation<'j>,
+) -> Result<(), ApiError> {
     match input.json() {
         Json::Text(text) => conversation.hear(Role::User, vec![Part::Text(text)]),
         Json::Array(_) => {
@@ -18,8 +21,8 @@ pub(super) fn read<'j>(input: &Node<'_, 'j>, conversation: &mut Conversation<'j>
             for item in input.items()? {
                 let kind = read_item(&item.object()?, conversation)?;
                 check_follows(thought, kind)?;
-                thought =
-                    (kind == Kind::Reasoning).then(|| item.member("id").and_then(|id| id.json().as_str()));
+                thought = (kind == Kind::Reasoning)
+                    .then(|| item.member("id").and_then(|id| id.json().as_str()));
             }
             check_follows(thought, Kind::Said)?;
         }
@@ -41,7 +44,10 @@ enum Kind {
     Reasoning,
 }
 
-fn read_item<'j>(item: &Node<'_, 'j>, conversation: &mut Conversation<'j>) -> Result<Kind, ApiError> {
+fn read_item<'j>(
+    item: &Node<'_, 'j>,
+    conversation: &mut Conversation<'j>,
+) -> Result<Kind, ApiError> {
     const OTHERS: [&str; 23] = [
         "file_search_call",
         "computer_call",
@@ -72,14 +78,16 @@ fn read_item<'j>(item: &Node<'_, 'j>, conversation: &mut Conversation<'j>) -> Re
     match kind {
         "message" => return read_message(item, conversation),
         "function_call" => {
-            let (id, name) = (item.required("call_id")?.filled()?, item.required("name")?.filled()?);
+            let (id, name) =
+                (item.required("call_id")?.filled()?, item.required("name")?.filled()?);
             conversation.call(id, name, item.required("arguments")?.text()?);
         }
         "function_call_output" => {
             let id = item.required("call_id")?.filled()?;
             let output = read_output(&item.required("output")?)?;
             if !conversation.answer(id, output) {
-                let message = format!("No tool call found for function call output with call_id {id}.");
+                let message =
+                    format!("No tool call found for function call output with call_id {id}.");
                 return Err(about_input(message));
             }
             return Ok(Kind::Said);
@@ -94,15 +102,20 @@ fn read_item<'j>(item: &Node<'_, 'j>, conversation: &mut Conversation<'j>) -> Re
         "item_reference" => {
             let id = item.required("id")?.filled()?;
             let message = format!(
-                "Item with id '{id}' not found. Items are not persisted when `store` is set to false. Try again with \
-                 `store` set to true, or remove this item from your input."
+                "Item with id '{id}' not found. Items are not persisted when `store` is set to \
+                 false. Try again with `store` set to true, or remove this item from your input."
             );
             return Err(ApiError::invalid(StatusCode::NOT_FOUND, message).about("input"));
         }
         other if OTHERS.contains(&other) => {}
         other => {
-            let mut known =
-                vec!["message", "function_call", "function_call_output", "reasoning", "item_reference"];
+            let mut known = vec![
+                "message",
+                "function_call",
+                "function_call_output",
+                "reasoning",
+                "item_reference",
+            ];
             known.extend(OTHERS);
             return Err(item.unsupported(other, &known));
         }
@@ -110,7 +123,10 @@ fn read_item<'j>(item: &Node<'_, 'j>, conversation: &mut Conversation<'j>) -> Re
     Ok(Kind::Done)
 }
 
-fn read_message<'j>(item: &Node<'_, 'j>, conversation: &mut Conversation<'j>) -> Result<Kind, ApiError> {
+fn read_message<'j>(
+    item: &Node<'_, 'j>,
+    conversation: &mut Conversation<'j>,
+) -> Result<Kind, ApiError> {
     let role = match item.required("role")?.one_of(&["assistant", "system", "developer", "user"])? {
         "assistant" => Role::Assistant,
         "user" => Role::User,
@@ -119,9 +135,10 @@ fn read_message<'j>(item: &Node<'_, 'j>, conversation: &mut Conversation<'j>) ->
     let content = item.required("content")?;
     let parts = match content.json() {
         Json::Text(text) => vec![Part::Text(text)],
-        Json::Array(_) => {
-            content.items()?.map(|part| read_part(&part.object()?, role)).collect::<Result<Vec<_>, _>>()?
-        }
+        Json::Array(_) => content
+            .items()?
+            .map(|part| read_part(&part.object()?, role))
+            .collect::<Result<Vec<_>, _>>()?,
         _ => return Err(content.wrong_type("one of an array of objects or string")),
     };
     conversation.hear(role, parts);
@@ -165,7 +182,8 @@ fn read_file<'j>(part: &Node<'_, 'j>) -> Result<Attachment<'j>, ApiError> {
         (None, Some(place), None) | (None, None, Some(place)) => Source::Elsewhere(place.filled()?),
         (None, None, None) => return Err(fields::missing(part.path_of("file_id"))),
         _ => {
-            let message = "Mutually exclusive parameters: 'file_id', 'file_data' and 'file_url'.".to_owned();
+            let message =
+                "Mutually exclusive parameters: 'file_id', 'file_data' and 'file_url'.".to_owned();
             return Err(ApiError::field(part.path(), "mutually_exclusive_parameters", message));
         }
     };

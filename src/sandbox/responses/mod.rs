@@ -31,10 +31,12 @@ pub(super) async fn create_response(
         let body = Json::Object(json::parse_object(&bytes)?);
         sandbox.tally.remember(Endpoint::Responses, &bytes);
         let request = request::read(&body)?;
-        let bounds = script::Bounds { tokens: request.max_output_tokens, ..live::bounds(&head.headers)? };
+        let bounds =
+            script::Bounds { tokens: request.max_output_tokens, ..live::bounds(&head.headers)? };
         let answer = script::answer(&request.conversation, bounds)?;
         let cut = answer.end == Some(Break::Cut);
-        let delivery = Delivery { delay: answer.delay, cut, open: Open::one_of(&sandbox.tally.open) };
+        let delivery =
+            Delivery { delay: answer.delay, cut, open: Open::one_of(&sandbox.tally.open) };
         let stream = request.stream;
         (Generation::new(request, answer, sandbox.clock.unix_seconds()), stream, delivery)
     };

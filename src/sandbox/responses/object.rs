@@ -1,4 +1,5 @@
-//! What does a response hold? The response object and the items of its output, at their beginning and at their end.
+//! What does a response hold? The response object and the items of its output, at their beginning
+//! and at their end.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -131,7 +132,9 @@ impl Generation {
         let id = &self.ids[at];
         match &self.answer.parts[at] {
             Part::Thought(_) => json!({ "id": id, "type": "reasoning", "summary": [] }),
-            Part::Search { .. } => json!({ "id": id, "type": "web_search_call", "status": "in_progress" }),
+            Part::Search { .. } => {
+                json!({ "id": id, "type": "web_search_call", "status": "in_progress" })
+            }
             Part::Picture => {
                 json!({ "id": id, "type": "image_generation_call", "status": "in_progress", "result": null })
             }
@@ -152,7 +155,9 @@ impl Generation {
             Part::Thought(_) if self.shown.encrypted_reasoning => json!({
                 "id": id, "type": "reasoning", "summary": self.summaries(at), "encrypted_content": "gAAAAABsandbox=",
             }),
-            Part::Thought(_) => json!({ "id": id, "type": "reasoning", "summary": self.summaries(at) }),
+            Part::Thought(_) => {
+                json!({ "id": id, "type": "reasoning", "summary": self.summaries(at) })
+            }
             Part::Search { query } => {
                 let mut action = json!({ "type": "search", "query": query, "queries": [query] });
                 if self.shown.sources {
@@ -187,7 +192,9 @@ impl Generation {
                 json!({ "type": "output_text", "text": text, "annotations": annotations, "logprobs": [] })
             }
             Part::Refusal(text) => json!({ "type": "refusal", "refusal": text }),
-            Part::Thought(_) | Part::Search { .. } | Part::Picture | Part::Call { .. } => Value::Null,
+            Part::Thought(_) | Part::Search { .. } | Part::Picture | Part::Call { .. } => {
+                Value::Null
+            }
         }
     }
 

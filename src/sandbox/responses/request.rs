@@ -1,4 +1,5 @@
-//! Is this a request for a response that OpenAI would take? Its parameters; the input has a file of its own.
+//! Is this a request for a response that OpenAI would take? Its parameters; the input has a file of
+//! its own.
 
 use axum::http::StatusCode;
 use serde::Serialize;
@@ -116,8 +117,8 @@ pub(super) fn read<'j>(body: &'j Json<'j>) -> Result<ResponseRequest<'j>, ApiErr
         conversation.instruct(instructions);
     }
     let Some(given) = body.member("input") else {
-        let message =
-            "One of \"input\" or \"previous_response_id\" or 'prompt' or 'conversation_id' must be provided.";
+        let message = "One of \"input\" or \"previous_response_id\" or 'prompt' or \
+                       'conversation_id' must be provided.";
         return Err(ApiError::field("input", "missing_required_parameter", message.to_owned()));
     };
     input::read(&given, &mut conversation)?;
@@ -146,7 +147,11 @@ pub(super) fn read<'j>(body: &'j Json<'j>) -> Result<ResponseRequest<'j>, ApiErr
 fn refuse_what_is_stored(body: &Node<'_, '_>) -> Result<(), ApiError> {
     if let Some(id) = body.member("previous_response_id") {
         let message = format!("Previous response with id '{}' not found.", id.filled()?);
-        return Err(ApiError::field("previous_response_id", "previous_response_not_found", message));
+        return Err(ApiError::field(
+            "previous_response_id",
+            "previous_response_not_found",
+            message,
+        ));
     }
     for (name, noun) in [("conversation", "Conversation"), ("prompt", "Prompt")] {
         let Some(given) = body.member(name) else { continue };
@@ -154,12 +159,18 @@ fn refuse_what_is_stored(body: &Node<'_, '_>) -> Result<(), ApiError> {
             Json::Text(id) => id,
             _ => given.object()?.required("id")?.filled()?,
         };
-        return Err(ApiError::invalid(StatusCode::NOT_FOUND, format!("{noun} with id '{id}' not found.")));
+        return Err(ApiError::invalid(
+            StatusCode::NOT_FOUND,
+            format!("{noun} with id '{id}' not found."),
+        ));
     }
     Ok(())
 }
 
-fn read_choice<'j>(body: &Node<'_, 'j>, conversation: &Conversation<'j>) -> Result<Choice<'j>, ApiError> {
+fn read_choice<'j>(
+    body: &Node<'_, 'j>,
+    conversation: &Conversation<'j>,
+) -> Result<Choice<'j>, ApiError> {
     let Some(choice) = body.member("tool_choice") else { return Ok(Choice::Auto) };
     match choice.json() {
         Json::Text(_) => tools::read_mode(&choice, body),
@@ -171,10 +182,13 @@ fn read_choice<'j>(body: &Node<'_, 'j>, conversation: &Conversation<'j>) -> Resu
 }
 
 fn read_reasoning(body: &Node<'_, '_>) -> Result<Reasoning, ApiError> {
-    let Some(given) = body.member("reasoning") else { return Ok(Reasoning { effort: None, summary: None }) };
+    let Some(given) = body.member("reasoning") else {
+        return Ok(Reasoning { effort: None, summary: None });
+    };
     let given = given.object()?;
-    let one_of =
-        |name, values: &[&str]| given.member(name).map(|node| node.one_of(values).map(Box::from)).transpose();
+    let one_of = |name, values: &[&str]| {
+        given.member(name).map(|node| node.one_of(values).map(Box::from)).transpose()
+    };
     Ok(Reasoning {
         effort: one_of("effort", &["none", "minimal", "low", "medium", "high", "xhigh", "max"])?,
         summary: one_of("summary", &["auto", "concise", "detailed"])?,
@@ -211,7 +225,8 @@ fn read_echo(
         Some(node) => node.object().map(|node| plain(node.json())),
         None => Ok(otherwise),
     };
-    let as_given = |name, otherwise: Value| body.member(name).map_or(otherwise, |node| plain(node.json()));
+    let as_given =
+        |name, otherwise: Value| body.member(name).map_or(otherwise, |node| plain(node.json()));
     let safety_identifier: Option<Box<str>> = owned("safety_identifier")?;
     if safety_identifier.as_ref().is_some_and(|id| id.chars().count() > 64) {
         return Err(fields::too_long(
@@ -224,7 +239,8 @@ fn read_echo(
     Ok(Echo {
         background: flag(body, "background")?.unwrap_or(false),
         instructions: instructions.map(Box::from),
-        max_output_tokens: max_output_tokens.map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
+        max_output_tokens: max_output_tokens
+            .map(|most| usize::try_from(most).unwrap_or(usize::MAX)),
         max_tool_calls: integer("max_tool_calls", 1..=u64::MAX)?,
         metadata: object("metadata", json!({}))?,
         model: model.into(),

@@ -1,5 +1,6 @@
-//! What does the body of a `POST {base}/chat/completions` look like? The same request as through the Responses API, in the
-//! words that most servers know: the site's words are `system`, because `developer` is OpenAI's alone.
+//! What does the body of a `POST {base}/chat/completions` look like? The same request as through
+//! the Responses API, in the words that most servers know: the site's words are `system`, because
+//! `developer` is OpenAI's alone.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -120,7 +121,10 @@ struct Function<'a> {
 ///
 /// # Errors
 /// When it asks for a tool that runs at OpenAI: only the Responses API has those.
-pub(in crate::upstream) fn body(request: &ModelRequest, base_url: &Url) -> Result<Bytes, ModelError> {
+pub(in crate::upstream) fn body(
+    request: &ModelRequest,
+    base_url: &Url,
+) -> Result<Bytes, ModelError> {
     if let Some(tool) = request.hosted_tools.first() {
         let kind = tool.get("type").and_then(Value::as_str).unwrap_or_default();
         return Err(unsupported(kind));
@@ -146,7 +150,9 @@ pub(in crate::upstream) fn body(request: &ModelRequest, base_url: &Url) -> Resul
 }
 
 fn unsupported(tool: &str) -> ModelError {
-    let cause = format!("chat completions have no hosted tools ({tool:?}): set the model API to `responses`");
+    let cause = format!(
+        "chat completions have no hosted tools ({tool:?}): set the model API to `responses`"
+    );
     ModelError::new(ModelErrorKind::Unsupported, cause)
 }
 
@@ -172,7 +178,10 @@ fn messages(request: &ModelRequest) -> Vec<Message<'_>> {
                 messages.push(Message::System { content: text(parts) });
             }
             InputItem::Message { role: Role::Assistant, parts } => {
-                messages.push(Message::Assistant { content: Some(text(parts)), tool_calls: Vec::new() });
+                messages.push(Message::Assistant {
+                    content: Some(text(parts)),
+                    tool_calls: Vec::new(),
+                });
             }
             InputItem::FunctionCall { call_id, name, arguments } => {
                 let function = CalledFunction { name, arguments };
@@ -186,7 +195,8 @@ fn messages(request: &ModelRequest) -> Vec<Message<'_>> {
     messages
 }
 
-/// Calls belong to the words that came before them: many chat templates refuse two messages of the assistant in a row.
+/// Calls belong to the words that came before them: many chat templates refuse two messages of the
+/// assistant in a row.
 fn add_call<'a>(messages: &mut Vec<Message<'a>>, call: ToolCall<'a>) {
     if let Some(Message::Assistant { tool_calls, .. }) = messages.last_mut() {
         tool_calls.push(call);
@@ -208,7 +218,9 @@ fn part(part: &InputPart) -> Part<'_> {
         InputPart::Image { url, detail } => {
             Part::ImageUrl { image_url: ImageUrl { url, detail: detail.as_str() } }
         }
-        InputPart::File { filename, data_url } => Part::File { file: File { filename, file_data: data_url } },
+        InputPart::File { filename, data_url } => {
+            Part::File { file: File { filename, file_data: data_url } }
+        }
     }
 }
 
@@ -223,7 +235,8 @@ fn text(parts: &[InputPart]) -> String {
 
 fn tool(tool: &FunctionTool) -> Tool<'_> {
     let FunctionTool { name, description, parameters, strict } = tool;
-    let function = Function { name, description: description.as_deref(), parameters, strict: *strict };
+    let function =
+        Function { name, description: description.as_deref(), parameters, strict: *strict };
     Tool { r#type: "function", function }
 }
 

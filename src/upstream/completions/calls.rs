@@ -1,5 +1,6 @@
-//! Which functions does a model call, when the calls arrive in fragments? Servers differ: some number them, some send each
-//! whole, some say the id or the name again and again, some give all the same number.
+//! Which functions does a model call, when the calls arrive in fragments? Servers differ: some
+//! number them, some send each whole, some say the id or the name again and again, some give all
+//! the same number.
 
 use serde::Deserialize;
 
@@ -52,7 +53,8 @@ impl Calls {
         };
         // A call without a number goes on in what follows, unless that has a new name.
         let last = self.0.iter().rposition(goes_on).filter(|last| {
-            index.is_some() || (*last + 1 == self.0.len() && (id.some().is_some() || name.some().is_none()))
+            index.is_some()
+                || (*last + 1 == self.0.len() && (id.some().is_some() || name.some().is_none()))
         });
         let last = last.unwrap_or_else(|| {
             self.0.push(Call { index, ..Call::default() });
@@ -70,7 +72,11 @@ impl Calls {
 
     /// The calls as events, now that they are whole.
     pub(super) fn take(&mut self) -> Result<Vec<ModelEvent>, Trouble> {
-        std::mem::take(&mut self.0).into_iter().enumerate().map(|(number, call)| call.event(number)).collect()
+        std::mem::take(&mut self.0)
+            .into_iter()
+            .enumerate()
+            .map(|(number, call)| call.event(number))
+            .collect()
     }
 }
 
@@ -82,7 +88,8 @@ impl Call {
         }
         let arguments = arguments(&self.arguments)?;
         let item_id: ItemId = format!("fc_{number}").into();
-        // The output must refer to its call in a thread of any length, so an id that is missing is not counted.
+        // The output must refer to its call in a thread of any length, so an id that is missing is
+        // not counted.
         let call_id = if id.is_empty() { new_id("call_").to_string() } else { id };
         Ok(ModelEvent::FunctionCall { item_id, call_id, name, arguments })
     }
@@ -102,7 +109,9 @@ mod tests {
         }
         let calls = calls.take().unwrap_or_else(|trouble| panic!("{trouble:?}"));
         let call = |event| match event {
-            ModelEvent::FunctionCall { call_id, name, arguments, .. } => (call_id, name, arguments.into()),
+            ModelEvent::FunctionCall { call_id, name, arguments, .. } => {
+                (call_id, name, arguments.into())
+            }
             other => panic!("{other:?}"),
         };
         calls.into_iter().map(call).collect()

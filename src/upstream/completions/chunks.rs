@@ -1,9 +1,9 @@
-//! What do the chunks of a chat completion mean? They are brought into the same events as a Responses stream, with ids that
-//! are counted here, because chat completions have none.
+//! What do the chunks of a chat completion mean? They are brought into the same events as a
+//! Responses stream, with ids that are counted here, because chat completions have none.
 //!
-//! `reasoning_content` (DeepSeek, llama.cpp) is shown as one thought. `reasoning` (Ollama, vLLM) is raw: as with the official
-//! server it shows that the model thinks, and for how long, and not what. Reasoning that goes on after a piece of the answer
-//! is not shown.
+//! `reasoning_content` (DeepSeek, llama.cpp) is shown as one thought. `reasoning` (Ollama, vLLM) is
+//! raw: as with the official server it shows that the model thinks, and for how long, and not what.
+//! Reasoning that goes on after a piece of the answer is not shown.
 
 use std::collections::VecDeque;
 
@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use super::calls::{Calls, Fragment};
 use crate::upstream::model::{
-    ItemId, Lenient, MessagePart, ModelEvent, PartKind, Progress, Reader, Trouble, Usage, WireUsage,
-    is_truthy, parse,
+    ItemId, Lenient, MessagePart, ModelEvent, PartKind, Progress, Reader, Trouble, Usage,
+    WireUsage, is_truthy, parse,
 };
 
 /// Said in place of an answer that a filter withheld without a word.

@@ -1,5 +1,5 @@
-//! How is a question brought to a model? One pool of connections to all servers of models; a call is tried again until its
-//! stream begins, and never after.
+//! How is a question brought to a model? One pool of connections to all servers of models; a call
+//! is tried again until its stream begins, and never after.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,8 @@ pub struct ModelClient {
 pub struct ModelSettings {
     /// Until a stream begins, all tries and the waits between them included.
     pub answer_head: Duration,
-    /// Without an event in the middle of a stream; comments count as a sign of life, and so do 64 KiB of an event.
+    /// Without an event in the middle of a stream; comments count as a sign of life, and so do 64
+    /// KiB of an event.
     pub idle: Duration,
     /// Without an event, however many comments come.
     pub quiet: Duration,
@@ -63,7 +64,11 @@ impl ModelClient {
     ///
     /// # Errors
     /// When the machine has no certificates of authorities, or the proxy can't be used.
-    pub fn new(settings: ModelSettings, clock: Arc<dyn Clock>, metrics: Metrics) -> Result<Self, BuildError> {
+    pub fn new(
+        settings: ModelSettings,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Result<Self, BuildError> {
         let connect = settings.answer_head / settings.retries.saturating_add(2);
         let connect = connect.clamp(Duration::from_millis(500), Duration::from_secs(5));
         let http = pool(connect, settings.https_proxy.as_ref())?;
@@ -77,7 +82,8 @@ impl ModelClient {
         &self.link.metrics
     }
 
-    /// Asks a model, and returns when its answer begins. `context` is where the server's request id is noted.
+    /// Asks a model, and returns when its answer begins. `context` is where the server's request id
+    /// is noted.
     ///
     /// # Errors
     /// When the API can't carry the request, or no stream began.
@@ -143,7 +149,8 @@ impl ModelClient {
         }
     }
 
-    /// What an answer says that succeeds and is no stream: an error that a gateway passed on, or a page of a website.
+    /// What an answer says that succeeds and is no stream: an error that a gateway passed on, or a
+    /// page of a website.
     async fn refusal_in_success(
         &self,
         response: reqwest::Response,
@@ -165,10 +172,15 @@ impl ModelClient {
 
 /// The headers that say who asks a server of models.
 pub(in crate::upstream) fn endpoint_headers(endpoint: &ModelEndpoint) -> Result<HeaderMap, Error> {
-    common_headers(endpoint.api_key.as_ref(), endpoint.organization.as_ref(), endpoint.project.as_ref())
+    common_headers(
+        endpoint.api_key.as_ref(),
+        endpoint.organization.as_ref(),
+        endpoint.project.as_ref(),
+    )
 }
 
-/// Whether the head rules out a stream. Servers that name no type, or another one, are believed to stream.
+/// Whether the head rules out a stream. Servers that name no type, or another one, are believed to
+/// stream.
 fn is_no_stream(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();

@@ -1,4 +1,5 @@
-//! Why did a model not answer to the end? [`ModelError`] says it for the log, and whether asking again makes sense.
+//! Why did a model not answer to the end? [`ModelError`] says it for the log, and whether asking
+//! again makes sense.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,7 +19,8 @@ pub enum ModelErrorKind {
     Unsupported,
     /// The key was refused.
     Auth,
-    /// The request was refused: a wrong model, a setting that it does not know, an address that is no API.
+    /// The request was refused: a wrong model, a setting that it does not know, an address that is
+    /// no API.
     Rejected,
     /// The account has nothing left to spend.
     Quota,
@@ -126,7 +128,8 @@ impl ModelError {
     pub(in crate::upstream) fn said(value: &Value, own_key: &str) -> Self {
         let detail = Detail::of(value, own_key);
         let mut cause = "the model reported an error".to_owned();
-        for (name, value) in [("type", &detail.r#type), ("code", &detail.code), ("message", &detail.message)]
+        for (name, value) in
+            [("type", &detail.r#type), ("code", &detail.code), ("message", &detail.message)]
         {
             if let Some(value) = value {
                 cause.push_str(&format!(", {name} {value:?}"));
@@ -147,7 +150,9 @@ impl From<Error> for ModelError {
     fn from(error: Error) -> Self {
         let cause = error.to_string();
         match error {
-            Error::Timeout => Self::new(ModelErrorKind::Timeout, "the model did not begin to answer in time"),
+            Error::Timeout => {
+                Self::new(ModelErrorKind::Timeout, "the model did not begin to answer in time")
+            }
             Error::Unreachable(_) => Self::new(ModelErrorKind::Unavailable, cause),
             Error::Invalid(Defect::Key) => Self::new(ModelErrorKind::Auth, cause),
             Error::Invalid(_) => Self::new(ModelErrorKind::Rejected, cause),
@@ -186,7 +191,9 @@ fn kind_of(status: Option<u16>, detail: &Detail) -> ModelErrorKind {
     for label in [&detail.code, &detail.r#type].into_iter().flatten() {
         match &**label {
             "rate_limit_exceeded" | "rate_limit_error" | "slow_down" => return K::RateLimited,
-            "server_is_overloaded" | "overloaded_error" | "unavailable_error" => return K::Unavailable,
+            "server_is_overloaded" | "overloaded_error" | "unavailable_error" => {
+                return K::Unavailable;
+            }
             "invalid_api_key" | "authentication_error" => return K::Auth,
             _ => {}
         }
@@ -200,7 +207,8 @@ fn kind_of(status: Option<u16>, detail: &Detail) -> ModelErrorKind {
     }
 }
 
-/// Whether the conversation is too long for the model. OpenAI and llama.cpp have a name for it, vLLM and others only words.
+/// Whether the conversation is too long for the model. OpenAI and llama.cpp have a name for it,
+/// vLLM and others only words.
 fn is_about_length(detail: &Detail) -> bool {
     let label = |label: &Option<Box<str>>, name: &str| label.as_deref() == Some(name);
     let message = detail.message.as_deref().unwrap_or_default().to_ascii_lowercase();
@@ -240,7 +248,10 @@ mod tests {
                 json!({"error": {"code": 400, "message": "m", "type": "exceed_context_size_error"}}),
                 K::ContextTooLong,
             ),
-            (json!({"error": {"code": 400, "message": "m", "type": "invalid_request_error"}}), K::Rejected),
+            (
+                json!({"error": {"code": 400, "message": "m", "type": "invalid_request_error"}}),
+                K::Rejected,
+            ),
             (
                 json!({"error": {"message": "This model's maximum context length is 8192 tokens."}}),
                 K::ContextTooLong,
@@ -270,15 +281,17 @@ mod tests {
 
     #[test]
     fn the_words_for_the_log_hold_no_key() {
-        let error =
-            said(&json!({"error": {"type": "t", "code": "c", "message": "bad key my-own-key or sk-abc"}}));
+        let error = said(
+            &json!({"error": {"type": "t", "code": "c", "message": "bad key my-own-key or sk-abc"}}),
+        );
         let error = error.with_request_id(Some("req_1".into()));
         assert_eq!(
             error.to_string(),
-            "the model reported an error, type \"t\", code \"c\", message \"bad key [redacted] or [redacted]\", \
-             request id req_1"
+            "the model reported an error, type \"t\", code \"c\", message \"bad key [redacted] or \
+             [redacted]\", request id req_1"
         );
-        let error = ModelError::in_stream(Trouble::Unreadable("x my-own-key".to_owned()), "my-own-key");
+        let error =
+            ModelError::in_stream(Trouble::Unreadable("x my-own-key".to_owned()), "my-own-key");
         assert!(!format!("{error} {error:?}").contains("my-own-key"));
     }
 }

@@ -1,7 +1,8 @@
 //! What does a model say while it answers? One closed list, whichever API it was asked through.
 //!
-//! Events are keyed by the model's own `item_id`, and within an item by `content_index` or `summary_index`. Those ids are
-//! names within one answer: chat completions have none, and the adapter counts.
+//! Events are keyed by the model's own `item_id`, and within an item by `content_index` or
+//! `summary_index`. Those ids are names within one answer: chat completions have none, and the
+//! adapter counts.
 
 use std::sync::Arc;
 
@@ -14,7 +15,8 @@ pub type ItemId = Arc<str>;
 #[derive(Debug, Clone, PartialEq)]
 #[expect(
     missing_docs,
-    reason = "the fields are named alike in all variants and described above the list or by their types"
+    reason = "the fields are named alike in all variants and described above the list or by their \
+              types"
 )]
 pub enum ModelEvent {
     /// A message begins; its parts, normally none yet.
@@ -37,7 +39,8 @@ pub enum ModelEvent {
     ThoughtDelta { item_id: ItemId, summary_index: usize, delta: String },
     /// A thought is whole.
     ThoughtDone { item_id: ItemId, summary_index: usize, text: String },
-    /// The model calls a function, and waits for what it returns, unless [`FunctionOutput`](Self::FunctionOutput) follows.
+    /// The model calls a function, and waits for what it returns, unless
+    /// [`FunctionOutput`](Self::FunctionOutput) follows.
     FunctionCall { item_id: ItemId, call_id: String, name: String, arguments: Map<String, Value> },
     /// The server itself has called the function, and this call has returned.
     FunctionOutput { call_id: String },
@@ -50,12 +53,19 @@ pub enum ModelEvent {
     /// The image, in base64; `format` is `png`, `jpeg` or `webp`.
     ImageDone { item_id: ItemId, b64: String, format: String },
     /// The web is searched; said at the beginning and again at the end, when more is known.
-    WebSearch { item_id: ItemId, status: SearchStatus, queries: Vec<String>, sources: Vec<WebSource> },
-    /// Files are searched; said at the beginning and again at the end. Each file's name stands there once.
+    WebSearch {
+        item_id: ItemId,
+        status: SearchStatus,
+        queries: Vec<String>,
+        sources: Vec<WebSource>,
+    },
+    /// Files are searched; said at the beginning and again at the end. Each file's name stands
+    /// there once.
     FileSearch { item_id: ItemId, status: SearchStatus, queries: Vec<String>, files: Vec<String> },
     /// The model waits for leave to call this tool of this MCP server, and says no more.
     ApprovalWanted { server: String, tool: String },
-    /// The answer is whole. Of several responses that make one answer, usage is the sum. Local servers may not say what it took.
+    /// The answer is whole. Of several responses that make one answer, usage is the sum. Local
+    /// servers may not say what it took.
     Completed { usage: Option<Usage> },
 }
 

@@ -1,5 +1,6 @@
-//! How long is an answer waited for? Silence counts from event to event, and not from byte to byte: a server that sends a byte
-//! now and then says nothing. Comments are a sign of life for a while: some servers send them while a model thinks for minutes.
+//! How long is an answer waited for? Silence counts from event to event, and not from byte to byte:
+//! a server that sends a byte now and then says nothing. Comments are a sign of life for a while:
+//! some servers send them while a model thinks for minutes.
 
 use std::time::Duration;
 
@@ -7,7 +8,8 @@ use super::stream::Progress;
 
 /// How long a server may take to say what an answer took, after the answer itself is whole.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long a server may take to go on with another response, after one is whole and nothing of it waits.
+/// How long a server may take to go on with another response, after one is whole and nothing of it
+/// waits.
 const PAUSE: Duration = Duration::from_secs(5);
 /// So many bytes of an event are as good as an event: large ones take their time over slow lines.
 const MUCH: usize = 64 * 1024;
@@ -21,7 +23,8 @@ pub(super) struct Patience {
     pub(super) quiet: Duration,
 }
 
-/// How long was waited in vain. Only waiting counts: whoever takes long to ask for the next event does not make a server slow.
+/// How long was waited in vain. Only waiting counts: whoever takes long to ask for the next event
+/// does not make a server slow.
 #[derive(Debug, Default)]
 pub(super) struct Waited {
     for_life: Duration,

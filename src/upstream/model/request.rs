@@ -1,4 +1,5 @@
-//! What is asked of a model, and where? The request in words of our own; each adapter writes it as its API wants it.
+//! What is asked of a model, and where? The request in words of our own; each adapter writes it as
+//! its API wants it.
 
 use axum::http::HeaderValue;
 use serde_json::{Map, Value};
@@ -10,7 +11,8 @@ use crate::config::env::Secret;
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "it holds the API key")]
 pub struct ModelEndpoint {
-    /// The address up to and with `/v1`; `/responses` and the like are added to its path, and its query stays.
+    /// The address up to and with `/v1`; `/responses` and the like are added to its path, and its
+    /// query stays.
     pub base_url: Url,
     /// Sent as `Authorization: Bearer …`; local servers often want none.
     pub api_key: Option<Secret>,
@@ -42,7 +44,8 @@ pub struct ModelRequest {
     pub input: Vec<InputItem>,
     /// Functions that the model may call; a call ends its answer.
     pub functions: Vec<FunctionTool>,
-    /// Tools that run at OpenAI (`web_search`, `file_search`, `mcp` …), each as the Responses API takes it.
+    /// Tools that run at OpenAI (`web_search`, `file_search`, `mcp` …), each as the Responses API
+    /// takes it.
     pub hosted_tools: Vec<Map<String, Value>>,
     /// The `reasoning` object of the Responses API; of it chat completions know `effort` alone.
     pub reasoning: Option<Map<String, Value>>,
@@ -82,7 +85,8 @@ pub struct FunctionTool {
     pub description: Option<String>,
     /// A JSON schema of the arguments.
     pub parameters: Map<String, Value>,
-    /// Whether the model is held to the schema, which must then be of the strict subset that OpenAI describes.
+    /// Whether the model is held to the schema, which must then be of the strict subset that OpenAI
+    /// describes.
     pub strict: bool,
 }
 
@@ -132,7 +136,8 @@ pub enum InputPart {
     Text(String),
     /// An image.
     Image {
-        /// A `data:` address: what most servers take, and the only way for files that are not public.
+        /// A `data:` address: what most servers take, and the only way for files that are not
+        /// public.
         url: String,
         /// How closely the model looks.
         detail: ImageDetail,

@@ -1,5 +1,5 @@
-//! How does an answer arrive? [`ModelStream`] is pulled: nothing is read from the model unless its next event is asked for,
-//! and dropping it closes the connection, which ends the generation there.
+//! How does an answer arrive? [`ModelStream`] is pulled: nothing is read from the model unless its
+//! next event is asked for, and dropping it closes the connection, which ends the generation there.
 //!
 //! It is bounded in bytes ([`Bounds`]) and in silence ([`Waited`]).
 
@@ -19,21 +19,25 @@ use crate::config::env::Secret;
 use crate::upstream::link::text_of;
 use crate::upstream::sse::Parser;
 
-/// The largest single event. The last one holds the whole answer, with the instructions and the tools.
+/// The largest single event. The last one holds the whole answer, with the instructions and the
+/// tools.
 const EVENT_CAP: usize = 10 * 1024 * 1024;
 /// The largest one of a model that may draw: it holds an image in base64.
 const IMAGE_EVENT_CAP: usize = 16 * 1024 * 1024;
-/// The largest stream. It holds a text four times: in pieces, as a part, as a message, and as the answer.
+/// The largest stream. It holds a text four times: in pieces, as a part, as a message, and as the
+/// answer.
 const STREAM_CAP: usize = 40 * 1024 * 1024;
-/// The largest one of a model that may draw: it holds an image with its sketches, and once more at its end.
+/// The largest one of a model that may draw: it holds an image with its sketches, and once more at
+/// its end.
 const IMAGE_STREAM_CAP: usize = 96 * 1024 * 1024;
-/// How long the end of a stream is waited for whose answer is over. It comes at once, as a rule in a packet of its own, and a
-/// connection that was read to its end carries the next answer.
+/// How long the end of a stream is waited for whose answer is over. It comes at once, as a rule in
+/// a packet of its own, and a connection that was read to its end carries the next answer.
 const LINGER: Duration = Duration::from_millis(100);
 
 /// An adapter's half of a stream: what its frames mean.
 pub(in crate::upstream) trait Reader: Send {
-    /// Understands one frame and adds what it means to `events`. What was added before trouble still counts.
+    /// Understands one frame and adds what it means to `events`. What was added before trouble
+    /// still counts.
     fn read(
         &mut self,
         name: &str,
@@ -41,8 +45,8 @@ pub(in crate::upstream) trait Reader: Send {
         events: &mut VecDeque<ModelEvent>,
     ) -> Result<Progress, Trouble>;
 
-    /// The stream has ended: by its own end, or because it was cut or fell silent. Whether the answer had ended before, or has
-    /// now; if so, it adds what closes it.
+    /// The stream has ended: by its own end, or because it was cut or fell silent. Whether the
+    /// answer had ended before, or has now; if so, it adds what closes it.
     fn end(&mut self, is_own_end: bool, events: &mut VecDeque<ModelEvent>) -> bool;
 }
 
@@ -69,7 +73,8 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// The bounds of the answer to a request: one that gives the tool to make images leaves room for them.
+    /// The bounds of the answer to a request: one that gives the tool to make images leaves room
+    /// for them.
     pub(super) fn of(request: &ModelRequest) -> Self {
         let may_draw = request
             .hosted_tools
@@ -86,7 +91,8 @@ impl Bounds {
 /// The answer of a model, event by event.
 #[expect(missing_debug_implementations, reason = "it holds the API key")]
 pub struct ModelStream {
-    /// The rest of the answer; its head is dropped, for it holds a buffer of the connection. None when the connection is given up.
+    /// The rest of the answer; its head is dropped, for it holds a buffer of the connection. None
+    /// when the connection is given up.
     body: Option<BoxStream<'static, reqwest::Result<Bytes>>>,
     parser: Parser,
     reader: Box<dyn Reader>,
@@ -133,8 +139,8 @@ impl ModelStream {
         self.request_id.as_deref()
     }
 
-    /// The next event; none after [`ModelEvent::Completed`] or an error, one of which always comes. It may be cancelled:
-    /// nothing is lost.
+    /// The next event; none after [`ModelEvent::Completed`] or an error, one of which always comes.
+    /// It may be cancelled: nothing is lost.
     pub async fn next(&mut self) -> Option<Result<ModelEvent, ModelError>> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -210,7 +216,8 @@ impl ModelStream {
                 return self.end(true, ModelError::new(ModelErrorKind::Cut, cause));
             }
             Ok(Some(Err(error))) => {
-                let cause = format!("the connection broke before the answer ended: {}", text_of(error));
+                let cause =
+                    format!("the connection broke before the answer ended: {}", text_of(error));
                 ModelError::new(ModelErrorKind::Cut, cause)
             }
             Err(_) => ModelError::new(ModelErrorKind::Timeout, self.waited.cause(self.patience)),

@@ -1,5 +1,5 @@
-//! How is JSON of many servers read without tripping over what differs? Text that may be missing, null or of another type,
-//! arguments that may be none, and usage under either API's names.
+//! How is JSON of many servers read without tripping over what differs? Text that may be missing,
+//! null or of another type, arguments that may be none, and usage under either API's names.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -69,7 +69,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Lenient<'a> {
     }
 }
 
-/// Whether an `error` field means an error: Python's notion of truth, by which OpenAI's own SDK goes.
+/// Whether an `error` field means an error: Python's notion of truth, by which OpenAI's own SDK
+/// goes.
 pub(in crate::upstream) fn is_truthy(value: &Value) -> bool {
     match value {
         Value::Null => false,
@@ -86,8 +87,8 @@ pub(in crate::upstream) fn parse<'a, T: Deserialize<'a>>(data: &'a str) -> Resul
     objects::from_str(data).map_err(|error| Trouble::Unreadable(error.to_string()))
 }
 
-/// The arguments of a call: a JSON object, or nothing for a function without any. They become part of an item, so they may nest no
-/// deeper than that.
+/// The arguments of a call: a JSON object, or nothing for a function without any. They become part
+/// of an item, so they may nest no deeper than that.
 pub(in crate::upstream) fn arguments(text: &str) -> Result<Map<String, Value>, Trouble> {
     if text.trim().is_empty() {
         return Ok(Map::new());
@@ -133,7 +134,8 @@ mod tests {
 
     #[test]
     fn arguments_nest_no_deeper_than_can_be_stored() {
-        let nested = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+        let nested =
+            |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
         assert!(arguments(&nested(DEEPEST)).is_ok());
         for depth in [DEEPEST + 1, 127, 10_000] {
             assert!(matches!(arguments(&nested(depth)), Err(Trouble::Unreadable(_))), "{depth}");

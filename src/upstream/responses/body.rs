@@ -1,5 +1,5 @@
-//! What does the body of a `POST {base}/responses` look like? As OpenAI's API reference describes it; what is not set is
-//! left out, because not every server takes nulls.
+//! What does the body of a `POST {base}/responses` look like? As OpenAI's API reference describes
+//! it; what is not set is left out, because not every server takes nulls.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -91,13 +91,16 @@ fn item(item: &InputItem) -> Item<'_> {
     match item {
         InputItem::Message { role: Role::User, parts } => message("user", parts),
         InputItem::Message { role: Role::Developer, parts } => message("developer", parts),
-        InputItem::Message { role: Role::Assistant, parts } => {
-            Item::Message { role: "assistant", content: parts.iter().filter_map(said_part).collect() }
-        }
+        InputItem::Message { role: Role::Assistant, parts } => Item::Message {
+            role: "assistant",
+            content: parts.iter().filter_map(said_part).collect(),
+        },
         InputItem::FunctionCall { call_id, name, arguments } => {
             Item::FunctionCall { call_id, name, arguments }
         }
-        InputItem::FunctionCallOutput { call_id, output } => Item::FunctionCallOutput { call_id, output },
+        InputItem::FunctionCallOutput { call_id, output } => {
+            Item::FunctionCallOutput { call_id, output }
+        }
     }
 }
 
@@ -108,7 +111,9 @@ fn message<'a>(role: &'static str, parts: &'a [InputPart]) -> Item<'a> {
 fn part(part: &InputPart) -> Part<'_> {
     match part {
         InputPart::Text(text) => Part::InputText { text },
-        InputPart::Image { url, detail } => Part::InputImage { detail: detail.as_str(), image_url: url },
+        InputPart::Image { url, detail } => {
+            Part::InputImage { detail: detail.as_str(), image_url: url }
+        }
         InputPart::File { filename, data_url } => Part::InputFile { filename, file_data: data_url },
     }
 }
@@ -144,7 +149,8 @@ fn tool_choice(choice: &ToolChoice) -> Value {
 /// What the searches found is only told to those who ask for it.
 fn include(hosted_tools: &[Map<String, Value>]) -> Vec<&'static str> {
     let has = |start: &str| {
-        let kind = |tool: &Map<String, Value>| tool.get("type").and_then(Value::as_str).map(str::to_owned);
+        let kind =
+            |tool: &Map<String, Value>| tool.get("type").and_then(Value::as_str).map(str::to_owned);
         hosted_tools.iter().filter_map(kind).any(|kind| kind.starts_with(start))
     };
     let mut include = Vec::new();

@@ -1,8 +1,10 @@
-//! What do the events of a Responses stream mean? The type of each is looked at first, and only what is needed of it is
-//! read. Types that are not known, of events and of items, are passed over: the list grows.
+//! What do the events of a Responses stream mean? The type of each is looked at first, and only
+//! what is needed of it is read. Types that are not known, of events and of items, are passed over:
+//! the list grows.
 //!
-//! A server that runs tools itself says several responses in one stream, each with its `response.completed`. They are one
-//! answer, which ends with the stream. Some such servers never say `response.completed`.
+//! A server that runs tools itself says several responses in one stream, each with its
+//! `response.completed`. They are one answer, which ends with the stream. Some such servers never
+//! say `response.completed`.
 
 use std::collections::VecDeque;
 
@@ -11,7 +13,8 @@ use serde_json::Value;
 
 use super::items::{Item, annotation, message_part};
 use crate::upstream::model::{
-    FunctionTool, ItemId, Lenient, ModelEvent, Progress, Reader, Trouble, Usage, WireUsage, is_truthy, parse,
+    FunctionTool, ItemId, Lenient, ModelEvent, Progress, Reader, Trouble, Usage, WireUsage,
+    is_truthy, parse,
 };
 
 /// The reader of one stream.
@@ -124,7 +127,8 @@ impl Reader for EventReader {
             "response.completed" => {
                 let event: CompletedEvent = parse(data)?;
                 let usage = event.response.and_then(|response| response.usage).map(|usage| usage.0);
-                self.usage = self.usage.map_or(usage, |sum| Some(sum.plus(usage.unwrap_or_default())));
+                self.usage =
+                    self.usage.map_or(usage, |sum| Some(sum.plus(usage.unwrap_or_default())));
                 self.is_whole = true;
             }
             "response.created" | "response.in_progress" => self.go_on(events),
@@ -200,7 +204,9 @@ impl EventReader {
                     self.running.push(call_id.clone());
                 }
             }
-            ModelEvent::FunctionOutput { call_id } => self.running.retain(|running| running != call_id),
+            ModelEvent::FunctionOutput { call_id } => {
+                self.running.retain(|running| running != call_id)
+            }
             ModelEvent::ImageDone { .. } => self.has_item = true,
             _ => {}
         }
@@ -255,9 +261,14 @@ impl EventReader {
                 item.done(item_id)?
             }
             "response.image_generation_call.partial_image" => {
-                let SketchEvent { item_id, partial_image_index: index, partial_image_b64 } = parse(data)?;
+                let SketchEvent { item_id, partial_image_index: index, partial_image_b64 } =
+                    parse(data)?;
                 let item_id = self.id(&item_id);
-                Some(ModelEvent::ImagePartial { item_id, index, b64: partial_image_b64.into_string() })
+                Some(ModelEvent::ImagePartial {
+                    item_id,
+                    index,
+                    b64: partial_image_b64.into_string(),
+                })
             }
             _ => None,
         })
@@ -291,10 +302,13 @@ fn failure(kind: &str, data: &str) -> Result<Trouble, Trouble> {
     let mut event: Value = parse(data)?;
     Ok(match kind {
         "response.incomplete" => {
-            let reason = event.pointer("/response/incomplete_details/reason").and_then(Value::as_str);
+            let reason =
+                event.pointer("/response/incomplete_details/reason").and_then(Value::as_str);
             Trouble::Incomplete(reason.unwrap_or("no reason given").to_owned())
         }
-        "response.failed" => Trouble::Said(event.get_mut("response").map(Value::take).unwrap_or_default()),
+        "response.failed" => {
+            Trouble::Said(event.get_mut("response").map(Value::take).unwrap_or_default())
+        }
         _ => Trouble::Said(event),
     })
 }

@@ -1,12 +1,12 @@
-//! What do the items of a response hold that we need? Messages with their annotations, calls of functions, images and
-//! searches; everything else is passed over.
+//! What do the items of a response hold that we need? Messages with their annotations, calls of
+//! functions, images and searches; everything else is passed over.
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::upstream::model::{
-    Annotation, ItemId, Lenient, MessagePart, ModelEvent, PartKind, SearchStatus, Trouble, WebSource,
-    arguments,
+    Annotation, ItemId, Lenient, MessagePart, ModelEvent, PartKind, SearchStatus, Trouble,
+    WebSource, arguments,
 };
 
 /// An item with the fields of every kind that we know.
@@ -65,11 +65,13 @@ impl Item<'_> {
                 name: self.name.into_string(),
             }),
             "function_call_output" => Some(self.output()),
-            "image_generation_call" => self.result.some().is_some().then(|| ModelEvent::ImageDone {
-                item_id,
-                format: self.output_format.some().unwrap_or("png").to_owned(),
-                b64: self.result.into_string(),
-            }),
+            "image_generation_call" => {
+                self.result.some().is_some().then(|| ModelEvent::ImageDone {
+                    item_id,
+                    format: self.output_format.some().unwrap_or("png").to_owned(),
+                    b64: self.result.into_string(),
+                })
+            }
             "web_search_call" => Some(self.web_search(item_id)),
             "file_search_call" => Some(self.file_search(item_id)),
             "mcp_approval_request" => {
@@ -144,7 +146,8 @@ pub(super) fn message_part(part: &Value) -> Option<MessagePart> {
 /// An annotation, if it is of a kind that ChatKit can show.
 pub(super) fn annotation(annotation: &Value) -> Option<Annotation> {
     let index = |name: &str| annotation[name].as_u64();
-    let file = |index| text(&annotation["filename"]).map(|filename| Annotation::File { filename, index });
+    let file =
+        |index| text(&annotation["filename"]).map(|filename| Annotation::File { filename, index });
     match annotation["type"].as_str()? {
         "url_citation" => {
             let url = text(&annotation["url"])?;

@@ -1,4 +1,5 @@
-//! How is a model asked through the Responses API (`POST {base}/responses`), and what do the events of its stream mean?
+//! How is a model asked through the Responses API (`POST {base}/responses`), and what do the events
+//! of its stream mean?
 
 mod body;
 mod events;

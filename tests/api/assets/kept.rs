@@ -7,7 +7,8 @@ use super::{ASSETS, Cdn, FONT, NOWHERE, get};
 use crate::support::server::TestServer;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_widget_names_by_its_address_at_the_root_is_here_too_where_the_files_come_from_here() {
+async fn what_the_widget_names_by_its_address_at_the_root_is_here_too_where_the_files_come_from_here()
+ {
     let cdn = Cdn::start().await;
     let server = cdn.proxy(&[]);
     for path in ["/assets/ck1/font.woff2", "/assets/ck1/deep/er/font.woff2"] {
@@ -18,10 +19,16 @@ async fn what_the_widget_names_by_its_address_at_the_root_is_here_too_where_the_
         assert_eq!(answer.headers()["cache-control"], "public, max-age=31536000, immutable");
         assert_eq!(answer.bytes().await.expect("bytes"), FONT, "{path}");
     }
-    for path in ["/assets/ck1/nope.css", "/assets/ck1/%2e%2e/x", "/assets/ck1/", "/assets/other/x.js"] {
+    for path in
+        ["/assets/ck1/nope.css", "/assets/ck1/%2e%2e/x", "/assets/ck1/", "/assets/other/x.js"]
+    {
         let answer = server.get(path).send().await.expect("an answer");
         assert_eq!(answer.status(), 404, "{path}");
-        assert_eq!(answer.json::<Value>().await.expect("JSON")["error"]["code"], "not_found", "{path}");
+        assert_eq!(
+            answer.json::<Value>().await.expect("JSON")["error"]["code"],
+            "not_found",
+            "{path}"
+        );
     }
     let posted = server.post("/assets/ck1/font.woff2").send().await.expect("an answer");
     assert_eq!(posted.status(), 405);
@@ -34,7 +41,8 @@ async fn what_the_widget_names_by_its_address_at_the_root_is_here_too_where_the_
 async fn the_cdn_is_asked_once_for_what_many_want_and_again_for_what_it_wants_nobody_to_keep() {
     let cdn = Cdn::start().await;
     let server = cdn.proxy(&[]);
-    let asked = |path: &str| cdn.requests().iter().filter(|(target, _)| target.ends_with(path)).count();
+    let asked =
+        |path: &str| cdn.requests().iter().filter(|(target, _)| target.ends_with(path)).count();
     let mut many = JoinSet::new();
     for _ in 0..20 {
         many.spawn(server.get(&format!("{ASSETS}ck1/slow.js")).send());

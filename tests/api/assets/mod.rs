@@ -1,5 +1,6 @@
 //! chatkit.js and its files, fetched from a stand-in for OpenAI's CDN and passed on.
 
+mod addresses;
 mod kept;
 
 use std::io::{Read, Write};
@@ -92,7 +93,8 @@ async fn answer(State(told): State<Arc<Told>>, request: Request) -> Response {
         "/deployments/chatkit/index-aB1.html" => file("text/html; charset=utf-8", PAGE.into()),
         "/assets/ck1/font.woff2" if asked("range").is_some_and(|range| range == "bytes=2-5") => {
             let part = (StatusCode::PARTIAL_CONTENT, [("content-range", "bytes 2-5/62")]);
-            (part.0, part.1, file("font/woff2", Bytes::from_static(&FONT[2..6]).into())).into_response()
+            (part.0, part.1, file("font/woff2", Bytes::from_static(&FONT[2..6]).into()))
+                .into_response()
         }
         "/assets/ck1/font.woff2" if asked("range").is_some() => {
             let headers = [("content-range", "bytes */62"), ("content-type", "text/html")];
@@ -210,8 +212,13 @@ async fn caching_and_ranges_pass_and_nothing_else_does_in_either_direction() {
     ] {
         assert_eq!(answer.headers()[name], value, "{name}");
     }
-    for name in ["set-cookie", "cf-ray", "server", "strict-transport-security", "access-control-allow-origin"]
-    {
+    for name in [
+        "set-cookie",
+        "cf-ray",
+        "server",
+        "strict-transport-security",
+        "access-control-allow-origin",
+    ] {
         assert!(!names.iter().any(|known| known == name), "{name} is the CDN's own: {names:?}");
     }
     assert!(!names.iter().any(|known| known == "content-security-policy"), "{names:?}");
@@ -242,7 +249,8 @@ async fn caching_and_ranges_pass_and_nothing_else_does_in_either_direction() {
     }
     for path in ["ck1/font.woff2", "chatkit.js"] {
         let host = server.addr();
-        let head = format!("HEAD {ASSETS}{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        let head =
+            format!("HEAD {ASSETS}{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
         let head = tokio::task::block_in_place(|| raw(&server, &head));
         assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
         assert!(head.contains("etag: \"v1\""), "{head}");
@@ -250,7 +258,11 @@ async fn caching_and_ranges_pass_and_nothing_else_does_in_either_direction() {
         assert!(head.contains(&format!("\r\ncontent-length: {length}\r\n")), "as GET says: {head}");
     }
     let ranged = server.get("/api/chatkit/assets/chatkit.js").header("range", "bytes=2-5");
-    assert_eq!(ranged.send().await.expect("an answer").status(), 200, "what is rewritten comes whole");
+    assert_eq!(
+        ranged.send().await.expect("an answer").status(),
+        200,
+        "what is rewritten comes whole"
+    );
     let posted = server.post("/api/chatkit/assets/chatkit.js").send().await.expect("an answer");
     assert_eq!(posted.status(), 405);
 }
@@ -334,57 +346,21 @@ async fn no_path_leads_out_of_the_cdns_two_folders() {
         "ck1/",
         "",
     ] {
-        let request = format!("GET {ASSETS}{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let request =
+            format!("GET {ASSETS}{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         let answer = tokio::task::block_in_place(|| raw(&server, &request));
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
         assert!(head.starts_with("HTTP/1.1 404 "), "{path}: {answer}");
-        let body: Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{path}: JSON in {answer}"));
+        let body: Value =
+            serde_json::from_str(body).unwrap_or_else(|_| panic!("{path}: JSON in {answer}"));
         assert_eq!(body["error"]["code"], "not_found", "{path}");
     }
     for (target, _) in cdn.requests() {
         let path = target.strip_prefix("GET ").expect("a GET");
         let inside = path.starts_with("/deployments/") || path.starts_with("/assets/");
-        assert!(inside && !path.contains("..") && !path.contains('%') && !path.contains('?'), "{target}");
+        assert!(
+            inside && !path.contains("..") && !path.contains('%') && !path.contains('?'),
+            "{target}"
+        );
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn addresses_are_those_under_which_the_browser_came_and_a_hostile_host_is_refused() {
-    let cdn = Cdn::start().await;
-    let trusting = cdn.proxy(&[("TRUSTED_PROXIES", "127.0.0.1/32")]);
-    let direct = cdn.proxy(&[]);
-    let ask = |server: &TestServer, headers: &str| {
-        let request = format!("GET {ASSETS}chatkit.js HTTP/1.1\r\n{headers}\r\nconnection: close\r\n\r\n");
-        tokio::task::block_in_place(|| raw(server, &request))
-    };
-    let forwarded = "host: chat.example.com\r\nx-forwarded-proto: https\r\nx-forwarded-host: evil.example";
-    let answer = ask(&trusting, forwarded);
-    assert!(answer.contains(r#"o="https://chat.example.com/api/chatkit/assets""#), "{answer}");
-    assert!(!answer.contains("evil.example"), "{answer}");
-    assert!(answer.to_ascii_lowercase().contains("vary: host"), "a cache must tell hosts apart: {answer}");
-    let answer = ask(&direct, forwarded);
-    assert!(answer.contains(r#"o="http://chat.example.com/api/chatkit/assets""#), "not believed: {answer}");
-    let answer = ask(&trusting, "host: [::1]:8080\r\nx-forwarded-for: 192.0.2.1");
-    assert!(answer.contains(r#"o="http://[::1]:8080/api/chatkit/assets""#), "{answer}");
-
-    for host in [
-        "\";alert(1)//",
-        "x\"><script>",
-        "a/b",
-        "a?b",
-        "a#b",
-        "user@evil.example",
-        "a b",
-        "a\\b",
-        "a'b",
-        "a`b",
-        "${x}",
-        "",
-    ] {
-        let answer = ask(&direct, &format!("host: {host}"));
-        assert!(answer.starts_with("HTTP/1.1 400 "), "{host}: {answer}");
-        assert!(!answer.contains("alert") && !answer.contains("const "), "{host}: {answer}");
-    }
-    let answer = ask(&direct, "host: one.example\r\nhost: two.example");
-    assert!(answer.starts_with("HTTP/1.1 400 "), "two hosts: {answer}");
 }

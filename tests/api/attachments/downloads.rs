@@ -72,10 +72,17 @@ async fn any_other_file_is_only_ever_saved() {
         let request = room.request("GET", &path).bearer_auth(tokens::hs256("ada"));
         let answer = request.send().await.expect("an answer");
         assert_eq!(header(&answer, "content-type"), Some(served_as), "{name}");
-        assert_eq!(header(&answer, "content-disposition"), Some(&*format!("attachment; {disposition}")));
+        assert_eq!(
+            header(&answer, "content-disposition"),
+            Some(&*format!("attachment; {disposition}"))
+        );
         assert_eq!(header(&answer, "x-content-type-options"), Some("nosniff"));
         assert_eq!(header(&answer, "content-security-policy"), Some("sandbox; default-src 'none'"));
-        assert_eq!(header(&answer, "cache-control"), Some("private, no-cache"), "no link says how long");
+        assert_eq!(
+            header(&answer, "cache-control"),
+            Some("private, no-cache"),
+            "no link says how long"
+        );
         assert_eq!(answer.text().await.expect("a body"), bytes);
     }
 }
@@ -89,7 +96,10 @@ async fn a_part_of_a_file_can_be_asked_for() {
         request.send().await.expect("an answer")
     };
     let part = ranged("bytes=1-3").await;
-    assert_eq!((part.status().as_u16(), header(&part, "content-range")), (206, Some("bytes 1-3/24")));
+    assert_eq!(
+        (part.status().as_u16(), header(&part, "content-range")),
+        (206, Some("bytes 1-3/24"))
+    );
     assert_eq!(header(&part, "content-security-policy"), Some("sandbox; default-src 'none'"));
     assert_eq!(part.bytes().await.expect("a body"), "PNG");
     let beyond = ranged("bytes=100-").await;
@@ -108,11 +118,16 @@ async fn what_is_missing_or_foreign_or_behind_a_bad_link_is_the_same_404() {
         let request = room.request("GET", path).bearer_auth(tokens::hs256(user));
         plain(request.send().await.expect("an answer")).await
     };
-    let missing = as_user("ada", "/api/chatkit/attachments/atc_00000000000000000000000000000000").await;
+    let missing =
+        as_user("ada", "/api/chatkit/attachments/atc_00000000000000000000000000000000").await;
     assert_eq!((missing.0, missing.1["error"]["code"].as_str()), (404, Some("not_found")));
     assert_eq!(as_user("grace", &path).await, missing, "foreign");
     for odd in ["atc_%00", "%ff", "..%2f..%2fetc%2fpasswd", "atc_zz", ".part_0"] {
-        assert_eq!(as_user("ada", &format!("/api/chatkit/attachments/{odd}")).await, missing, "{odd}");
+        assert_eq!(
+            as_user("ada", &format!("/api/chatkit/attachments/{odd}")).await,
+            missing,
+            "{odd}"
+        );
     }
     let (_, query) = link.split_once('?').expect("it is signed");
     for bad in [
@@ -138,9 +153,13 @@ async fn links_say_what_the_client_typed() {
     let room = Room::new(&[("TRUSTED_PROXIES", "127.0.0.1")]).await;
     let request = room.request("POST", "/api/chatkit/upload").bearer_auth(tokens::hs256("ada"));
     let request = request.header("host", "chat.example").header("x-forwarded-proto", "https");
-    let answer = request.multipart(form("a.png", "image/png", PNG)).send().await.expect("an answer");
+    let answer =
+        request.multipart(form("a.png", "image/png", PNG)).send().await.expect("an answer");
     let image: Value = answer.json().await.expect("JSON");
-    assert!(preview(&image).starts_with("https://chat.example/api/chatkit/attachments/"), "{image}");
+    assert!(
+        preview(&image).starts_with("https://chat.example/api/chatkit/attachments/"),
+        "{image}"
+    );
 }
 
 #[tokio::test]
@@ -156,7 +175,8 @@ async fn an_item_goes_out_with_fresh_links_and_none_is_stored() {
         after: None,
     };
     let audience = chatkit_server::store::Audience::Client;
-    let items = room.uploads.store.items(&ada, &thread, &page, audience).await.expect("the store answers");
+    let items =
+        room.uploads.store.items(&ada, &thread, &page, audience).await.expect("the store answers");
     let mut item = items.expect("the thread is there").data.remove(0);
     let stored = serde_json::to_value(&item).expect("JSON");
     assert_eq!(stored["attachments"][0]["preview_url"], "", "a link would expire");
@@ -173,7 +193,11 @@ async fn the_widget_may_read_attachments_from_its_own_origin_and_nothing_else() 
     let server = TestServer::hosted("http://127.0.0.1:9", &[cookie]);
     let allowed = async |path: &str, origin: &str| {
         let answer = server.get(path).header("origin", origin).send().await.expect("an answer");
-        assert_eq!(header(&answer, "access-control-allow-credentials"), None, "a link needs no cookie");
+        assert_eq!(
+            header(&answer, "access-control-allow-credentials"),
+            None,
+            "a link needs no cookie"
+        );
         header(&answer, "access-control-allow-origin").map(str::to_owned)
     };
     let widget = "https://cdn.platform.openai.com";

@@ -32,12 +32,17 @@ async fn a_file_may_have_as_many_bytes_as_are_allowed_and_not_one_more() {
     for size in [MEBIBYTE + 1, MEBIBYTE + 100_000, 3 * MEBIBYTE] {
         let announced = form("a.txt", "text/plain", vec![b'a'; size]);
         let chunks = vec![b'a'; size].chunks(10_000).map(<[u8]>::to_vec).collect::<Vec<_>>();
-        let chunks =
-            Body::wrap_stream(futures_util::stream::iter(chunks.into_iter().map(std::io::Result::Ok)));
+        let chunks = Body::wrap_stream(futures_util::stream::iter(
+            chunks.into_iter().map(std::io::Result::Ok),
+        ));
         let streamed = Form::new().part("file", Part::stream(chunks).file_name("a.txt"));
         for form in [announced, streamed] {
             let (status, refusal) = plain(room.upload("ada", form).await).await;
-            assert_eq!((status, &refusal["error"]["code"]), (413, &json!("body_too_large")), "{size}");
+            assert_eq!(
+                (status, &refusal["error"]["code"]),
+                (413, &json!("body_too_large")),
+                "{size}"
+            );
         }
     }
     assert_eq!(room.names(), [kept["id"].as_str().expect("an id")]);
@@ -54,7 +59,10 @@ async fn a_form_has_one_file() {
     ] {
         let (status, refusal) = plain(room.upload("ada", form).await).await;
         assert_eq!(status, 400);
-        assert!(refusal["message"].as_str().is_some_and(|text| text.contains(expected)), "{refusal}");
+        assert!(
+            refusal["message"].as_str().is_some_and(|text| text.contains(expected)),
+            "{refusal}"
+        );
     }
     assert_eq!(room.names(), [""; 0]);
     let more = Form::new().text("note", "a").part("file", part()).text("note", "b");
@@ -80,7 +88,8 @@ async fn what_is_no_form_is_refused() {
 async fn a_head_of_a_field_that_never_ends_is_not_kept_in_memory() {
     let room = Room::new(&[]).await;
     let mut stream = TcpStream::connect(room.addr).await.expect("it listens");
-    // A field's head goes on, and a third of the body has come: enough to see that nothing can be made of it.
+    // A field's head goes on, and a third of the body has come: enough to see that nothing can be
+    // made of it.
     let body = format!("{}x-note: {}", beginning(&room, 9 * MEBIBYTE), "a".repeat(3 * MEBIBYTE));
     stream.write_all(body.as_bytes()).await.expect("it reads");
     let mut answer = vec![0; 12];
@@ -116,7 +125,10 @@ async fn a_client_that_falls_silent_is_told_so_after_30_seconds() {
     stream.read_to_end(&mut answer).await.expect("an answer");
     let answer = String::from_utf8(answer).expect("text");
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-    assert!(answer.contains("connection: close") && answer.contains("\"request_timeout\""), "{answer}");
+    assert!(
+        answer.contains("connection: close") && answer.contains("\"request_timeout\""),
+        "{answer}"
+    );
     assert!((30..60).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     assert_eq!(room.names(), [""; 0]);
 }
@@ -127,7 +139,10 @@ async fn a_client_that_asks_first_is_refused_before_it_sends_anything() {
     let mut stream = TcpStream::connect(room.addr).await.expect("it listens");
     let head = beginning(&room, MEBIBYTE);
     let head = head.split("\r\n\r\n").next().expect("a head");
-    stream.write_all(format!("{head}\r\nexpect: 100-continue\r\n\r\n").as_bytes()).await.expect("it reads");
+    stream
+        .write_all(format!("{head}\r\nexpect: 100-continue\r\n\r\n").as_bytes())
+        .await
+        .expect("it reads");
     let mut answer = vec![0; 12];
     stream.read_exact(&mut answer).await.expect("an answer");
     assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 413");

@@ -1,4 +1,5 @@
-//! Images that the model made: kept as files, and shown by links. The real binary, in front of a sandbox that is listened to.
+//! Images that the model made: kept as files, and shown by links. The real binary, in front of a
+//! sandbox that is listened to.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -36,7 +37,10 @@ impl Model {
             async move {
                 let (parts, body) = request.into_parts();
                 let body = to_bytes(body, usize::MAX).await.expect("the request comes whole");
-                heard.lock().expect("nobody panicked").push(serde_json::from_slice(&body).expect("JSON"));
+                heard
+                    .lock()
+                    .expect("nobody panicked")
+                    .push(serde_json::from_slice(&body).expect("JSON"));
                 next.run(Request::from_parts(parts, Body::from(body))).await
             }
         });
@@ -62,7 +66,8 @@ struct Disk {
 impl Disk {
     fn new() -> Self {
         let folder = TempFolder::new("images");
-        let agents = "[agents.default]\nmodel = \"m\"\n[[agents.default.tools]]\ntype = \"image_generation\"\npartial_images = 1\n";
+        let agents = "[agents.default]\nmodel = \"m\"\n[[agents.default.tools]]\ntype = \
+                      \"image_generation\"\npartial_images = 1\n";
         folder.write("agents.toml", agents);
         let database = format!("sqlite://{}?mode=rwc", folder.path("chat.db"));
         Self { folder, database }
@@ -87,7 +92,8 @@ impl Disk {
 
 async fn ask(server: &TestServer, kind: &str, params: &Value) -> String {
     let request = server.post("/api/chatkit").bearer_auth(tokens::hs256("ada"));
-    let answer = request.json(&json!({"type": kind, "params": params})).send().await.expect("an answer");
+    let answer =
+        request.json(&json!({"type": kind, "params": params})).send().await.expect("an answer");
     assert_eq!(answer.status(), 200, "{kind}");
     answer.text().await.expect("it comes to its end")
 }
@@ -115,7 +121,8 @@ async fn an_image_of_the_model_is_a_file_that_links_lead_to_until_its_thread_is_
     let (model, disk) = (Model::start().await, Disk::new());
     let picture = (200, "image/png".to_owned(), PICTURE.to_vec());
     let server = disk.serve(&model, &[]);
-    let events = events(&ask(&server, "threads.create", &json!({"input": input("image please")})).await);
+    let events =
+        events(&ask(&server, "threads.create", &json!({"input": input("image please")})).await);
     let done = events.iter().filter(|event| event["type"] == "thread.item.done");
     let shown = done.map(|event| &event["item"]).find(|item| item["type"] == "generated_image");
     let shown = shown.expect("an image was made");
@@ -131,13 +138,24 @@ async fn an_image_of_the_model_is_a_file_that_links_lead_to_until_its_thread_is_
     let thread = json!({"thread_id": events[0]["thread"]["id"]});
     for (kind, of) in [("items.list", ""), ("threads.get_by_id", "/items")] {
         let answer: Value = serde_json::from_str(&ask(&server, kind, &thread).await).expect("JSON");
-        let listed = &answer.pointer(of).expect("items")["data"].as_array().expect("a list").clone();
-        let listed = listed.iter().find(|item| item["id"] == shown["id"]).expect("the image is listed");
-        assert_eq!(seen(&server, listed).await, picture, "{kind} makes a link to where the service is now");
+        let listed =
+            &answer.pointer(of).expect("items")["data"].as_array().expect("a list").clone();
+        let listed =
+            listed.iter().find(|item| item["id"] == shown["id"]).expect("the image is listed");
+        assert_eq!(
+            seen(&server, listed).await,
+            picture,
+            "{kind} makes a link to where the service is now"
+        );
     }
-    let path = shown["image"]["url"].as_str().and_then(|url| url.split_once("/api/")).expect("a path").1;
+    let path =
+        shown["image"]["url"].as_str().and_then(|url| url.split_once("/api/")).expect("a path").1;
     let stolen = format!("/api/{}", path.split('?').next().expect("a path"));
-    assert_eq!(server.get(&stolen).send().await.expect("an answer").status(), 404, "only a link shows it");
+    assert_eq!(
+        server.get(&stolen).send().await.expect("an answer").status(),
+        404,
+        "only a link shows it"
+    );
 
     let more = json!({"thread_id": thread["thread_id"], "input": input("What is it?")});
     ask(&server, "threads.add_user_message", &more).await;

@@ -1,4 +1,5 @@
-//! How long files live: until they are deleted, until nobody has sent them for a day, until their thread goes.
+//! How long files live: until they are deleted, until nobody has sent them for a day, until their
+//! thread goes.
 
 use std::time::Duration;
 
@@ -42,7 +43,8 @@ async fn a_message_carries_what_is_its_senders_and_uploaded() {
     let ada = owner("ada");
     let (one, two) = (uploaded(&room, "ada", "1").await, uploaded(&room, "ada", "2").await);
     let checked = check_attachments(&room.uploads, &ada, &[two.clone(), one.clone()]).await;
-    let names: Vec<_> = checked.expect("they can be sent").into_iter().map(|file| file.name).collect();
+    let names: Vec<_> =
+        checked.expect("they can be sent").into_iter().map(|file| file.name).collect();
     assert_eq!(names, ["2", "1"], "in the order of the message");
     assert_eq!(check_attachments(&room.uploads, &ada, &[]).await.expect("no files"), []);
 
@@ -63,7 +65,11 @@ async fn a_message_carries_what_is_its_senders_and_uploaded() {
         assert!(message.contains(&**named), "{message}");
     }
     let of_nobody = check(&[&nobody]).await.1.replace(&*nobody, "");
-    assert_eq!(check(&[&foreign]).await.1.replace(&*foreign, ""), of_nobody, "foreign and missing alike");
+    assert_eq!(
+        check(&[&foreign]).await.1.replace(&*foreign, ""),
+        of_nobody,
+        "foreign and missing alike"
+    );
     assert_eq!(check(&[&"atc_\0\n".into()]).await.0, "not_found", "whatever it is called");
     let (code, message) = check(&[&one, &two, &one]).await;
     assert_eq!(code, "invalid_request");
@@ -168,7 +174,11 @@ async fn bytes_that_nobody_knows_are_swept_after_a_day() {
     let sent = uploaded(&room, "ada", "1").await;
     room.send(&ada, std::slice::from_ref(&sent)).await;
     for number in 0..250 {
-        room.uploads.files.save(&format!("atc_{number:032}"), b"left over").await.expect("it is written");
+        room.uploads
+            .files
+            .save(&format!("atc_{number:032}"), b"left over")
+            .await
+            .expect("it is written");
     }
     let folder = room.uploads.files.path("atc_0").expect("it is an id");
     std::fs::write(folder.with_file_name("readme.txt"), "not ours").expect("it is written");
@@ -204,6 +214,7 @@ async fn threads_that_were_kept_long_enough_go_with_their_files() {
     assert_eq!(room.names().len(), 2, "threads are kept unless somebody says for how long");
     sweep(&room.uploads, Some(30 * DAY), &going).await;
     assert_eq!(room.names(), [&*new]);
-    let thread = async |id: &Id| room.uploads.store.thread(&ada, id).await.expect("the store answers");
+    let thread =
+        async |id: &Id| room.uploads.store.thread(&ada, id).await.expect("the store answers");
     assert!(thread(&old_thread).await.is_none() && thread(&new_thread).await.is_some());
 }

@@ -1,4 +1,5 @@
-//! How much may one user keep, and send at once? Files of messages count, and so do bytes on their way.
+//! How much may one user keep, and send at once? Files of messages count, and so do bytes on their
+//! way.
 
 use bytes::Bytes;
 use chatkit_server::chatkit::uploads::{create_attachment, delete_attachment};
@@ -16,8 +17,11 @@ use crate::support::server::{PATIENCE, send_meanwhile};
 use crate::support::tokens;
 
 async fn announce(room: &Room, size: usize) -> Result<Attachment, Error> {
-    let params =
-        CreateAttachment { name: "a.txt".to_owned(), size: size as u64, mime_type: "text/plain".to_owned() };
+    let params = CreateAttachment {
+        name: "a.txt".to_owned(),
+        size: size as u64,
+        mime_type: "text/plain".to_owned(),
+    };
     create_attachment(&room.uploads, &owner("ada"), &params, &room.base()).await
 }
 
@@ -36,13 +40,15 @@ struct Upload {
 }
 
 impl Upload {
-    /// Of ada's, with a link or with her token, of so many bytes. It is under way when this returns.
+    /// Of ada's, with a link or with her token, of so many bytes. It is under way when this
+    /// returns.
     async fn begin(room: &Room, link: Option<&str>, length: usize) -> Self {
         let (pieces, given) = mpsc::unbounded_channel();
         let given = stream::unfold(given, async |mut given: mpsc::UnboundedReceiver<Bytes>| {
             given.recv().await.map(|piece| (Ok::<_, std::io::Error>(piece), given))
         });
-        let part = Part::stream_with_length(Body::wrap_stream(given), length as u64).file_name("a.txt");
+        let part =
+            Part::stream_with_length(Body::wrap_stream(given), length as u64).file_name("a.txt");
         let request = match link {
             Some(link) => room.request("POST", link),
             None => room.request("POST", "/api/chatkit/upload").bearer_auth(tokens::hs256("ada")),
@@ -81,8 +87,14 @@ async fn a_user_keeps_so_much_and_what_is_deleted_is_free_at_once() {
     for _ in 0..2 {
         let (status, refusal) = plain(room.upload("ada", text(41)).await).await;
         assert_eq!((status, &refusal["error"]["code"]), (413, &json!("quota_exceeded")));
-        assert!(refusal["message"].as_str().is_some_and(|text| text.contains("100 bytes")), "{refusal}");
-        assert_eq!(announce(&room, 41).await.expect_err("too much").kind().parts().2, "quota_exceeded");
+        assert!(
+            refusal["message"].as_str().is_some_and(|text| text.contains("100 bytes")),
+            "{refusal}"
+        );
+        assert_eq!(
+            announce(&room, 41).await.expect_err("too much").kind().parts().2,
+            "quota_exceeded"
+        );
         assert_eq!(room.names(), [&*sent], "nothing is kept of it");
     }
     let announced = announce(&room, 40).await.expect("it fits");
@@ -127,7 +139,8 @@ async fn a_second_upload_to_one_announced_file_is_refused_and_the_first_goes_on(
     let room = Room::new(&[]).await;
     let announced = announce(&room, 5).await.expect("it may be announced");
     let first = Upload::begin(&room, Some(&link_of(&announced)), 5).await;
-    let second = room.request("POST", &link_of(&announced)).multipart(form("a.png", "text/plain", "other"));
+    let second =
+        room.request("POST", &link_of(&announced)).multipart(form("a.png", "text/plain", "other"));
     let (status, refusal) = plain(second.send().await.expect("an answer")).await;
     assert_eq!((status, &refusal["error"]["code"]), (409, &json!("conflict")));
     first.send(4);
@@ -148,12 +161,15 @@ async fn a_second_upload_to_one_announced_file_is_refused_and_the_first_goes_on(
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, gone).await.expect("one that was given up stands in nobody's way");
+    tokio::time::timeout(PATIENCE, gone)
+        .await
+        .expect("one that was given up stands in nobody's way");
 }
 
 #[tokio::test]
 async fn an_upload_by_a_link_counts_for_its_owner() {
-    let room = Room::new(&[("RATE_LIMIT_USER_PER_MINUTE", "1"), ("RATE_LIMIT_USER_BURST", "2")]).await;
+    let room =
+        Room::new(&[("RATE_LIMIT_USER_PER_MINUTE", "1"), ("RATE_LIMIT_USER_BURST", "2")]).await;
     let mut answers = Vec::new();
     for _ in 0..3 {
         let announced = announce(&room, 5).await.expect("it may be announced");

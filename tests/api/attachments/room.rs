@@ -1,4 +1,5 @@
-//! The endpoints of files behind the door to the chat, on a real socket, with a database and a folder of their own.
+//! The endpoints of files behind the door to the chat, on a real socket, with a database and a
+//! folder of their own.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -56,8 +57,12 @@ impl Room {
     pub(crate) async fn new(vars: &[(&str, &str)]) -> Self {
         let folder = std::env::temp_dir().join(&*new_id("chatkit-uploads-"));
         let dir = folder.to_str().expect("text");
-        let vars: HashMap<&str, &str> =
-            SELF_HOSTED.iter().chain(&[("CHATKIT_UPLOADS_DIR", dir)]).chain(vars).copied().collect();
+        let vars: HashMap<&str, &str> = SELF_HOSTED
+            .iter()
+            .chain(&[("CHATKIT_UPLOADS_DIR", dir)])
+            .chain(vars)
+            .copied()
+            .collect();
         let config = Config::from_vars(&|name| vars.get(name).map(|value| (*value).to_owned()));
         let config = config.unwrap_or_else(|problems| panic!("{problems:?}"));
         let Mode::SelfHosted(own) = &config.mode else { panic!("the mode is self-hosted") };
@@ -79,12 +84,17 @@ impl Room {
             uploads: uploads.clone(),
         };
         let addr = serve(desk, metrics, &lifecycle).await;
-        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
+        let client =
+            reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
         Self { uploads, clock, addr, folder, client, lifecycle }
     }
 
     pub(crate) fn request(&self, method: &str, url: &str) -> RequestBuilder {
-        let url = if url.starts_with('/') { format!("http://{}{url}", self.addr) } else { url.to_owned() };
+        let url = if url.starts_with('/') {
+            format!("http://{}{url}", self.addr)
+        } else {
+            url.to_owned()
+        };
         self.client.request(method.parse().expect("a method"), url)
     }
 
@@ -112,7 +122,8 @@ impl Room {
     /// The names of the files on disk.
     pub(crate) fn names(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(&self.folder) else { return Vec::new() };
-        let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("text"));
+        let names =
+            entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("text"));
         let mut names: Vec<_> = names.collect();
         names.sort();
         names
@@ -135,9 +146,10 @@ impl Room {
             json!({"id": new_id("thr_"), "created_at": now, "status": {"type": "active"}}),
         )
         .expect("a thread");
-        let mut attachments = chatkit_server::chatkit::uploads::check_attachments(&self.uploads, owner, ids)
-            .await
-            .expect("they can be sent");
+        let mut attachments =
+            chatkit_server::chatkit::uploads::check_attachments(&self.uploads, owner, ids)
+                .await
+                .expect("they can be sent");
         for attachment in &mut attachments {
             attachment.thread_id = Some(thread.id.clone());
         }
@@ -197,12 +209,18 @@ pub(crate) async fn plain(answer: Response) -> (u16, Value) {
     (status, body)
 }
 
-fn chat_door(config: Config, uploads: &Uploads, metrics: &Metrics, lifecycle: &Lifecycle) -> ChatDoor {
+fn chat_door(
+    config: Config,
+    uploads: &Uploads,
+    metrics: &Metrics,
+    lifecycle: &Lifecycle,
+) -> ChatDoor {
     let Mode::SelfHosted(own) = config.mode else { panic!("the mode is self-hosted") };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (tasks, stop) = (lifecycle.tasks(), lifecycle.stopping().clone());
     let limits = Arc::new(Limits::new(&config.limits, None, metrics));
-    let authenticator = Authenticator::new(&config.auth, Arc::clone(&clock), metrics.clone(), tasks, stop);
+    let authenticator =
+        Authenticator::new(&config.auth, Arc::clone(&clock), metrics.clone(), tasks, stop);
     let door = Door {
         authenticator: authenticator.expect("it needs no client"),
         proxies: config.limits,

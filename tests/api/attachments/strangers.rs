@@ -1,4 +1,5 @@
-//! Who asks for files without a link that is good and without a name: counted by address, and known by nobody.
+//! Who asks for files without a link that is good and without a name: counted by address, and known
+//! by nobody.
 
 use reqwest::Response;
 
@@ -39,7 +40,11 @@ async fn a_visitor_without_a_cookie_owns_no_files_and_becomes_nobody_by_asking()
     assert_eq!(refused.status(), 429);
     assert!(refused.headers().contains_key("retry-after"));
     let text = scrape(&metrics).await;
-    assert_eq!(value(&text, r#"chatkit_limiter_keys{limit="user"}"#), Some(0.0), "no bucket of a user");
+    assert_eq!(
+        value(&text, r#"chatkit_limiter_keys{limit="user"}"#),
+        Some(0.0),
+        "no bucket of a user"
+    );
     assert_eq!(value(&text, r#"chatkit_rate_limited_total{limit="address"}"#), Some(1.0));
 }
 

@@ -1,4 +1,5 @@
-//! A server of the Responses API that is an agent itself: its tools are tasks, and its several responses one answer.
+//! A server of the Responses API that is an agent itself: its tools are tasks, and its several
+//! responses one answer.
 
 use serde_json::{Value, json};
 
@@ -18,7 +19,9 @@ fn call(name: &str) -> Value {
 }
 
 fn output() -> Value {
-    item(&json!({"type": "function_call_output", "id": "fco_1", "call_id": "call_1", "output": "on its way"}))
+    item(
+        &json!({"type": "function_call_output", "id": "fco_1", "call_id": "call_1", "output": "on its way"}),
+    )
 }
 
 fn message(words: &str) -> Value {
@@ -50,7 +53,8 @@ async fn tools_that_a_server_runs_itself_are_tasks_and_its_responses_are_one_ans
     assert_eq!(answer_of(&events), "It is on its way.");
     assert!(events.iter().all(|event| event["type"] != "error"), "{events:#?}");
     let tasks: Vec<_> = events.iter().filter(|event| event["update"]["task"].is_object()).collect();
-    let states: Vec<_> = tasks.iter().map(|event| &event["update"]["task"]["status_indicator"]).collect();
+    let states: Vec<_> =
+        tasks.iter().map(|event| &event["update"]["task"]["status_indicator"]).collect();
     assert_eq!(states, ["loading", "complete"], "{tasks:#?}");
     assert_eq!(tasks[0]["update"]["task"]["title"], "Get order status");
     let items = ada.items(&thread_of(&events)).await;
@@ -65,7 +69,8 @@ async fn a_stream_that_says_done_and_no_more_ends_the_answer() {
     let frames = super::model::frames(&[opening(), vec![delta("Hi."), message("Hi.")]].concat());
     let reply = Reply::text(200, &format!("{frames}data: [DONE]\n\n"));
     let upstream =
-        ScriptedUpstream::start([reply.header("content-type", "text/event-stream").chunked()]).await;
+        ScriptedUpstream::start([reply.header("content-type", "text/event-stream").chunked()])
+            .await;
     let server = server(&format!("{}/v1", upstream.base()), &[]);
     let events = user(&server, "ada").events(&create("hello")).await;
     assert_eq!(answer_of(&events), "Hi.");

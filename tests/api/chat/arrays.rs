@@ -1,27 +1,31 @@
-//! An array is never taken for an object, whatever request it stands in and however deep; and a refusal says no more than a little of
-//! what was wrong.
+//! An array is never taken for an object, whatever request it stands in and however deep; and a
+//! refusal says no more than a little of what was wrong.
 
 use serde_json::{Value, json};
 
 use super::setting::{server, user};
 use crate::support::tokens;
 
-/// A request of each type that is read to its end: with nothing but what is there refused for what it names.
+/// A request of each type that is read to its end: with nothing but what is there refused for what
+/// it names.
 fn requests() -> Vec<Value> {
     let tag = json!({"type": "input_tag", "id": "a", "text": "b", "data": {"any": [1]}, "group": "g", "interactive": true});
     let text = json!({"type": "input_text", "text": "hello"});
     let options = json!({"tool_choice": {"id": "web_search"}, "model": "m"});
-    let input =
-        json!({"content": [text, tag], "attachments": [], "quoted_text": "q", "inference_options": options});
+    let input = json!({"content": [text, tag], "attachments": [], "quoted_text": "q", "inference_options": options});
     let item = json!({"thread_id": "thr_none", "item_id": "msg_none"});
-    let answers = json!({"status": "answered", "answers": {"q": {"values": ["a"], "skipped": false}}});
+    let answers =
+        json!({"status": "answered", "answers": {"q": {"values": ["a"], "skipped": false}}});
     let action = json!({"type": "a", "payload": {"any": 1}});
     let act = json!({"thread_id": "thr_none", "item_id": "msg_none", "action": action});
     let of = |kind: &str, params: &Value| json!({"type": kind, "params": params});
     vec![
         of("threads.create", &json!({"input": input})),
         of("threads.add_user_message", &json!({"thread_id": "thr_none", "input": input})),
-        of("threads.add_client_tool_output", &json!({"thread_id": "thr_none", "result": {"any": 1}})),
+        of(
+            "threads.add_client_tool_output",
+            &json!({"thread_id": "thr_none", "result": {"any": 1}}),
+        ),
         of(
             "threads.add_structured_input",
             &json!({"thread_id": "thr_none", "item_id": "msg_none", "input": answers}),
@@ -33,7 +37,10 @@ fn requests() -> Vec<Value> {
         of("threads.list", &json!({"limit": 1, "order": "asc", "after": "thr_none"})),
         of("threads.update", &json!({"thread_id": "thr_none", "title": "t"})),
         of("threads.delete", &json!({"thread_id": "thr_none"})),
-        of("items.list", &json!({"thread_id": "thr_none", "limit": 1, "order": "asc", "after": "msg_none"})),
+        of(
+            "items.list",
+            &json!({"thread_id": "thr_none", "limit": 1, "order": "asc", "after": "msg_none"}),
+        ),
         of("items.feedback", &json!({"thread_id": "thr_none", "item_ids": [], "kind": "positive"})),
         of("attachments.create", &json!({"name": "a", "size": 1, "mime_type": "text/plain"})),
         of("attachments.delete", &json!({"attachment_id": "atc_00"})),
@@ -88,7 +95,10 @@ async fn an_array_in_the_place_of_any_object_of_any_request_is_refused() {
                 let status = answer.status();
                 let body: Value = answer.json().await.expect("JSON");
                 assert_eq!(status, 400, "{kind} with {array} at `{place}`: {body}");
-                assert_eq!(body["error"]["code"], "invalid_request", "{kind} with {array} at `{place}`");
+                assert_eq!(
+                    body["error"]["code"], "invalid_request",
+                    "{kind} with {array} at `{place}`"
+                );
                 tried += 1;
             }
         }
@@ -119,7 +129,8 @@ async fn a_refusal_holds_no_more_than_a_little_of_the_request() {
         (long.as_str(), json!({})),
     ] {
         let request = server.post("/api/chatkit").bearer_auth(tokens::hs256("ada"));
-        let answer = request.json(&json!({"type": kind, "params": params})).send().await.expect("an answer");
+        let answer =
+            request.json(&json!({"type": kind, "params": params})).send().await.expect("an answer");
         assert_eq!(answer.status(), 400);
         let body = answer.text().await.expect("text");
         assert!(body.len() < 2000, "{} bytes", body.len());

@@ -1,4 +1,5 @@
-//! What one user may ask for: so often, so much at once, so many answers at a time, and no more than their agent can afford.
+//! What one user may ask for: so often, so much at once, so many answers at a time, and no more
+//! than their agent can afford.
 
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
@@ -79,13 +80,18 @@ async fn each_request_counts_for_the_limit_of_its_type_and_what_is_none_as_a_rea
         "http://127.0.0.1:9/v1",
         &[("RATE_LIMIT_USER_PER_MINUTE", "20"), ("RATE_LIMIT_READS_PER_MINUTE", "600")],
     );
-    let (message, of_thread) = (create("hello")["params"].clone(), json!({"thread_id": "thr_none"}));
+    let (message, of_thread) =
+        (create("hello")["params"].clone(), json!({"thread_id": "thr_none"}));
     let item = json!({"thread_id": "thr_none", "item_id": "msg_none"});
     let act = json!({"thread_id": "thr_none", "action": {"type": "a"}});
     for (kind, params, burst) in [
         ("threads.create", message, "10"),
         ("threads.add_user_message", add("thr_none", "hello")["params"].clone(), "10"),
-        ("threads.add_structured_input", json!({"thread_id": "t", "item_id": "i", "input": {}}), "10"),
+        (
+            "threads.add_structured_input",
+            json!({"thread_id": "t", "item_id": "i", "input": {}}),
+            "10",
+        ),
         ("threads.retry_after_item", item, "10"),
         ("threads.custom_action", act.clone(), "10"),
         ("threads.sync_custom_action", act, "10"),
@@ -123,7 +129,8 @@ async fn one_message_an_output_and_answers_have_so_much_text() {
         json!({"type": "input_tag", "id": "a", "text": "b", "data": {"a": "x".repeat(1000)}});
     let answers = json!({"answers": {"q": {"values": ["a".repeat(500), "b".repeat(500)]}}});
     let of_questions = json!({"thread_id": thread, "item_id": "msg_none", "input": answers});
-    let output = |bytes: usize| json!({"thread_id": thread, "result": {"a": "x".repeat(bytes - 8)}});
+    let output =
+        |bytes: usize| json!({"thread_id": thread, "result": {"a": "x".repeat(bytes - 8)}});
     for (body, field) in [
         (create(&"é".repeat(501)), "params.input"),
         (add(&thread, &"x".repeat(1001)), "params.input"),
@@ -137,26 +144,35 @@ async fn one_message_an_output_and_answers_have_so_much_text() {
         assert!(message.contains(field) && message.contains("1000"), "{field}: {message}");
     }
     let mut of_many = create("x");
-    of_many["params"]["input"]["content"] = vec![json!({"type": "input_text", "text": ""}); 4097].into();
+    of_many["params"]["input"]["content"] =
+        vec![json!({"type": "input_text", "text": ""}); 4097].into();
     let (_, message) = refused(ada.post(&of_many, &[]).await, 413).await;
     assert!(message.contains("4096"), "{message}");
-    of_many["params"]["input"]["content"] =
-        json!([{"type": "input_tag", "id": "a", "text": "b", "data": {"a": vec![0; 400], "b": {"c": [1]}}}]);
+    of_many["params"]["input"]["content"] = json!([{"type": "input_tag", "id": "a", "text": "b", "data": {"a": vec![0; 400], "b": {"c": [1]}}}]);
     ada.events(&of_many).await;
     let fits = ada.post(&request("threads.add_client_tool_output", &output(1000)), &[]).await;
-    assert_eq!(refused(fits, 409).await.0, "conflict", "it is not too long, but nothing waits for it");
+    assert_eq!(
+        refused(fits, 409).await.0,
+        "conflict",
+        "it is not too long, but nothing waits for it"
+    );
 
     let server = self::server(&model.base(), &[]);
     let bob = user(&server, "bob");
     bob.events(&create(&"x".repeat(262_144))).await;
-    assert_eq!(refused(bob.post(&create(&"x".repeat(262_145)), &[]).await, 413).await.0, "body_too_large");
+    assert_eq!(
+        refused(bob.post(&create(&"x".repeat(262_145)), &[]).await, 413).await.0,
+        "body_too_large"
+    );
 }
 
 /// An upload of this text.
 async fn upload(server: &TestServer, name: &str, mime_type: &str, bytes: Vec<u8>) -> String {
-    let part = Part::bytes(bytes).file_name(name.to_owned()).mime_str(mime_type).expect("a media type");
+    let part =
+        Part::bytes(bytes).file_name(name.to_owned()).mime_str(mime_type).expect("a media type");
     let form = Form::new().part("file", part);
-    let request = server.post("/api/chatkit/upload").bearer_auth(tokens::hs256("ada")).multipart(form);
+    let request =
+        server.post("/api/chatkit/upload").bearer_auth(tokens::hs256("ada")).multipart(form);
     let answer: Value = request.send().await.expect("an answer").json().await.expect("JSON");
     answer["id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
 }
@@ -219,7 +235,11 @@ async fn a_user_has_four_answers_under_way_and_whoever_listens_once_more_is_not_
     let ada = user(&server, "ada");
     for _ in 0..6 {
         let events = ada.events(&create("error 500")).await;
-        assert_eq!(events.last().expect("an event")["type"], "error", "a failed answer gives its place back");
+        assert_eq!(
+            events.last().expect("an event")["type"],
+            "error",
+            "a failed answer gives its place back"
+        );
     }
     let long = |number: u8| create(&format!("delay 20 deltas 3000 number {number}"));
     let mut streams = Vec::new();

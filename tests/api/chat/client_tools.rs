@@ -1,5 +1,5 @@
-//! Whatever a person, a page and a network do around the tools of the page: what goes to the model pairs calls and outputs, and
-//! the thread answers the next message.
+//! Whatever a person, a page and a network do around the tools of the page: what goes to the model
+//! pairs calls and outputs, and the thread answers the next message.
 
 use std::collections::HashSet;
 
@@ -36,7 +36,8 @@ enum Step {
     Output(u8),
     /// An output whose answer is cut off after so many pieces.
     OutputCut(usize),
-    /// The first message is to be answered anew, or the last one; cut off after so many pieces, or not.
+    /// The first message is to be answered anew, or the last one; cut off after so many pieces, or
+    /// not.
     Retry { first: bool, cut: Option<usize> },
     /// Answers to questions that nobody asked.
     Answers,
@@ -83,10 +84,13 @@ impl Play<'_> {
             params["thread_id"] = json!(self.thread);
             json!({"type": kind, "params": params})
         };
-        let output = |result: Value| of_thread("threads.add_client_tool_output", json!({"result": result}));
+        let output =
+            |result: Value| of_thread("threads.add_client_tool_output", json!({"result": result}));
         let (body, cut) = match step {
             Step::Message(word) => (add(&self.thread, word), None),
-            Step::Cut(word, events) => (add(&self.thread, &format!("{word} delay 2")), Some(*events)),
+            Step::Cut(word, events) => {
+                (add(&self.thread, &format!("{word} delay 2")), Some(*events))
+            }
             Step::Output(0) => (output(json!(null)), None),
             Step::Output(number) => (output(json!({"selected": number})), None),
             Step::OutputCut(events) => (output(json!("cut")), Some(*events)),
@@ -97,16 +101,20 @@ impl Play<'_> {
                 (retry(&self.thread, message.expect("a first message")), *cut)
             }
             Step::Answers => {
-                let params = json!({"item_id": "msg_none", "input": {"status": "answered", "answers": {}}});
+                let params =
+                    json!({"item_id": "msg_none", "input": {"status": "answered", "answers": {}}});
                 (of_thread("threads.add_structured_input", params), None)
             }
-            Step::Action => (of_thread("threads.custom_action", json!({"action": {"type": "none"}})), None),
+            Step::Action => {
+                (of_thread("threads.custom_action", json!({"action": {"type": "none"}})), None)
+            }
         };
         self.send(&body, cut).await;
         self.last_question_is_paired().await;
     }
 
-    /// A stream is read to its last event, or cut off after so many pieces. What is refused is refused with 404 or 409.
+    /// A stream is read to its last event, or cut off after so many pieces. What is refused is
+    /// refused with 404 or 409.
     async fn send(&self, body: &Value, cut: Option<usize>) {
         let mut response = self.ada.post(body, &[]).await;
         let status = response.status().as_u16();
@@ -121,9 +129,11 @@ impl Play<'_> {
                 None => {
                     let heard = String::from_utf8_lossy(&heard);
                     let last = heard.trim_end().rsplit("\n\n").next().unwrap_or_default();
-                    let is_last = ["error", "thread.item.done", "stream_options", "thread.item.replaced"];
-                    let is_end =
-                        is_last.iter().any(|kind| last.starts_with(&format!("data: {{\"type\":\"{kind}\"")));
+                    let is_last =
+                        ["error", "thread.item.done", "stream_options", "thread.item.replaced"];
+                    let is_end = is_last
+                        .iter()
+                        .any(|kind| last.starts_with(&format!("data: {{\"type\":\"{kind}\"")));
                     assert!(is_end, "the end of {heard}");
                     return;
                 }
@@ -137,7 +147,9 @@ impl Play<'_> {
         for item in &input {
             match item["type"].as_str() {
                 Some("function_call") => assert!(open.insert(&item["call_id"]), "{input:#?}"),
-                Some("function_call_output") => assert!(open.remove(&item["call_id"]), "{input:#?}"),
+                Some("function_call_output") => {
+                    assert!(open.remove(&item["call_id"]), "{input:#?}")
+                }
                 _ => assert!(open.is_empty(), "an output comes right behind its call: {input:#?}"),
             }
         }
@@ -160,14 +172,19 @@ fn whatever_happens(policy: &str) {
     let folder = TempFolder::new("client-tools");
     let path = folder.write("agents.toml", AGENTS);
     let model = Model::start();
-    let vars = [("CHATKIT_AGENTS", path.as_str()), ("CHATKIT_MODEL", ""), ("CHATKIT_ON_DISCONNECT", policy)];
+    let vars = [
+        ("CHATKIT_AGENTS", path.as_str()),
+        ("CHATKIT_MODEL", ""),
+        ("CHATKIT_ON_DISCONNECT", policy),
+    ];
     let server = server(&model.base(), &vars);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .expect("a runtime");
-    let config = Config { cases: 40, failure_persistence: None, max_shrink_iters: 60, ..Config::default() };
+    let config =
+        Config { cases: 40, failure_persistence: None, max_shrink_iters: 60, ..Config::default() };
     let played = TestRunner::new(config).run(&steps(), |steps| {
         runtime.block_on(play(&server, &model, &steps));
         Ok(())

@@ -1,9 +1,12 @@
-//! `kill -9` in the middle of a turn, and a restart: what was acknowledged is there, and nobody has to know about the crash.
+//! `kill -9` in the middle of a turn, and a restart: what was acknowledged is there, and nobody has
+//! to know about the crash.
 
 use serde_json::{Value, json};
 
 use super::client::{Client, add, create, text, thread_of, types};
-use super::setting::{Model, answer_of, begun, goes_on, postgres, read_deltas, said, server, sqlite, user};
+use super::setting::{
+    Model, answer_of, begun, goes_on, postgres, read_deltas, said, server, sqlite, user,
+};
 use crate::process::TempFolder;
 
 /// An answer of some seconds.
@@ -23,7 +26,8 @@ struct Torn {
     heard: String,
 }
 
-/// Kills a server on this database in the middle of three answers: two of them begin a thread, one doesn't.
+/// Kills a server on this database in the middle of three answers: two of them begin a thread, one
+/// doesn't.
 async fn torn(model: &Model, url: &str) -> [Torn; 3] {
     let mut killed = server(&model.base(), &[("DATABASE_URL", url)]);
     let cut = async |name, is_created: bool| {
@@ -101,7 +105,8 @@ async fn a_kill_in_the_middle_of_a_turn_loses_nothing_that_was_acknowledged_in_a
     assert!(began.elapsed().as_secs() < 25, "nobody waits for a dead process");
 }
 
-/// Here the thread waits until the dead process's claim has ended: another replica might be behind it.
+/// Here the thread waits until the dead process's claim has ended: another replica might be behind
+/// it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_in_the_middle_of_a_turn_loses_nothing_that_was_acknowledged_in_postgres() {
     survives(&postgres().await).await;

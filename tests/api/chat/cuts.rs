@@ -1,4 +1,5 @@
-//! A client that leaves in the middle of an answer: what becomes of the model, and what it knows of it later.
+//! A client that leaves in the middle of an answer: what becomes of the model, and what it knows of
+//! it later.
 
 use super::client::{create, text, types};
 use super::setting::{Model, begun, goes_on, read_deltas, said, server, until, user};
@@ -20,7 +21,10 @@ async fn under_cancel_the_model_is_stopped_and_knows_later_what_it_said() {
     let (thread, message) = begun(&events);
     goes_on(&ada, &thread).await;
     let items = ada.items(&thread).await;
-    assert_eq!(types(&items), ["user_message", "assistant_message", "user_message", "assistant_message"]);
+    assert_eq!(
+        types(&items),
+        ["user_message", "assistant_message", "user_message", "assistant_message"]
+    );
     assert_eq!(items[0], message);
     let partial = text(&items[1]);
     assert!(partial.starts_with(&said(&events)), "{partial:?}");
@@ -51,7 +55,10 @@ async fn under_cancel_leaving_before_the_first_word_leaves_the_message() {
     until("the model's answer is ended", async || model.stats().await.0 == 0).await;
     let (thread, _) = begun(&events);
     goes_on(&ada, &thread).await;
-    assert_eq!(types(&ada.items(&thread).await), ["user_message", "user_message", "assistant_message"]);
+    assert_eq!(
+        types(&ada.items(&thread).await),
+        ["user_message", "user_message", "assistant_message"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,5 @@
-//! The database's file: one server has it at a time, others may read and copy it, and it is missed when it is gone. And what a start
-//! says of a database, or does not say.
+//! The database's file: one server has it at a time, others may read and copy it, and it is missed
+//! when it is gone. And what a start says of a database, or does not say.
 
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -45,22 +45,30 @@ async fn a_second_server_on_one_file_refuses_to_start_and_the_first_goes_on() {
     let mut events = read_deltas(&mut stream, 10).await;
 
     let said = is_refused(&vars).await;
-    assert!(said.contains("another server has the database's file") && said.contains("PostgreSQL"), "{said}");
+    assert!(
+        said.contains("another server has the database's file") && said.contains("PostgreSQL"),
+        "{said}"
+    );
     let checked = run("check", &vars).await;
     let lines = text(&checked.stdout);
     assert!(lines.contains("ok      database: SQLite answers"), "{lines}");
     let backup = folder.path("backup.db");
-    let copied =
-        Command::new("sqlite3").arg(folder.path("chat.db")).arg(format!(".backup '{backup}'")).status();
+    let copied = Command::new("sqlite3")
+        .arg(folder.path("chat.db"))
+        .arg(format!(".backup '{backup}'"))
+        .status();
     assert!(copied.expect("sqlite3 runs").success());
 
     events.extend(stream.rest().await);
     assert_eq!(answer_of(&events).split_whitespace().count(), 200, "nobody took the answer over");
-    let mut copy = SqliteConnection::connect(&format!("sqlite://{backup}")).await.expect("the copy opens");
+    let mut copy =
+        SqliteConnection::connect(&format!("sqlite://{backup}")).await.expect("the copy opens");
     let whole: String =
         sqlx::query_scalar("pragma integrity_check").fetch_one(&mut copy).await.expect("a row");
-    let threads: i64 =
-        sqlx::query_scalar("select count(*) from threads").fetch_one(&mut copy).await.expect("a row");
+    let threads: i64 = sqlx::query_scalar("select count(*) from threads")
+        .fetch_one(&mut copy)
+        .await
+        .expect("a row");
     assert_eq!((whole.as_str(), threads), ("ok", 1));
 
     first.signal("KILL");
@@ -81,7 +89,8 @@ fn complaints(server: &TestServer) -> usize {
     let lines = logs.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let is_one = |line: &Value| {
         let message = line["message"].as_str().unwrap_or_default();
-        line["level"] == "ERROR" && message.starts_with("the database's file was removed or replaced")
+        line["level"] == "ERROR"
+            && message.starts_with("the database's file was removed or replaced")
     };
     lines.filter(is_one).count()
 }
@@ -118,8 +127,9 @@ async fn a_file_that_is_removed_or_replaced_is_missed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schema_that_is_newer_is_explained() {
     let folder = TempFolder::new("newer");
-    let sql = "insert into _sqlx_migrations (version, description, success, checksum, execution_time) \
-               select 9999, 'later', true, checksum, 0 from _sqlx_migrations where version = 1";
+    let sql = "insert into _sqlx_migrations (version, description, success, checksum, \
+               execution_time) select 9999, 'later', true, checksum, 0 from _sqlx_migrations where \
+               version = 1";
     for url in [sqlite(&folder), postgres().await] {
         let vars = [("DATABASE_URL", url.as_str())];
         let mut newer = TestServer::self_hosted(&vars);
@@ -146,7 +156,8 @@ async fn a_database_that_waits_or_is_there_already_floods_no_log() {
     for url in [&file, &there] {
         drop(TestServer::self_hosted(&[("DATABASE_URL", url)]));
     }
-    let [on_file, on_server] = [&file, &there].map(|url| server(&model.base(), &[("DATABASE_URL", url)]));
+    let [on_file, on_server] =
+        [&file, &there].map(|url| server(&model.base(), &[("DATABASE_URL", url)]));
     let mut writer = SqliteConnection::connect(&file).await.expect("it opens");
     let lock = writer.begin_with("begin immediate").await.expect("a lock");
     let waits = async {
@@ -176,5 +187,8 @@ async fn what_postgres_says_is_told_without_the_line_of_its_source() {
     let url = postgres().await;
     let (rest, _) = url.rsplit_once('/').expect("an address");
     let said = is_refused(&[("DATABASE_URL", &format!("{rest}/nodb"))]).await;
-    assert!(said.contains("database \"nodb\" does not exist") && !said.contains("at line"), "{said}");
+    assert!(
+        said.contains("database \"nodb\" does not exist") && !said.contains("at line"),
+        "{said}"
+    );
 }

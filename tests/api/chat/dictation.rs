@@ -1,4 +1,5 @@
-//! What do recordings cost? Bytes in memory that are counted, one recording of a user at a time, and nothing where it is off.
+//! What do recordings cost? Bytes in memory that are counted, one recording of a user at a time,
+//! and nothing where it is off.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -107,7 +108,9 @@ async fn thirty_recordings_of_thirty_mebibytes_at_once_take_less_than_two_hundre
             let wait = response.headers().contains_key("retry-after");
             match code(response).await {
                 (200, text) if text == "hello" => heard += 1,
-                (503, code) if code == "overloaded" && wait => drop(refused.fetch_add(1, Ordering::SeqCst)),
+                (503, code) if code == "overloaded" && wait => {
+                    refused.fetch_add(1, Ordering::SeqCst);
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -121,10 +124,18 @@ async fn thirty_recordings_of_thirty_mebibytes_at_once_take_less_than_two_hundre
     };
     let (heard, ()) = tokio::join!(answering, listening);
     assert!((1..=4).contains(&heard), "{heard} at once");
-    assert_eq!(ears.heard.bytes.load(Ordering::SeqCst) / (22 * MEBIBYTE), heard, "whole recordings came");
+    assert_eq!(
+        ears.heard.bytes.load(Ordering::SeqCst) / (22 * MEBIBYTE),
+        heard,
+        "whole recordings came"
+    );
     let grown = most_resident(&server) - before;
     assert!(grown < 200 * MEBIBYTE, "{} MiB for {heard} recordings", grown / MEBIBYTE);
-    assert_eq!(code(of(&server, "ada", body).send().await.expect("an answer")).await.0, 200, "room again");
+    assert_eq!(
+        code(of(&server, "ada", body).send().await.expect("an answer")).await.0,
+        200,
+        "room again"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,7 +230,14 @@ async fn dictation_can_be_off_and_asks_the_model_that_is_named() {
         assert_eq!(code(answer).await, (404, json!("not_found")), "{size}");
     }
     let config = async |server: &TestServer| -> Value {
-        server.get("/api/chatkit/config").send().await.expect("an answer").json().await.expect("JSON")
+        server
+            .get("/api/chatkit/config")
+            .send()
+            .await
+            .expect("an answer")
+            .json()
+            .await
+            .expect("JSON")
     };
     assert_eq!(config(&off).await["dictation"], json!(false));
 

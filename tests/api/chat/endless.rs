@@ -1,4 +1,5 @@
-//! Models that never end an answer: each is given up, and ten at once stay within a bound of memory.
+//! Models that never end an answer: each is given up, and ten at once stay within a bound of
+//! memory.
 
 use axum::Router;
 use axum::body::Body;
@@ -13,7 +14,8 @@ use super::client::create;
 use super::model::{delta, frames};
 use super::setting::{server, user};
 
-/// What ten answers may take at most, in bytes: each is held some seven times at its end, whole and in pieces.
+/// What ten answers may take at most, in bytes: each is held some seven times at its end, whole and
+/// in pieces.
 const MOST: usize = 600 * 1024 * 1024;
 
 /// A model that says the same words for ever.
@@ -22,7 +24,8 @@ async fn endless() -> (String, JoinSet<()>) {
     let base = format!("http://{}/v1", listener.local_addr().expect("an address"));
     let frame = Bytes::from(frames(&[delta(&"word ".repeat(12_000))]));
     let app = Router::new().fallback(move || {
-        let body = stream::iter(std::iter::repeat(Ok::<_, std::convert::Infallible>(frame.clone())));
+        let body =
+            stream::iter(std::iter::repeat(Ok::<_, std::convert::Infallible>(frame.clone())));
         let answer = Response::builder().header("content-type", "text/event-stream");
         std::future::ready(answer.body(Body::from_stream(body)).expect("a response"))
     });

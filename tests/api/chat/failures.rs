@@ -1,5 +1,6 @@
-//! A model that fails in every way it can: the stream is 200 and has its last event, which says truthfully whether to try again
-//! and nothing of what the model's server said; the log says that; and the next try is answered.
+//! A model that fails in every way it can: the stream is 200 and has its last event, which says
+//! truthfully whether to try again and nothing of what the model's server said; the log says that;
+//! and the next try is answered.
 
 use serde_json::{Value, json};
 
@@ -20,7 +21,13 @@ struct Failure {
     log: &'static str,
 }
 
-fn refused(name: &'static str, status: u16, code: &str, allow_retry: bool, log: &'static str) -> Failure {
+fn refused(
+    name: &'static str,
+    status: u16,
+    code: &str,
+    allow_retry: bool,
+    log: &'static str,
+) -> Failure {
     let message = format!("{CANARY}: bad key {API_KEY}");
     let reply = Reply::error(status, "invalid_request_error", code, &message);
     Failure { name, reply, allow_retry, log }
@@ -124,7 +131,12 @@ fn broken_streams() -> Vec<Failure> {
             allow_retry: true,
             log: "ended",
         },
-        Failure { name: "cut", reply: cut.cut_after(half.len() - 20), allow_retry: true, log: "broke" },
+        Failure {
+            name: "cut",
+            reply: cut.cut_after(half.len() - 20),
+            allow_retry: true,
+            log: "broke",
+        },
         Failure {
             name: "garbage",
             reply: Reply::text(200, &garbage).header("content-type", "text/event-stream"),
@@ -150,7 +162,11 @@ async fn fails(upstream: &ScriptedUpstream, server: &TestServer, ada: &Client, f
     let all = json!(events).to_string();
     assert!(!all.contains(CANARY) && !all.contains(API_KEY), "{name}: {all}");
     let line = server.log_line(|line| line["request_id"] == name);
-    assert_eq!((&line["message"], &line["level"]), (&json!("request"), &json!("WARN")), "{name}: {line}");
+    assert_eq!(
+        (&line["message"], &line["level"]),
+        (&json!("request"), &json!("WARN")),
+        "{name}: {line}"
+    );
     let cause = line["error"].as_str().expect("the log says why");
     assert!(cause.contains(log), "{name}: {cause}");
     let items = ada.items(&thread).await;
@@ -190,12 +206,15 @@ async fn a_model_that_fails_on_the_way_ends_the_stream_with_an_error_and_the_ret
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_fails_behind_an_image_leaves_the_image_and_no_list_of_what_it_thought() {
-    const DOT: &str =
-        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+    const DOT: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
     let added = |item: Value| json!({"type": "response.output_item.added", "output_index": 0, "item": item});
     let image = |more: Value| {
-        let mut image = json!({"type": "image_generation_call", "id": "ig_1", "status": "completed"});
-        image.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let mut image =
+            json!({"type": "image_generation_call", "id": "ig_1", "status": "completed"});
+        image
+            .as_object_mut()
+            .expect("an object")
+            .extend(more.as_object().expect("an object").clone());
         image
     };
     let events = [
@@ -212,7 +231,8 @@ async fn a_model_that_fails_behind_an_image_leaves_the_image_and_no_list_of_what
     assert_eq!(events.last().expect("a last event")["type"], "error");
     let (thread, _) = begun(&events);
     let items = ada.items(&thread).await;
-    let mut kinds: Vec<_> = items.iter().map(|item| item["type"].as_str().unwrap_or_default()).collect();
+    let mut kinds: Vec<_> =
+        items.iter().map(|item| item["type"].as_str().unwrap_or_default()).collect();
     kinds.sort_unstable();
     assert_eq!(kinds, ["generated_image", "user_message"], "{items:#?}");
 }
@@ -253,7 +273,8 @@ async fn an_action_that_the_agent_does_not_handle_is_told_and_is_no_fault() {
     let events = ada.stream_with(&action, &[("x-request-id", "act-1")]).await.rest().await;
     let last = events.last().expect("a last event");
     assert_eq!((&last["code"], &last["allow_retry"]), (&json!("custom"), &json!(false)));
-    let line = server.log_line(|line| line["request_id"] == "act-1" && line["message"] == "request");
+    let line =
+        server.log_line(|line| line["request_id"] == "act-1" && line["message"] == "request");
     assert_eq!(line["level"], "INFO", "{line}");
     assert!(line["error"].as_str().is_some_and(|error| error.contains("actions")), "{line}");
 }

@@ -49,8 +49,10 @@ impl Slow {
     }
 
     async fn asked(&self, times: usize) {
-        until_within(LONG, "the model is asked", async || self.state.asked.load(Ordering::SeqCst) == times)
-            .await;
+        until_within(LONG, "the model is asked", async || {
+            self.state.asked.load(Ordering::SeqCst) == times
+        })
+        .await;
     }
 }
 
@@ -74,9 +76,12 @@ async fn with_images(server: &TestServer, name: &str, sizes: &[usize]) -> Value 
     for size in sizes {
         let mut bytes = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
         bytes.resize(*size, 0);
-        let part = Part::bytes(bytes).file_name("a.png").mime_str("image/png").expect("a media type");
-        let request = server.post("/api/chatkit/upload").bearer_auth(tokens::hs256(name)).timeout(LONG);
-        let answer = request.multipart(Form::new().part("file", part)).send().await.expect("an answer");
+        let part =
+            Part::bytes(bytes).file_name("a.png").mime_str("image/png").expect("a media type");
+        let request =
+            server.post("/api/chatkit/upload").bearer_auth(tokens::hs256(name)).timeout(LONG);
+        let answer =
+            request.multipart(Form::new().part("file", part)).send().await.expect("an answer");
         let attachment: Value = answer.json().await.expect("JSON");
         ids.push(attachment["id"].clone());
     }

@@ -1,4 +1,5 @@
-//! A disk that is full, or that fails: what was acknowledged stays, reading goes on, and writing goes on as soon as it can.
+//! A disk that is full, or that fails: what was acknowledged stays, reading goes on, and writing
+//! goes on as soon as it can.
 
 use std::fs::File;
 use std::io::Write;
@@ -27,7 +28,8 @@ enum Disk {
 }
 
 impl Disk {
-    /// Mounts a small file system. `None` where nobody may: not as root, or in a container without that right.
+    /// Mounts a small file system. `None` where nobody may: not as root, or in a container without
+    /// that right.
     fn small() -> Option<Self> {
         let folder = TempFolder::new("small-disk");
         let mut mount = Command::new("mount");
@@ -59,7 +61,9 @@ impl Disk {
 
     fn free(&self, server: &TestServer) {
         match self {
-            Self::Small(folder) => std::fs::remove_file(folder.path("filler")).expect("it is there"),
+            Self::Small(folder) => {
+                std::fs::remove_file(folder.path("filler")).expect("it is there")
+            }
             Self::Limited(_) => limit_files(server, "unlimited"),
         }
     }
@@ -79,9 +83,11 @@ fn limit_files(server: &TestServer, bytes: &str) {
     assert!(limit.status().expect("prlimit runs").success(), "the limit is set");
 }
 
-/// A server with its database on this disk. A file that grows past its limit is an error to it, and not its end.
+/// A server with its database on this disk. A file that grows past its limit is an error to it, and
+/// not its end.
 fn start(model: &Model, disk: &Disk) -> TestServer {
-    let (base, url, uploads) = (model.base(), format!("sqlite://{}", disk.path("chat.db")), disk.path("up"));
+    let (base, url, uploads) =
+        (model.base(), format!("sqlite://{}", disk.path("chat.db")), disk.path("up"));
     let more = [("DATABASE_URL", url.as_str()), ("CHATKIT_UPLOADS_DIR", &uploads)];
     let all = over(SELF_HOSTED, &with_model(&base, &more));
     let mut shell = Command::new("sh");
@@ -145,8 +151,10 @@ async fn survives(disk: &Disk) {
     assert!(told["message"].as_str().expect("words").contains("written"), "{told}");
 
     disk.free(&running);
-    until_within(SOON, "a rename", async || renames(&ada, &thread, "room again").await == 200).await;
-    until_within(SOON, "a message", async || says(&ada, &add(&thread, &large)).await.is_some()).await;
+    until_within(SOON, "a rename", async || renames(&ada, &thread, "room again").await == 200)
+        .await;
+    until_within(SOON, "a message", async || says(&ada, &add(&thread, &large)).await.is_some())
+        .await;
     let events = says(&ada, &create("another")).await.expect("a thread is made");
     made.push(thread_of(&events));
     until_within(SOON * 2, "readiness", async || readiness(&running).await.0 == 200).await;

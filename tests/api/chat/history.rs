@@ -12,7 +12,11 @@ async fn listed(user: &Client, params: Value) -> (Vec<String>, bool) {
     let data = page["data"].as_array().expect("a page has data");
     let ids = data.iter().map(|thread| thread["id"].as_str().expect("an id").to_owned()).collect();
     let has_more = page["has_more"].as_bool().expect("it says so");
-    assert_eq!(page["after"].is_string(), has_more, "there is a cursor when something follows: {page}");
+    assert_eq!(
+        page["after"].is_string(),
+        has_more,
+        "there is a cursor when something follows: {page}"
+    );
     (ids, has_more)
 }
 
@@ -26,7 +30,8 @@ async fn the_newest_threads_are_paged_in_either_order_and_no_others_are_shown() 
         made.push(thread_of(&ada.events(&create(&format!("thread {number}"))).await));
     }
     let [first, _, third, fourth, fifth] = &*made else { panic!("five were made") };
-    let shown = |threads: &[&String], has_more| (threads.iter().copied().cloned().collect(), has_more);
+    let shown =
+        |threads: &[&String], has_more| (threads.iter().copied().cloned().collect(), has_more);
     for (params, expected) in [
         (json!({}), shown(&[fifth, fourth, third], false)),
         (json!({"order": "asc"}), shown(&[third, fourth, fifth], false)),

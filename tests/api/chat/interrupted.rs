@@ -1,5 +1,5 @@
-//! A shutdown ends an answer with an event that invites to a retry: the same request again takes the answer up, on whichever
-//! replica, and makes neither a second thread nor a second message.
+//! A shutdown ends an answer with an event that invites to a retry: the same request again takes
+//! the answer up, on whichever replica, and makes neither a second thread nor a second message.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -31,9 +31,12 @@ impl Asked {
 
 async fn asked(server: &TestServer) -> Vec<Asked> {
     let mut asked = Vec::new();
-    for (name, is_create, key) in
-        [("ada", true, None), ("bob", true, Some("k-1")), ("cat", false, None), ("dan", false, Some("k-2"))]
-    {
+    for (name, is_create, key) in [
+        ("ada", true, None),
+        ("bob", true, Some("k-1")),
+        ("cat", false, None),
+        ("dan", false, Some("k-2")),
+    ] {
         let thread = if is_create {
             None
         } else {
@@ -44,7 +47,8 @@ async fn asked(server: &TestServer) -> Vec<Asked> {
     asked
 }
 
-/// Asks, and stops the server in the middle of the answers. Returns what each heard, which ends with an invitation to try again.
+/// Asks, and stops the server in the middle of the answers. Returns what each heard, which ends
+/// with an invitation to try again.
 async fn interrupt(server: &mut TestServer, asked: &[Asked]) -> Vec<Vec<Value>> {
     let begun = asked.iter().map(|one| {
         let client = user(server, one.user);
@@ -83,7 +87,8 @@ async fn is_taken_up(client: &Client, one: &Asked, first: &[Value]) {
     assert_eq!(types(&items), ["user_message", "assistant_message"].repeat(count), "{items:#?}");
 }
 
-/// `first` is stopped in the middle of answers, then `second`, and `third` brings them to their end.
+/// `first` is stopped in the middle of answers, then `second`, and `third` brings them to their
+/// end.
 async fn are_taken_up(model: &Model, url: &str) {
     let vars = [("DATABASE_URL", url), ("SHUTDOWN_GRACE_SECONDS", "3")];
     let mut first = server(&model.base(), &vars);

@@ -1,5 +1,6 @@
-//! Long histories, loaded as OpenAI's own UI loads them: it asks for 9,999 at once and goes on behind the last one as long as there is
-//! more. One page that is refused leaves the whole history empty.
+//! Long histories, loaded as OpenAI's own UI loads them: it asks for 9,999 at once and goes on
+//! behind the last one as long as there is more. One page that is refused leaves the whole history
+//! empty.
 
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
@@ -42,34 +43,41 @@ async fn copy_thread(url: &str, thread: &str, times: usize) {
     run(
         url,
         format!(
-            "insert into threads (id, workflow, usr, created_at, touched_at, last_seq, data, turn_until, create_until) \
-             {numbers} select 'thr_' || n, workflow, usr, n, n, 0, replace(data, '{thread}', 'thr_' || n), 0, 0 \
-             from n, threads where id = '{thread}'"
+            "insert into threads (id, workflow, usr, created_at, touched_at, last_seq, data, \
+             turn_until, create_until) {numbers} select 'thr_' || n, workflow, usr, n, n, 0, \
+             replace(data, '{thread}', 'thr_' || n), 0, 0 from n, threads where id = '{thread}'"
         ),
     )
     .await;
 }
 
-/// Copies the first item of a thread so often behind all that is there, with another text in place of its own.
+/// Copies the first item of a thread so often behind all that is there, with another text in place
+/// of its own.
 async fn copy_item(url: &str, thread: &str, own: &str, text: &str, times: usize) {
     let numbers = numbers(times);
     let first = format!("(select min(seq) from items where thread_id = '{thread}')");
     run(
         url,
         format!(
-            "insert into items (thread_id, seq, id, hidden, data) \
-             {numbers} select thread_id, (select max(seq) from items where thread_id = '{thread}') + n, \
-             'msg_' || length('{text}') || '_' || n, hidden, \
-             replace(replace(data, id, 'msg_' || length('{text}') || '_' || n), '{own}', '{text}') \
-             from n, items where thread_id = '{thread}' and seq = {first}; \
-             update threads set last_seq = (select max(seq) from items where thread_id = '{thread}') where id = '{thread}'"
+            "insert into items (thread_id, seq, id, hidden, data) {numbers} select thread_id, \
+             (select max(seq) from items where thread_id = '{thread}') + n, 'msg_' || \
+             length('{text}') || '_' || n, hidden, replace(replace(data, id, 'msg_' || \
+             length('{text}') || '_' || n), '{own}', '{text}') from n, items where thread_id = \
+             '{thread}' and seq = {first}; update threads set last_seq = (select max(seq) from \
+             items where thread_id = '{thread}') where id = '{thread}'"
         ),
     )
     .await;
 }
 
-/// The pages of a list, from `after` on: each is answered, and has a mebibyte at the most, or one element.
-async fn pages(user: &Client, kind: &str, mut params: Value, after: Option<Value>) -> Vec<Vec<Value>> {
+/// The pages of a list, from `after` on: each is answered, and has a mebibyte at the most, or one
+/// element.
+async fn pages(
+    user: &Client,
+    kind: &str,
+    mut params: Value,
+    after: Option<Value>,
+) -> Vec<Vec<Value>> {
     let (mut pages, mut after) = (Vec::new(), after);
     loop {
         if let Some(after) = &after {
@@ -80,7 +88,12 @@ async fn pages(user: &Client, kind: &str, mut params: Value, after: Option<Value
         let body = answer.bytes().await.expect("it comes whole");
         let page: Value = serde_json::from_slice(&body).expect("JSON");
         let data = page["data"].as_array().expect("a page has data").clone();
-        assert!(body.len() <= MEBIBYTE || data.len() == 1, "{} bytes, {} elements", body.len(), data.len());
+        assert!(
+            body.len() <= MEBIBYTE || data.len() == 1,
+            "{} bytes, {} elements",
+            body.len(),
+            data.len()
+        );
         assert!(!data.is_empty(), "there is something behind each cursor");
         assert_eq!(page["after"].is_string(), page["has_more"] == true, "{}", page["after"]);
         if page["has_more"] == true {
@@ -101,7 +114,9 @@ async fn opened(user: &Client, thread: &str) -> Vec<Value> {
     let mut items = view["items"]["data"].as_array().expect("a page").clone();
     if view["items"]["has_more"] == true {
         let params = json!({"thread_id": thread, "limit": 9999, "order": "asc"});
-        items.extend(pages(user, "items.list", params, Some(view["items"]["after"].clone())).await.concat());
+        items.extend(
+            pages(user, "items.list", params, Some(view["items"]["after"].clone())).await.concat(),
+        );
     }
     items
 }
@@ -120,8 +135,9 @@ async fn a_heavy_user_loads_the_page_five_times(database: &str) {
     for load in 1..=5 {
         let minted = server.mint_as("ada").send().await.expect("an answer");
         assert_eq!(minted.status(), 200, "load {load}");
-        let threads =
-            pages(&ada, "threads.list", json!({"limit": 9999, "order": "desc"}), None).await.concat();
+        let threads = pages(&ada, "threads.list", json!({"limit": 9999, "order": "desc"}), None)
+            .await
+            .concat();
         let mut seen = ids(&threads);
         assert_eq!((seen.len(), seen[0]), (1000, &*thread), "load {load}: the newest first");
         seen.sort_unstable();
@@ -145,8 +161,8 @@ async fn a_thousand_threads_and_nine_hundred_items_load_at_the_default_limits_fr
     a_heavy_user_loads_the_page_five_times(&postgres().await).await;
 }
 
-/// A thread of the largest messages that a person can send: two are a mention with a long list of numbers, which takes many times as
-/// much in memory, and the others are words.
+/// A thread of the largest messages that a person can send: two are a mention with a long list of
+/// numbers, which takes many times as much in memory, and the others are words.
 async fn fat_thread(ada: &Client, database: &str) -> String {
     let mut mention = create("hello");
     mention["params"]["input"]["content"] =
@@ -186,8 +202,8 @@ async fn a_thread_of_the_largest_items_comes_page_by_page_from_postgres() {
     fat_items_come_page_by_page(&postgres().await).await;
 }
 
-/// What ten lists at once of the largest items, and answers in their thread, may take on two cores: README says so. Each core may be
-/// reading an element that takes many times its bytes.
+/// What ten lists at once of the largest items, and answers in their thread, may take on two cores:
+/// README says so. Each core may be reading an element that takes many times its bytes.
 const MOST_MEMORY: usize = 128 * MEBIBYTE;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,8 +10,9 @@ async fn turns_streams_and_repeated_requests_are_counted() {
     let server = server(&model.base(), &[("METRICS_ADDR", &addr), ("SHUTDOWN_GRACE_SECONDS", "3")]);
     let ada = user(&server, "ada");
     let measured = async |metric: &str| value(&scrape(&addr).await, metric);
-    let turns =
-        async |outcome: &str| measured(&format!("chatkit_turns_total{{outcome=\"{outcome}\"}}")).await;
+    let turns = async |outcome: &str| {
+        measured(&format!("chatkit_turns_total{{outcome=\"{outcome}\"}}")).await
+    };
 
     let (thread, message) = begun(&ada.events(&create("hello")).await);
     ada.events(&retry(&thread, &message)).await;
@@ -46,15 +47,20 @@ async fn turns_streams_and_repeated_requests_are_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_of_a_database_that_fails_are_counted() {
     let (model, addr) = (Model::start(), format!("127.0.0.1:{}", free_port()));
-    let mut postgres =
-        tokio::task::spawn_blocking(crate::postgres::PostgresServer::start).await.expect("it starts");
+    let mut postgres = tokio::task::spawn_blocking(crate::postgres::PostgresServer::start)
+        .await
+        .expect("it starts");
     let url = postgres.new_database().await;
     let server = server(&model.base(), &[("METRICS_ADDR", &addr), ("DATABASE_URL", &url)]);
     let ada = user(&server, "ada");
     assert_eq!(ada.ask("threads.list", serde_json::json!({})).await.0, 200);
     tokio::task::block_in_place(|| postgres.stop());
     let (status, body) = ada.ask("threads.list", serde_json::json!({})).await;
-    assert_eq!((status, &body["error"]["code"]), (503, &serde_json::json!("not_ready")), "it may come back");
+    assert_eq!(
+        (status, &body["error"]["code"]),
+        (503, &serde_json::json!("not_ready")),
+        "it may come back"
+    );
     let failures = value(&scrape(&addr).await, "chatkit_store_failures_total");
     assert_eq!(failures, Some(1.0));
     let error = serde_json::json!({"type": "error", "code": "stream.error", "allow_retry": true});

@@ -1,4 +1,5 @@
-//! The chat of self-hosted mode as its clients see it: the real binary, with a real database, and a model that does as it is told.
+//! The chat of self-hosted mode as its clients see it: the real binary, with a real database, and a
+//! model that does as it is told.
 
 #[path = "../../turns/support/client.rs"]
 mod client;

@@ -70,7 +70,8 @@ impl Pausing {
             let mut request = vec![0; 64 * 1024];
             let read = connection.read(&mut request).await.expect("a request");
             assert!(read > 0, "a request");
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
             let deltas: Vec<Value> = pieces.iter().map(|piece| delta(piece)).collect();
             let said = format!("{head}{}", frames(&[opening(), deltas].concat()));
             connection.write_all(said.as_bytes()).await.expect("it is read");

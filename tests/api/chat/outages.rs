@@ -29,7 +29,8 @@ async fn begun(server: &TestServer) -> Vec<(Stream, Vec<Value>)> {
 
 /// Each answer comes to its end, and is stored as it was said.
 async fn all_are_whole(server: &TestServer, streams: Vec<(Stream, Vec<Value>)>) {
-    for (number, ((stream, mut events), (_, words))) in streams.into_iter().zip(ANSWERS).enumerate() {
+    for (number, ((stream, mut events), (_, words))) in streams.into_iter().zip(ANSWERS).enumerate()
+    {
         events.extend(stream.rest().await);
         assert_eq!(answer_of(&events).split_whitespace().count(), words, "{:#?}", events.last());
         let (client, thread) = (user(server, &format!("ada-{number}")), thread_of(&events));

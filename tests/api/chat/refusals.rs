@@ -1,4 +1,5 @@
-//! What is refused before a stream begins, and how: once, with a 4xx that browsers don't repeat, in the one shape of errors.
+//! What is refused before a stream begins, and how: once, with a 4xx that browsers don't repeat, in
+//! the one shape of errors.
 
 use reqwest::{RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -63,8 +64,12 @@ async fn what_is_no_request_of_the_protocol_is_refused() {
     let body = refused(json_of(ada(&server), "{".to_owned()), 400, "invalid_json").await;
     assert!(!body.to_string().contains("line"), "{body}");
     for kind in ["threads.stop", "attachments.get_preview"] {
-        let body =
-            refused(ada(&server).json(&json!({"type": kind, "params": {}})), 400, "invalid_request").await;
+        let body = refused(
+            ada(&server).json(&json!({"type": kind, "params": {}})),
+            400,
+            "invalid_request",
+        )
+        .await;
         assert!(body["message"].as_str().is_some_and(|text| text.contains(kind)), "{body}");
     }
     for (request, field) in [
@@ -75,7 +80,10 @@ async fn what_is_no_request_of_the_protocol_is_refused() {
         (json!({"type": "threads.get_by_id", "params": {}}), "thread_id"),
     ] {
         let body = refused(ada(&server).json(&request), 400, "invalid_request").await;
-        assert!(body["message"].as_str().is_some_and(|text| text.contains(field)), "{field}: {body}");
+        assert!(
+            body["message"].as_str().is_some_and(|text| text.contains(field)),
+            "{field}: {body}"
+        );
     }
     refused(json_of(ada(&server), "[]".to_owned()), 400, "invalid_request").await;
     let text = ada(&server).header("content-type", "text/plain").body(create("hello").to_string());
@@ -93,12 +101,16 @@ async fn what_is_not_there_is_refused_before_a_stream_begins() {
     for (kind, params) in [
         ("threads.add_user_message", json!({"thread_id": "thr_none", "input": input})),
         ("threads.add_client_tool_output", json!({"thread_id": "thr_none", "result": 1})),
-        ("threads.add_structured_input", json!({"thread_id": "thr_none", "item_id": "msg_1", "input": {}})),
+        (
+            "threads.add_structured_input",
+            json!({"thread_id": "thr_none", "item_id": "msg_1", "input": {}}),
+        ),
         ("threads.retry_after_item", json!({"thread_id": "thr_none", "item_id": "msg_1"})),
         ("threads.custom_action", json!({"thread_id": "thr_none", "action": {"type": "a"}})),
         ("threads.get_by_id", json!({"thread_id": "thr_none"})),
     ] {
-        refused(ada(&server).json(&json!({"type": kind, "params": params})), 404, "not_found").await;
+        refused(ada(&server).json(&json!({"type": kind, "params": params})), 404, "not_found")
+            .await;
     }
 }
 
@@ -127,14 +139,17 @@ async fn bodies_have_a_limit_and_speech_has_a_larger_one() {
     let disguised = long(MEBIBYTE + 1)
         .replace("threads.custom_action", "threads.custom_action\",\"x\":\"input.transcribe");
     refused(json_of(ada(&server), disguised), 413, "body_too_large").await;
-    let fits = json_of(ada(&server), speech_named_last(2 * MEBIBYTE)).send().await.expect("an answer");
+    let fits =
+        json_of(ada(&server), speech_named_last(2 * MEBIBYTE)).send().await.expect("an answer");
     assert_ne!(fits.status(), 413, "an object's fields have no order");
 }
 
 /// A request with speech whose type comes after what it carries.
 fn speech_named_last(bytes: usize) -> String {
     let audio = "A".repeat(bytes);
-    format!(r#"{{"params":{{"mime_type":"audio/webm","audio_base64":"{audio}"}},"type":"input.transcribe"}}"#)
+    format!(
+        r#"{{"params":{{"mime_type":"audio/webm","audio_base64":"{audio}"}},"type":"input.transcribe"}}"#
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,7 +185,8 @@ async fn past_the_limit_a_user_waits() {
     }
     refused(list(), 429, "rate_limited").await;
     let response = list().send().await.expect("an answer");
-    let wait: u64 = response.headers()["retry-after"].to_str().expect("text").parse().expect("seconds");
+    let wait: u64 =
+        response.headers()["retry-after"].to_str().expect("text").parse().expect("seconds");
     assert!((1..=60).contains(&wait), "{wait}");
     let bob = server.post("/api/chatkit").bearer_auth(tokens::hs256("bob"));
     let bob = bob.json(&json!({"type": "threads.list", "params": {}}));
@@ -190,7 +206,8 @@ async fn visitors_who_never_bring_their_cookie_share_the_limit_of_their_address(
         .header("origin", ORIGIN)
         .header("access-control-request-method", "POST");
     for _ in 0..3 {
-        let answer = preflight.try_clone().expect("it has no body").send().await.expect("an answer");
+        let answer =
+            preflight.try_clone().expect("it has no body").send().await.expect("an answer");
         assert!(answer.status().is_success(), "a preflight is not counted");
     }
     let list = json!({"type": "threads.list", "params": {}});
@@ -214,13 +231,20 @@ async fn a_page_of_another_origin_is_served_without_leave_and_a_preflight_says_w
             .request("OPTIONS", "/api/chatkit")
             .header("origin", origin)
             .header("access-control-request-method", "POST")
-            .header("access-control-request-headers", "authorization,content-type,chatkit-frame-instance-id")
+            .header(
+                "access-control-request-headers",
+                "authorization,content-type,chatkit-frame-instance-id",
+            )
     };
     let allowed = preflight(ORIGIN).send().await.expect("an answer");
     assert!(allowed.status().is_success());
     assert_eq!(allowed.headers()["access-control-allow-origin"], ORIGIN);
-    let names = allowed.headers()["access-control-allow-headers"].to_str().expect("text").to_lowercase();
-    assert!(names.contains("chatkit-frame-instance-id") && names.contains("authorization"), "{names}");
+    let names =
+        allowed.headers()["access-control-allow-headers"].to_str().expect("text").to_lowercase();
+    assert!(
+        names.contains("chatkit-frame-instance-id") && names.contains("authorization"),
+        "{names}"
+    );
     let other = preflight("https://evil.example").send().await.expect("an answer");
     assert!(!other.headers().contains_key("access-control-allow-origin"));
 }

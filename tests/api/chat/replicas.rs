@@ -30,14 +30,21 @@ async fn the_same_request_at_once_on_both_makes_one_turn_and_everybody_hears_it(
     let (thread, message) = begun(&heard[0]);
     let answer = answer_of(&heard[0]);
     for events in &heard {
-        assert_eq!((begun(events), answer_of(events)), ((thread.clone(), message.clone()), answer.clone()));
+        assert_eq!(
+            (begun(events), answer_of(events)),
+            ((thread.clone(), message.clone()), answer.clone())
+        );
     }
     assert_eq!(model.stats().await, (0, 1), "the model was asked once");
     let items = user(&replicas[1], "ada").items(&thread).await;
     assert_eq!(types(&items), ["user_message", "assistant_message"]);
 
     let (events, again) = (&heard[0], user(&replicas[0], "ada").events(&request).await);
-    assert_ne!(thread_of(&again), thread_of(events), "it got through: from now on it is a new message");
+    assert_ne!(
+        thread_of(&again),
+        thread_of(events),
+        "it got through: from now on it is a new message"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,7 +72,8 @@ async fn two_messages_in_one_thread_come_one_after_another() {
     let replicas = two(&model, &[]).await;
     let [ada, also_ada] = replicas.each_ref().map(|replica| user(replica, "ada"));
     let thread = thread_of(&ada.events(&create("hello")).await);
-    let (one, other) = (add(&thread, "one delay 10 deltas 60"), add(&thread, "two delay 10 deltas 60"));
+    let (one, other) =
+        (add(&thread, "one delay 10 deltas 60"), add(&thread, "two delay 10 deltas 60"));
     let (one, other) = tokio::join!(ada.events(&one), also_ada.events(&other));
     let items = ada.items(&thread).await;
     let alternate = ["user_message", "assistant_message"].repeat(3);

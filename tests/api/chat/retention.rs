@@ -20,7 +20,8 @@ async fn a_thread_goes_when_it_was_not_touched_for_longer_than_it_is_kept() {
     let mut database = SqliteConnection::connect(&url).await.expect("the file is there");
     let two_days_in_microseconds = 2_i64 * 24 * 60 * 60 * 1_000_000;
     let sql = "update threads set touched_at = touched_at - $1 where id = $2";
-    let touched = sqlx::query(sql).bind(two_days_in_microseconds).bind(&old).execute(&mut database).await;
+    let touched =
+        sqlx::query(sql).bind(two_days_in_microseconds).bind(&old).execute(&mut database).await;
     assert_eq!(touched.expect("the table is there").rows_affected(), 1);
 
     let vars = [("DATABASE_URL", url.as_str()), ("CHATKIT_RETENTION_DAYS", "1")];

@@ -1,5 +1,5 @@
-//! A rolling restart behind the proxies of README, word for word but for addresses and TLS: two replicas are restarted one after the
-//! other under load, and nothing is lost.
+//! A rolling restart behind the proxies of README, word for word but for addresses and TLS: two
+//! replicas are restarted one after the other under load, and nothing is lost.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -34,12 +34,14 @@ impl Proxy {
         let (port, folder) = (free_port(), TempFolder::new("nginx"));
         let block = readme_block("nginx", replicas);
         let block = block.replace("listen 443 ssl;", &format!("listen 127.0.0.1:{port};"));
-        let block: Vec<&str> = block.lines().filter(|line| !line.trim().starts_with("ssl_")).collect();
+        let block: Vec<&str> =
+            block.lines().filter(|line| !line.trim().starts_with("ssl_")).collect();
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("{kind}_temp_path {};\n", folder.path(kind)))
             .concat();
         let config = format!(
-            "user root;\ndaemon off;\npid {};\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{}\n}}\n",
+            "user root;\ndaemon off;\npid {};\nevents {{}}\nhttp {{\naccess_log \
+             off;\n{temporary}{}\n}}\n",
             folder.path("pid"),
             block.join("\n")
         );
@@ -152,8 +154,8 @@ async fn talk(client: Client, cues: &str, end: &AtomicBool) -> Tally {
         let body = create(&format!("{cues} number {}", tally.answered));
         loop {
             let events = insist(&client, &body, &mut tally).await.text().await.unwrap_or_default();
-            let is_whole =
-                events.contains("\"type\":\"assistant_message\"") && !events.contains("\"type\":\"error\"");
+            let is_whole = events.contains("\"type\":\"assistant_message\"")
+                && !events.contains("\"type\":\"error\"");
             if is_whole {
                 break;
             }
@@ -178,10 +180,13 @@ async fn prepare(proxy: &Proxy, end: &AtomicBool) -> Tally {
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
     while !end.load(Ordering::Relaxed) {
         let jwt = tokens::hs256(&format!("newcomer-{}", tally.answered));
-        let post = |path: &str, token: &str| http.post(format!("{}{path}", proxy.base())).bearer_auth(token);
+        let post = |path: &str, token: &str| {
+            http.post(format!("{}{path}", proxy.base())).bearer_auth(token)
+        };
         let started = answered(|| post("/api/chatkit/session", &jwt), &mut tally).await;
         let body = json!({"currentClientSecret": started["client_secret"]});
-        let refreshed = answered(|| post("/api/chatkit/refresh", &jwt).json(&body), &mut tally).await;
+        let refreshed =
+            answered(|| post("/api/chatkit/refresh", &jwt).json(&body), &mut tally).await;
         let secret = refreshed["client_secret"].as_str().expect("a client secret").to_owned();
         let upload = || {
             let file = Part::bytes(vec![b'x'; 256 * 1024]).file_name("a.txt");
@@ -219,7 +224,8 @@ async fn list(client: Client, end: &AtomicBool) -> Tally {
     tally
 }
 
-/// Restarts two replicas one after the other behind a proxy under load. Returns what came of streams, and of everything else.
+/// Restarts two replicas one after the other behind a proxy under load. Returns what came of
+/// streams, and of everything else.
 async fn roll(proxied: impl Fn([u16; 2]) -> Proxy) -> (Tally, Tally) {
     let (model, url) = (Model::start(), postgres().await);
     let (redis, folder) = (RedisServer::start(), TempFolder::new("rolling"));
@@ -264,7 +270,9 @@ async fn roll(proxied: impl Fn([u16; 2]) -> Proxy) -> (Tally, Tally) {
         end.store(true, Ordering::Relaxed);
         replicas
     };
-    let load = async { tokio::join!(restarts, join_all(talkers), join_all(readers), prepare(&proxy, &end)) };
+    let load = async {
+        tokio::join!(restarts, join_all(talkers), join_all(readers), prepare(&proxy, &end))
+    };
     let (replicas, talked, listed, prepared) =
         tokio::time::timeout(PATIENCE * 4, load).await.expect("the load comes to its end");
     drop((replicas, redis));
@@ -275,7 +283,10 @@ async fn roll(proxied: impl Fn([u16; 2]) -> Proxy) -> (Tally, Tally) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_behind_nginx_loses_nothing() {
     let (streams, others) = roll(Proxy::nginx).await;
-    assert!(streams.interrupted > 0 && others.asked > 100, "there was a load: {streams:?}, {others:?}");
+    assert!(
+        streams.interrupted > 0 && others.asked > 100,
+        "there was a load: {streams:?}, {others:?}"
+    );
     assert_eq!(others.refused, [0; 0], "no list, session or upload is lost");
     assert_eq!(streams.refused, [0; 0], "no stream is refused");
     assert_eq!(streams.threads, streams.answered, "no thread is made twice");
@@ -284,9 +295,19 @@ async fn a_rolling_restart_behind_nginx_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_behind_caddy_refuses_for_a_moment_and_loses_nothing_that_asks_again() {
     let (streams, others) = roll(Proxy::caddy).await;
-    assert!(streams.interrupted > 0 && others.asked > 100, "there was a load: {streams:?}, {others:?}");
+    assert!(
+        streams.interrupted > 0 && others.asked > 100,
+        "there was a load: {streams:?}, {others:?}"
+    );
     let refused = [&others.refused[..], &streams.refused[..]].concat();
-    assert!(refused.iter().all(|status| *status == 503), "only a replica that stops refuses: {refused:?}");
-    assert!(refused.len() < (others.asked + streams.asked) / 4, "for a moment: {} times", refused.len());
+    assert!(
+        refused.iter().all(|status| *status == 503),
+        "only a replica that stops refuses: {refused:?}"
+    );
+    assert!(
+        refused.len() < (others.asked + streams.asked) / 4,
+        "for a moment: {} times",
+        refused.len()
+    );
     assert_eq!(streams.threads, streams.answered, "no thread is made twice");
 }

@@ -44,13 +44,17 @@ impl Model {
     }
 }
 
-/// A self-hosted server without limits and titles, with a model at this address, and these variables.
+/// A self-hosted server without limits and titles, with a model at this address, and these
+/// variables.
 pub(crate) fn server(base: &str, vars: &[(&str, &str)]) -> TestServer {
     TestServer::self_hosted(&with_model(base, vars))
 }
 
 /// Its variables.
-pub(crate) fn with_model<'a>(base: &'a str, vars: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn with_model<'a>(
+    base: &'a str,
+    vars: &[(&'a str, &'a str)],
+) -> Vec<(&'a str, &'a str)> {
     let least = [
         ("OPENAI_BASE_URL", base),
         ("UPSTREAM_RETRIES", "0"),
@@ -73,7 +77,8 @@ pub(crate) fn retry(thread: &str, item: &Value) -> Value {
     json!({"type": "threads.retry_after_item", "params": {"thread_id": thread, "item_id": item["id"]}})
 }
 
-/// What was said last in a stream that has its end: fails with the stream if that is no whole answer.
+/// What was said last in a stream that has its end: fails with the stream if that is no whole
+/// answer.
 pub(crate) fn answer_of(events: &[Value]) -> String {
     let done = events.iter().rfind(|event| event["type"] == "thread.item.done");
     let item = &done.unwrap_or_else(|| panic!("no item: {events:#?}"))["item"];
@@ -138,7 +143,8 @@ pub(crate) async fn postgres() -> String {
 
 /// The most memory that a server has taken, in bytes (proc(5): `VmHWM`, in kB).
 pub(crate) fn most_resident(server: &TestServer) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
+    let status =
+        std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
 }

@@ -23,7 +23,8 @@ async fn deaf(server: &TestServer, body: &str) -> TcpStream {
     socket.set_recv_buffer_size(4096).expect("it can be set");
     let mut connection = socket.connect(server.addr()).await.expect("a connection");
     let head = format!(
-        "POST /api/chatkit HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+        "POST /api/chatkit HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: \
+         application/json\r\n\
          content-length: {}\r\n\r\n{body}",
         tokens::hs256("ada"),
         body.len()
@@ -49,7 +50,12 @@ async fn a_client_that_does_not_read_is_dropped_and_its_turn_is_not() {
     assert_eq!(measured("chatkit_streams_open").await, Some(1.0));
     let dropped = async || measured("chatkit_streams_open").await == Some(0.0);
     until_within(Duration::from_secs(45), "the client is dropped", dropped).await;
-    assert_eq!(measured("chatkit_turns_running").await, Some(1.0), "its turn is not:\n{}", server.logs());
+    assert_eq!(
+        measured("chatkit_turns_running").await,
+        Some(1.0),
+        "its turn is not:\n{}",
+        server.logs()
+    );
 
     model.go_on.send(()).expect("the model was not given up");
     let done = async || measured(r#"chatkit_turns_total{outcome="done"}"#).await == Some(1.0);

@@ -1,4 +1,5 @@
-//! How does a stream come over the wire? At once, unbuffered, with a sign of life, and for as long as its answer takes.
+//! How does a stream come over the wire? At once, unbuffered, with a sign of life, and for as long
+//! as its answer takes.
 
 use std::time::{Duration, Instant};
 
@@ -30,9 +31,12 @@ async fn the_first_byte_comes_before_the_model_answers_and_nothing_on_the_way_ho
     let upstream = ScriptedUpstream::start([slow]).await;
     let server = server(&format!("{}/v1", upstream.base()), &[("CORS_ALLOWED_ORIGINS", ORIGIN)]);
     let began = Instant::now();
-    let request = server.post("/api/chatkit").bearer_auth(tokens::hs256("ada")).json(&create("hello"));
     let request =
-        request.header("origin", ORIGIN).header("accept-encoding", "gzip, br").header("x-request-id", "mine");
+        server.post("/api/chatkit").bearer_auth(tokens::hs256("ada")).json(&create("hello"));
+    let request = request
+        .header("origin", ORIGIN)
+        .header("accept-encoding", "gzip, br")
+        .header("x-request-id", "mine");
     let mut response = request.send().await.expect("an answer");
     let mut heard = String::new();
     while !heard.contains("stream_options") {
@@ -44,8 +48,9 @@ async fn the_first_byte_comes_before_the_model_answers_and_nothing_on_the_way_ho
         "it does not wait for the model: {:?}",
         began.elapsed()
     );
-    let header =
-        |name: &str| response.headers().get(name).map(|value| value.to_str().expect("text").to_owned());
+    let header = |name: &str| {
+        response.headers().get(name).map(|value| value.to_str().expect("text").to_owned())
+    };
     for (name, expected) in [
         ("content-type", Some("text/event-stream")),
         ("cache-control", Some("no-store, no-transform")),
@@ -57,7 +62,9 @@ async fn the_first_byte_comes_before_the_model_answers_and_nothing_on_the_way_ho
     ] {
         assert_eq!(header(name).as_deref(), expected, "{name}");
     }
-    assert!(header("access-control-expose-headers").is_some_and(|names| names.contains("x-request-id")));
+    assert!(
+        header("access-control-expose-headers").is_some_and(|names| names.contains("x-request-id"))
+    );
     assert!(header("vary").is_some_and(|vary| vary.to_lowercase().contains("origin")));
     let rest = response.text().await.expect("it comes to its end");
     assert!(rest.contains("thread.item.done") && rest.ends_with("\n\n"), "{rest}");
@@ -95,13 +102,17 @@ async fn a_stream_goes_on_after_its_secret_was_revoked_and_the_next_one_is_refus
     assert_eq!(response.status(), 200);
     let mut heard = Vec::new();
     heard.extend(response.chunk().await.expect("it does not break").expect("it goes on"));
-    let revoked = server.delete("/api/chatkit/session").bearer_auth(tokens::hs256("ada")).send().await;
+    let revoked =
+        server.delete("/api/chatkit/session").bearer_auth(tokens::hs256("ada")).send().await;
     assert_eq!(revoked.expect("an answer").status(), 204);
     let refused = ask(&server, &held, &json!({"type": "threads.list", "params": {}})).await;
     assert_eq!(refused.status(), 401);
     assert!(refused.headers().contains_key("www-authenticate"));
     let error: Value = refused.json().await.expect("JSON");
-    assert_eq!((&error["error"]["code"], error["message"].is_string()), (&json!("invalid_token"), true));
+    assert_eq!(
+        (&error["error"]["code"], error["message"].is_string()),
+        (&json!("invalid_token"), true)
+    );
     while let Some(piece) = response.chunk().await.expect("it does not break") {
         heard.extend(piece);
     }
@@ -136,7 +147,10 @@ async fn a_stream_has_one_log_line_at_its_end_with_the_models_id_of_the_request(
         (&line["message"], &line["level"], &line["status"], &line["path"], &line["error"]),
         (&json!("request"), &json!("INFO"), &json!(200), &json!("/api/chatkit"), &Value::Null)
     );
-    assert!(line["upstream_request_id"].as_str().is_some_and(|id| id.starts_with("req_")), "{line}");
+    assert!(
+        line["upstream_request_id"].as_str().is_some_and(|id| id.starts_with("req_")),
+        "{line}"
+    );
     assert!(line["user"].is_string(), "{line}");
     assert!(
         line["duration_ms"].as_f64().is_some_and(|took| took > 400.0),

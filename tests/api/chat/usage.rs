@@ -1,4 +1,5 @@
-//! What the log and Prometheus say of an answer: what was asked, of which agent and model, in which thread, and what it took.
+//! What the log and Prometheus say of an answer: what was asked, of which agent and model, in which
+//! thread, and what it took.
 
 use serde_json::{Value, json};
 
@@ -21,7 +22,11 @@ async fn the_line_of_an_answer_says_agent_model_thread_and_tokens() {
         let ada = user(&server, "ada");
         let thread = thread_of(&ada.events(&create("hello")).await);
         let line = line(&server, "threads.create");
-        assert_eq!((&line["agent"], &line["model"]), (&json!("default"), &json!("gpt-5.1")), "{api}: {line}");
+        assert_eq!(
+            (&line["agent"], &line["model"]),
+            (&json!("default"), &json!("gpt-5.1")),
+            "{api}: {line}"
+        );
         for kind in ["input_tokens", "output_tokens"] {
             assert!(line[kind].as_u64().is_some_and(|tokens| tokens > 0), "{api}: {line}");
         }

@@ -95,8 +95,8 @@ async fn what_was_given_is_told() -> Result<()> {
         ] },
     ] });
     let (_, whole) = read(caller.post(COMPLETIONS, &body).await?).await?;
-    let expected = "You said: \"look\". I see 2 earlier messages. You attached an image (https://example.com/a.png) and \
-                    the file \"a.pdf\" (application/pdf, 3 bytes).";
+    let expected = "You said: \"look\". I see 2 earlier messages. You attached an image \
+                    (https://example.com/a.png) and the file \"a.pdf\" (application/pdf, 3 bytes).";
     assert_eq!(whole["choices"][0]["message"]["content"], expected);
     Ok(())
 }
@@ -112,8 +112,11 @@ async fn tools_are_called_side_by_side_and_their_outputs_told() -> Result<()> {
     body["tools"] = json!([tool("one"), tool("two")]);
     let chunks = chunks(&caller, &body).await?;
     assert_eq!((said(&chunks, "content"), finish(&chunks)), (String::new(), json!("tool_calls")));
-    let mut calls = [json!({ "function": { "arguments": "" } }), json!({ "function": { "arguments": "" } })];
-    for piece in chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["tool_calls"][0].as_object()) {
+    let mut calls =
+        [json!({ "function": { "arguments": "" } }), json!({ "function": { "arguments": "" } })];
+    for piece in
+        chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["tool_calls"][0].as_object())
+    {
         let call = &mut calls[usize::try_from(piece["index"].as_u64().context("index")?)?];
         let arguments = call["function"]["arguments"].as_str().context("arguments")?.to_owned();
         for name in ["id", "type"] {
@@ -131,8 +134,9 @@ async fn tools_are_called_side_by_side_and_their_outputs_told() -> Result<()> {
     for (call, name) in calls.iter().zip(["one", "two"]) {
         assert_eq!(call["function"], json!({ "name": name, "arguments": arguments }));
     }
-    let answers =
-        calls.iter().map(|call| json!({ "role": "tool", "tool_call_id": call["id"], "content": "fine" }));
+    let answers = calls
+        .iter()
+        .map(|call| json!({ "role": "tool", "tool_call_id": call["id"], "content": "fine" }));
     let mut messages = vec![body["messages"][0].clone()];
     messages.push(json!({ "role": "assistant", "content": null, "tool_calls": calls }));
     messages.extend(answers);
@@ -140,7 +144,10 @@ async fn tools_are_called_side_by_side_and_their_outputs_told() -> Result<()> {
     body["stream"] = json!(false);
     let (_, whole) = read(caller.post(COMPLETIONS, &body).await?).await?;
     let told = whole["choices"][0]["message"]["content"].as_str().context("content")?;
-    assert!(told.starts_with("The tool one answered: fine. The tool two answered: fine."), "{told}");
+    assert!(
+        told.starts_with("The tool one answered: fine. The tool two answered: fine."),
+        "{told}"
+    );
     Ok(())
 }
 
@@ -172,10 +179,11 @@ async fn calls_and_outputs_must_belong_together() -> Result<()> {
     let call = json!({ "id": "call_1", "type": "function", "function": { "name": "f", "arguments": "{}" } });
     let call = json!({ "role": "assistant", "content": null, "tool_calls": [call] });
     let output = json!({ "role": "tool", "tool_call_id": "call_1", "content": "done" });
-    let without_output = "An assistant message with 'tool_calls' must be followed by tool messages responding to each \
-                          'tool_call_id'. The following tool_call_ids did not have response messages: call_1";
-    let without_call = "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with \
-                        'tool_calls'.";
+    let without_output = "An assistant message with 'tool_calls' must be followed by tool messages \
+                          responding to each 'tool_call_id'. The following tool_call_ids did not \
+                          have response messages: call_1";
+    let without_call = "Invalid parameter: messages with role 'tool' must be a response to a \
+                        preceeding message with 'tool_calls'.";
     for (messages, message, at) in [
         (json!([user, call]), without_output, 2),
         (json!([user, call, user, output]), without_output, 2),
@@ -185,7 +193,11 @@ async fn calls_and_outputs_must_belong_together() -> Result<()> {
         let mut expected = invalid(message, None);
         expected["error"]["param"] = json!(format!("messages.[{at}].role"));
         let body = json!({ "model": "m", "messages": messages });
-        assert_eq!(read(caller.post(COMPLETIONS, &body).await?).await?, (400, expected), "{messages}");
+        assert_eq!(
+            read(caller.post(COMPLETIONS, &body).await?).await?,
+            (400, expected),
+            "{messages}"
+        );
     }
     let good = json!({ "model": "m", "messages": [user, call, output, user] });
     assert_eq!(read(caller.post(COMPLETIONS, &good).await?).await?.0, 200);
@@ -203,13 +215,21 @@ async fn a_body_that_openai_would_not_take_is_refused_with_the_field() -> Result
         (json!({ "messages": user }), json!(null), json!(null)),
         (json!({ "model": "m" }), json!("messages"), json!("missing_required_parameter")),
         (json!({ "model": "m", "messages": [] }), json!("messages"), json!("empty_array")),
-        (message(json!({ "content": "x" })), json!("messages[0].role"), json!("missing_required_parameter")),
+        (
+            message(json!({ "content": "x" })),
+            json!("messages[0].role"),
+            json!("missing_required_parameter"),
+        ),
         (
             message(json!({ "role": "bot", "content": "x" })),
             json!("messages[0].role"),
             json!("invalid_value"),
         ),
-        (message(json!({ "role": "user", "content": null })), json!("messages.[0].content"), json!(null)),
+        (
+            message(json!({ "role": "user", "content": null })),
+            json!("messages.[0].content"),
+            json!(null),
+        ),
         (
             message(json!({ "role": "tool", "content": "x" })),
             json!("messages[0].tool_call_id"),
@@ -236,11 +256,19 @@ async fn a_body_that_openai_would_not_take_is_refused_with_the_field() -> Result
             json!("stream_options"),
             json!("invalid_value"),
         ),
-        (json!({ "model": "m", "messages": user, "input": "x" }), json!("input"), json!("unknown_parameter")),
+        (
+            json!({ "model": "m", "messages": user, "input": "x" }),
+            json!("input"),
+            json!("unknown_parameter"),
+        ),
     ] {
         let (status, answer) = read(caller.post(COMPLETIONS, &body).await?).await?;
         let error = &answer["error"];
-        assert_eq!((status, &error["param"], &error["code"]), (400, &param, &code), "{body}\n{answer}");
+        assert_eq!(
+            (status, &error["param"], &error["code"]),
+            (400, &param, &code),
+            "{body}\n{answer}"
+        );
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Is an answer JSON that fits a schema, where the request asks for that? In both of the model's APIs.
+//! Is an answer JSON that fits a schema, where the request asks for that? In both of the model's
+//! APIs.
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -26,7 +27,9 @@ fn asking(path: &str, format: &Value, words: &str) -> Value {
     let said = json!([{ "role": "user", "content": words }]);
     if path == RESPONSES {
         let mut flat = json!({ "type": format["type"] });
-        if let (Some(flat), Some(members)) = (flat.as_object_mut(), format["json_schema"].as_object()) {
+        if let (Some(flat), Some(members)) =
+            (flat.as_object_mut(), format["json_schema"].as_object())
+        {
             flat.extend(members.clone());
         }
         return json!({ "model": "gpt-5", "input": said, "text": { "format": flat } });
@@ -54,7 +57,8 @@ async fn an_answer_fits_the_schema_that_is_asked_for() -> Result<()> {
         let recipe: Value = serde_json::from_str(text(path, &answer).context("a text")?)?;
         let mut at = &recipe;
         while !at.is_null() {
-            let names: Vec<_> = at.as_object().context("an object")?.keys().map(String::as_str).collect();
+            let names: Vec<_> =
+                at.as_object().context("an object")?.keys().map(String::as_str).collect();
             assert_eq!(names, ["title", "kind", "steps", "rating", "parent"]);
             let step = json!({ "text": "Borscht, cite long", "minutes": 5 });
             assert_eq!(at["steps"], json!([step, step]));
@@ -71,11 +75,13 @@ async fn an_answer_fits_the_schema_that_is_asked_for() -> Result<()> {
 #[tokio::test]
 async fn a_schema_streams_word_by_word_and_any_object_will_do_without_one() -> Result<()> {
     let caller = Caller::start().await?;
-    let format = json!({ "type": "json_schema", "json_schema": { "name": "recipe", "schema": schema() } });
+    let format =
+        json!({ "type": "json_schema", "json_schema": { "name": "recipe", "schema": schema() } });
     let mut body = asking(COMPLETIONS, &format, "one two three");
     body["stream"] = json!(true);
     let events = caller.stream(COMPLETIONS, &body).await?;
-    let pieces = events.iter().filter_map(|(_, data)| data["choices"][0]["delta"]["content"].as_str());
+    let pieces =
+        events.iter().filter_map(|(_, data)| data["choices"][0]["delta"]["content"].as_str());
     let pieces: Vec<_> = pieces.filter(|piece| !piece.is_empty()).collect();
     assert!(pieces.len() > 3, "{pieces:?}");
     assert_eq!(serde_json::from_str::<Value>(&pieces.concat())?["title"], "one two three");
@@ -101,7 +107,8 @@ async fn a_schema_that_openai_refuses_is_refused() -> Result<()> {
             false,
             json!({ "type": "string" }),
             "text.format.schema",
-            "Invalid schema for response_format 'x': schema must be a JSON Schema of 'type: \"object\"', got 'type: \"string\"'.",
+            "Invalid schema for response_format 'x': schema must be a JSON Schema of 'type: \
+             \"object\"', got 'type: \"string\"'.",
         ),
         (
             COMPLETIONS,
@@ -109,7 +116,8 @@ async fn a_schema_that_openai_refuses_is_refused() -> Result<()> {
             true,
             lax.clone(),
             "response_format",
-            "Invalid schema for response_format 'x': In context=(), 'additionalProperties' is required to be supplied and to be false.",
+            "Invalid schema for response_format 'x': In context=(), 'additionalProperties' is \
+             required to be supplied and to be false.",
         ),
         (
             COMPLETIONS,
@@ -117,13 +125,18 @@ async fn a_schema_that_openai_refuses_is_refused() -> Result<()> {
             false,
             lax,
             "response_format.json_schema.name",
-            "Invalid 'response_format.json_schema.name': string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'.",
+            "Invalid 'response_format.json_schema.name': string does not match pattern. Expected a \
+             string that matches the pattern '^[a-zA-Z0-9_-]+$'.",
         ),
     ] {
         let format = json!({ "type": "json_schema", "json_schema": { "name": name, "strict": strict, "schema": schema } });
-        let (status, answer) = read(caller.post(path, &asking(path, &format, "hello")).await?).await?;
+        let (status, answer) =
+            read(caller.post(path, &asking(path, &format, "hello")).await?).await?;
         let error = &answer["error"];
-        assert_eq!((status, &error["message"], &error["param"]), (400, &json!(what), &json!(param)));
+        assert_eq!(
+            (status, &error["message"], &error["param"]),
+            (400, &json!(what), &json!(param))
+        );
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Does the stand-in answer as OpenAI does? Over a real socket, with a client that follows no redirect.
+//! Does the stand-in answer as OpenAI does? Over a real socket, with a client that follows no
+//! redirect.
 
 mod completions;
 mod formats;
@@ -59,7 +60,8 @@ impl Caller {
 
     /// Sends a body to one of the model's endpoints.
     async fn post(&self, path: &str, body: &Value) -> Result<Response> {
-        let request = self.client.post(format!("{}{path}", self.base)).bearer_auth("sk-test").json(body);
+        let request =
+            self.client.post(format!("{}{path}", self.base)).bearer_auth("sk-test").json(body);
         Ok(request.send().await?)
     }
 
@@ -76,8 +78,9 @@ impl Caller {
 /// Status and body, and with them that the headers of OpenAI are there.
 async fn read(response: Response) -> Result<(u16, Value)> {
     let headers = response.headers();
-    let header =
-        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).context(name.to_owned());
+    let header = |name: &str| {
+        headers.get(name).and_then(|value| value.to_str().ok()).context(name.to_owned())
+    };
     let request_id = header("x-request-id")?.strip_prefix("req_").context("its prefix")?;
     assert!(
         request_id.len() == 32 && request_id.bytes().all(|byte| byte.is_ascii_hexdigit()),
@@ -107,7 +110,10 @@ async fn a_small_request_gets_a_whole_session_with_openais_defaults() -> Result<
         [("id", id.as_str(), "cksess_", 32), ("client_secret", Some(secret), "ek_", 64)]
     {
         let hex = value.and_then(|text| text.strip_prefix(prefix)).context(name)?;
-        assert!(hex.len() == digits && hex.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}: {value:?}");
+        assert!(
+            hex.len() == digits && hex.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            "{name}: {value:?}"
+        );
     }
     // The chat UI of OpenAI reads it so: two digits, and base64 of an object.
     let (version, end) = end.split_at(2);
@@ -208,7 +214,11 @@ async fn an_unknown_session_is_not_found_in_openais_words() -> Result<()> {
     }
     let expected = "Invalid URL (POST /v1/chatkit/sessions/%ff/cancel)";
     let (status, body) = read(caller.cancel("%ff").await?).await?;
-    assert_eq!((status, &body["error"]["message"]), (404, &json!(expected)), "an id that is not text");
+    assert_eq!(
+        (status, &body["error"]["message"]),
+        (404, &json!(expected)),
+        "an id that is not text"
+    );
     Ok(())
 }
 
@@ -253,16 +263,21 @@ async fn without_a_good_key_nothing_else_is_looked_at() -> Result<()> {
 #[tokio::test]
 async fn both_calls_need_the_beta_header() -> Result<()> {
     let caller = Caller::start().await?;
-    let message = "You must provide the 'OpenAI-Beta' header to access the ChatKit API. Please try again by setting \
-                   the header 'OpenAI-Beta: chatkit_beta=v1'.";
+    let message = "You must provide the 'OpenAI-Beta' header to access the ChatKit API. Please try \
+                   again by setting the header 'OpenAI-Beta: chatkit_beta=v1'.";
     let expected = invalid(message, Some("invalid_beta"));
     for path in ["/v1/chatkit/sessions", "/v1/chatkit/sessions/cksess_1/cancel"] {
         for beta in [None, Some("assistants=v2"), Some("chatkit_beta=v2")] {
-            let mut request = caller.client.post(format!("{}{path}", caller.base)).bearer_auth("sk-test");
+            let mut request =
+                caller.client.post(format!("{}{path}", caller.base)).bearer_auth("sk-test");
             if let Some(beta) = beta {
                 request = request.header("openai-beta", beta);
             }
-            assert_eq!(read(request.send().await?).await?, (400, expected.clone()), "{path} {beta:?}");
+            assert_eq!(
+                read(request.send().await?).await?,
+                (400, expected.clone()),
+                "{path} {beta:?}"
+            );
         }
     }
     let listed = caller
@@ -293,7 +308,8 @@ async fn a_body_must_say_that_it_is_json_and_be_it() -> Result<()> {
         (Some("application/json"), "{}", 400, json!("missing_required_parameter")),
         (Some("application/json"), long.as_str(), 413, json!(null)),
     ] {
-        let mut request = caller.request(Method::POST, "/v1/chatkit/sessions").body(body.to_owned());
+        let mut request =
+            caller.request(Method::POST, "/v1/chatkit/sessions").body(body.to_owned());
         if let Some(content_type) = content_type {
             request = request.header("content-type", content_type);
         }
@@ -311,7 +327,11 @@ async fn a_refused_field_is_named() -> Result<()> {
     let message = "Unknown parameter: 'workflow.versoin'.";
     let mut expected = invalid(message, Some("unknown_parameter"));
     expected["error"]["param"] = json!("workflow.versoin");
-    assert_eq!(read(caller.create(&body).await?).await?, (400, expected), "before the workflow gets to fail");
+    assert_eq!(
+        read(caller.create(&body).await?).await?,
+        (400, expected),
+        "before the workflow gets to fail"
+    );
     Ok(())
 }
 
@@ -347,6 +367,9 @@ async fn what_is_not_there_is_refused_in_openais_shape() -> Result<()> {
 async fn the_organization_of_the_request_is_repeated() -> Result<()> {
     let caller = Caller::start().await?;
     let request = caller.request(Method::GET, "/").header("openai-organization", "org-1");
-    assert_eq!(request.send().await?.headers().get("openai-organization").context("header")?, "org-1");
+    assert_eq!(
+        request.send().await?.headers().get("openai-organization").context("header")?,
+        "org-1"
+    );
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Does the scripted model do as it is told, and stop when nobody listens? What both of its APIs share.
+//! Does the scripted model do as it is told, and stop when nobody listens? What both of its APIs
+//! share.
 
 use std::time::Duration;
 
@@ -52,7 +53,11 @@ async fn drain(mut response: Response) -> (String, bool) {
 
 impl Caller {
     /// The events that answer a body, after a look at the headers.
-    pub(super) async fn stream(&self, path: &str, body: &Value) -> Result<Vec<(Option<String>, Value)>> {
+    pub(super) async fn stream(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> Result<Vec<(Option<String>, Value)>> {
         let response = self.post(path, body).await?;
         let status = response.status();
         let content_type = response.headers().get("content-type").cloned();
@@ -69,7 +74,9 @@ impl Caller {
             }
             anyhow::Ok(())
         };
-        tokio::time::timeout(Duration::from_secs(10), look).await.context("still other than hoped for")?
+        tokio::time::timeout(Duration::from_secs(10), look)
+            .await
+            .context("still other than hoped for")?
     }
 }
 
@@ -80,8 +87,11 @@ async fn a_closed_connection_ends_its_answer() -> Result<()> {
         let mut body = question(path, "delay 60000 please");
         body["stream"] = json!(!whole);
         let request = TaskTracker::new().spawn({
-            let request =
-                caller.client.post(format!("{}{path}", caller.base)).bearer_auth("sk-test").json(&body);
+            let request = caller
+                .client
+                .post(format!("{}{path}", caller.base))
+                .bearer_auth("sk-test")
+                .json(&body);
             async move {
                 let mut response = request.send().await?;
                 while response.chunk().await?.is_some() {}
@@ -133,7 +143,9 @@ async fn a_cut_answer_ends_without_an_end() -> Result<()> {
         let (text, whole) = drain(caller.post(path, &body).await?).await;
         assert!(!whole, "{text}");
         assert!(
-            text.contains("You ") && !text.contains("response.completed") && !text.contains("[DONE]"),
+            text.contains("You ")
+                && !text.contains("response.completed")
+                && !text.contains("[DONE]"),
             "{text}"
         );
         body["stream"] = json!(false);
@@ -169,12 +181,16 @@ async fn an_error_that_is_asked_for_comes_in_openais_shape() -> Result<()> {
 #[tokio::test]
 async fn headers_and_words_set_the_number_of_deltas_and_their_pace() -> Result<()> {
     let caller = Caller::start().await?;
-    for (path, mark) in [(RESPONSES, "output_text.delta\","), (COMPLETIONS, "\"delta\":{\"content\":")] {
+    for (path, mark) in
+        [(RESPONSES, "output_text.delta\","), (COMPLETIONS, "\"delta\":{\"content\":")]
+    {
         let url = format!("{}{path}", caller.base);
         for (words, headers) in [("hello", true), ("deltas 5 delay 30", false)] {
-            let mut request = caller.client.post(&url).bearer_auth("sk-test").json(&question(path, words));
+            let mut request =
+                caller.client.post(&url).bearer_auth("sk-test").json(&question(path, words));
             if headers {
-                request = request.header("x-sandbox-deltas", "5").header("x-sandbox-delay-ms", "30");
+                request =
+                    request.header("x-sandbox-deltas", "5").header("x-sandbox-delay-ms", "30");
             }
             let began = std::time::Instant::now();
             let text = request.send().await?.text().await?;
@@ -182,11 +198,18 @@ async fn headers_and_words_set_the_number_of_deltas_and_their_pace() -> Result<(
             assert_eq!(count, 5, "{text}");
             assert!(began.elapsed() >= Duration::from_millis(150), "{:?}", began.elapsed());
         }
-        for (name, value) in
-            [("x-sandbox-deltas", "many"), ("x-sandbox-delay-ms", "-1"), ("x-sandbox-delay-ms", "60001")]
-        {
-            let request = caller.client.post(&url).bearer_auth("sk-test").json(&question(path, "hello"));
-            assert_eq!(request.header(name, value).send().await?.status(), StatusCode::BAD_REQUEST, "{name}");
+        for (name, value) in [
+            ("x-sandbox-deltas", "many"),
+            ("x-sandbox-delay-ms", "-1"),
+            ("x-sandbox-delay-ms", "60001"),
+        ] {
+            let request =
+                caller.client.post(&url).bearer_auth("sk-test").json(&question(path, "hello"));
+            assert_eq!(
+                request.header(name, value).send().await?.status(),
+                StatusCode::BAD_REQUEST,
+                "{name}"
+            );
         }
     }
     Ok(())
@@ -199,7 +222,8 @@ async fn a_body_may_have_64_mebibytes() -> Result<()> {
     let (head, tail) = (r#"{"model":"m","input":[{"role":"assistant","content":""#, r#""}]}"#);
     for (length, status) in [(LIMIT, 200), (LIMIT + 1, 413)] {
         let body = [head, &"x".repeat(length - head.len() - tail.len()), tail].concat();
-        let request = caller.client.post(format!("{}{RESPONSES}", caller.base)).bearer_auth("sk-test");
+        let request =
+            caller.client.post(format!("{}{RESPONSES}", caller.base)).bearer_auth("sk-test");
         let response = request.header("content-type", "application/json").body(body).send().await?;
         assert_eq!(response.status().as_u16(), status, "{length}");
     }
@@ -230,18 +254,24 @@ async fn a_model_needs_a_good_key_and_no_beta_header() -> Result<()> {
 async fn instructions_that_ask_for_a_title_get_a_short_one() -> Result<()> {
     let caller = Caller::start().await?;
     let said = "how do I bake bread, error 500, at home on a rainy day?";
-    let in_instructions =
-        json!({ "model": "m", "instructions": "Write a title for the conversation.", "input": said });
+    let in_instructions = json!({ "model": "m", "instructions": "Write a title for the conversation.", "input": said });
     let in_a_message = json!({ "model": "m", "messages": [
-        { "role": "system", "content": "Reply with a short title." }, { "role": "user", "content": said },
+        { "role": "system", "content": "Reply with a short \
+                                        title." }, { "role": "user", "content": said },
     ] });
     let (_, response) = read(caller.post(RESPONSES, &in_instructions).await?).await?;
     let (_, completion) = read(caller.post(COMPLETIONS, &in_a_message).await?).await?;
     assert_eq!(response["output"][0]["content"][0]["text"], "How do I bake bread");
     assert_eq!(completion["choices"][0]["message"]["content"], "How do I bake bread");
     let untitled = json!({ "model": "m", "instructions": "Write a title.", "input": "untitled" });
-    assert_eq!(caller.post(RESPONSES, &untitled).await?.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    assert_eq!(caller.post(RESPONSES, &question(RESPONSES, "untitled")).await?.status(), StatusCode::OK);
+    assert_eq!(
+        caller.post(RESPONSES, &untitled).await?.status(),
+        StatusCode::INTERNAL_SERVER_ERROR
+    );
+    assert_eq!(
+        caller.post(RESPONSES, &question(RESPONSES, "untitled")).await?.status(),
+        StatusCode::OK
+    );
     Ok(())
 }
 

@@ -66,7 +66,8 @@ async fn a_text_streams_in_openais_order() -> Result<()> {
     assert!(id.starts_with("msg_") && id.len() == 36, "{id}");
     let item = |status: &str, content: Value| json!({ "id": id, "type": "message", "status": status, "role": "assistant", "content": content });
     assert_eq!(added["item"], item("in_progress", json!([])));
-    let part = json!({ "type": "output_text", "text": expected, "annotations": [], "logprobs": [] });
+    let part =
+        json!({ "type": "output_text", "text": expected, "annotations": [], "logprobs": [] });
     let done = &events[events.len() - 2].1;
     assert_eq!(done["item"], item("completed", json!([part])));
     let mut delta = events[4].1.clone();
@@ -116,7 +117,8 @@ async fn without_a_stream_the_same_response_comes_in_one_piece() -> Result<()> {
 async fn no_two_answers_share_an_id() -> Result<()> {
     let caller = Caller::start().await?;
     let body = question(RESPONSES, "hello");
-    let (first, second) = (caller.stream(RESPONSES, &body).await?, caller.stream(RESPONSES, &body).await?);
+    let (first, second) =
+        (caller.stream(RESPONSES, &body).await?, caller.stream(RESPONSES, &body).await?);
     assert_ne!(last(&first)?["id"], last(&second)?["id"]);
     assert_ne!(last(&first)?["output"][0]["id"], last(&second)?["output"][0]["id"]);
     Ok(())
@@ -125,7 +127,8 @@ async fn no_two_answers_share_an_id() -> Result<()> {
 #[tokio::test]
 async fn what_was_given_is_told() -> Result<()> {
     let caller = Caller::start().await?;
-    let message = |role: &str, content: Value| json!({ "type": "message", "role": role, "content": content });
+    let message =
+        |role: &str, content: Value| json!({ "type": "message", "role": role, "content": content });
     let body = json!({ "model": "gpt-5", "input": [
         message("user", json!("first")),
         message("assistant", json!([{ "type": "output_text", "text": "answer", "annotations": [] }])),
@@ -141,9 +144,9 @@ async fn what_was_given_is_told() -> Result<()> {
         ])),
     ] });
     let (_, response) = read(caller.post(RESPONSES, &body).await?).await?;
-    let expected = "You said: \"Hi @Ada\". I see 2 earlier messages. You attached an image (image/png, 3 bytes) and the \
-                    file \"plan.pdf\" (application/pdf, 2 bytes). You refer to: \"the quote\". I was given this context: \
-                    \"Ada wrote a program\".";
+    let expected = "You said: \"Hi @Ada\". I see 2 earlier messages. You attached an image \
+                    (image/png, 3 bytes) and the file \"plan.pdf\" (application/pdf, 2 bytes). You \
+                    refer to: \"the quote\". I was given this context: \"Ada wrote a program\".";
     assert_eq!(text(&response), expected);
     Ok(())
 }
@@ -170,11 +173,17 @@ async fn thoughts_show_their_summaries_to_those_who_ask() -> Result<()> {
         [&FRAME[..], &bare[..1], &summary, &summary, &bare[1..], &MESSAGE, &["completed"]].concat();
     assert_eq!(order(&events), expected);
     let item = &last(&events)?["output"][0];
-    let texts: String =
-        item["summary"].as_array().context("two")?.iter().filter_map(|part| part["text"].as_str()).collect();
+    let texts: String = item["summary"]
+        .as_array()
+        .context("two")?
+        .iter()
+        .filter_map(|part| part["text"].as_str())
+        .collect();
     assert_eq!(texts, said(&events, "response.reasoning_summary_text.delta"));
     assert!(item["encrypted_content"].is_string());
-    assert!(last(&events)?["usage"]["output_tokens_details"]["reasoning_tokens"].as_u64() > Some(0));
+    assert!(
+        last(&events)?["usage"]["output_tokens_details"]["reasoning_tokens"].as_u64() > Some(0)
+    );
     Ok(())
 }
 
@@ -194,11 +203,14 @@ async fn a_search_comes_before_the_answer_that_cites_it() -> Result<()> {
     message.insert(3, "output_text.annotation.added");
     assert_eq!(order(&events), [&FRAME[..], &search, &message, &["completed"]].concat());
     let response = last(&events)?;
-    let action = json!({ "type": "search", "query": "search the news", "queries": ["search the news"] });
+    let action =
+        json!({ "type": "search", "query": "search the news", "queries": ["search the news"] });
     assert_eq!(response["output"][0]["action"], action);
     let annotation = &response["output"][1]["content"][0]["annotations"][0];
-    let place = |name: &str| annotation[name].as_u64().and_then(|at| usize::try_from(at).ok()).expect(name);
-    let cited: String = text(response).chars().take(place("end_index")).skip(place("start_index")).collect();
+    let place =
+        |name: &str| annotation[name].as_u64().and_then(|at| usize::try_from(at).ok()).expect(name);
+    let cited: String =
+        text(response).chars().take(place("end_index")).skip(place("start_index")).collect();
     assert_eq!(
         (annotation["type"].as_str(), annotation["title"].as_str()),
         (Some("url_citation"), Some(&*cited))
@@ -254,8 +266,7 @@ async fn a_tool_is_called_and_its_output_told() -> Result<()> {
     let call_id = item["call_id"].as_str().context("call_id")?;
     assert!(call_id.starts_with("call_"), "{call_id}");
 
-    let output =
-        json!({ "type": "function_call_output", "call_id": call_id, "output": "{\"sky\":\"blue\"}" });
+    let output = json!({ "type": "function_call_output", "call_id": call_id, "output": "{\"sky\":\"blue\"}" });
     let input = body["input"].as_array_mut().context("input")?;
     input.extend([item.clone(), output]);
     let events = caller.stream(RESPONSES, &body).await?;
@@ -302,7 +313,10 @@ async fn a_refusal_an_image_a_failure_and_a_lack_of_tokens_have_their_own_events
     ];
     assert_eq!(order(&events), [&FRAME[..], &refusal, &["completed"]].concat());
     let content = &last(&events)?["output"][0]["content"][0];
-    assert_eq!(content, &json!({ "type": "refusal", "refusal": said(&events, "response.refusal.delta") }));
+    assert_eq!(
+        content,
+        &json!({ "type": "refusal", "refusal": said(&events, "response.refusal.delta") })
+    );
 
     let mut body = question(RESPONSES, "image");
     body["tools"] = json!([{ "type": "image_generation", "partial_images": 1 }]);
@@ -317,7 +331,10 @@ async fn a_refusal_an_image_a_failure_and_a_lack_of_tokens_have_their_own_events
     let events = caller.stream(RESPONSES, &question(RESPONSES, "fail")).await?;
     assert_eq!(order(&events), [&FRAME[..], &MESSAGE[..3], &["failed"]].concat());
     let failed = last(&events)?;
-    assert_eq!((&failed["status"], &failed["error"]["code"]), (&json!("failed"), &json!("server_error")));
+    assert_eq!(
+        (&failed["status"], &failed["error"]["code"]),
+        (&json!("failed"), &json!("server_error"))
+    );
 
     let mut short = question(RESPONSES, "hello");
     short["max_output_tokens"] = json!(16);

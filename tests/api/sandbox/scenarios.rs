@@ -24,10 +24,18 @@ async fn workflows_that_stand_for_an_error_give_it() -> Result<()> {
             None,
         ),
         ("wf_500", 500, "server_error", Some("server_error"), "The server had an error", None),
-        ("wf_503", 503, "service_unavailable_error", Some("server_is_overloaded"), "overloaded", None),
+        (
+            "wf_503",
+            503,
+            "service_unavailable_error",
+            Some("server_is_overloaded"),
+            "overloaded",
+            None,
+        ),
     ] {
         let response = caller.ask_for(workflow).await?;
-        let found = response.headers().get("retry-after").map(|value| value.to_str()).transpose()?;
+        let found =
+            response.headers().get("retry-after").map(|value| value.to_str()).transpose()?;
         assert_eq!(found, retry_after, "{workflow}");
         let (found, body) = read(response).await?;
         let message = body["error"]["message"].as_str().context("message")?;
@@ -66,7 +74,8 @@ async fn wf_html_is_a_page_that_openai_never_saw() -> Result<()> {
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     let content_type = response.headers().get("content-type").context("content-type")?.to_str()?;
     assert!(content_type.starts_with("text/html"), "{content_type}");
-    for header in ["x-request-id", "openai-version", "openai-processing-ms", "openai-organization"] {
+    for header in ["x-request-id", "openai-version", "openai-processing-ms", "openai-organization"]
+    {
         assert!(!response.headers().contains_key(header), "{header}");
     }
     assert!(response.text().await?.contains("<title>502 Bad Gateway</title>"));

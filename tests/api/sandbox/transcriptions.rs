@@ -10,7 +10,8 @@ use super::{Caller, invalid, read};
 const TRANSCRIPTIONS: &str = "/v1/audio/transcriptions";
 
 async fn send(caller: &Caller, form: Form) -> Result<(u16, Value)> {
-    let request = caller.client.post(format!("{}{TRANSCRIPTIONS}", caller.base)).bearer_auth("sk-test");
+    let request =
+        caller.client.post(format!("{}{TRANSCRIPTIONS}", caller.base)).bearer_auth("sk-test");
     read(request.multipart(form).send().await?).await
 }
 
@@ -22,7 +23,8 @@ fn file(name: &'static str, size: usize) -> Result<Form> {
 #[tokio::test]
 async fn a_file_becomes_a_text_that_names_it() -> Result<()> {
     let caller = Caller::start().await?;
-    let form = file("speech.webm", 3_000_000)?.text("model", "gpt-4o-transcribe").text("language", "en");
+    let form =
+        file("speech.webm", 3_000_000)?.text("model", "gpt-4o-transcribe").text("language", "en");
     let expected = json!({
         "text": "This was said in speech.webm, 3000000 bytes of sound.",
         "usage": { "type": "duration", "seconds": 1 },
@@ -40,8 +42,8 @@ async fn a_file_becomes_a_text_that_names_it() -> Result<()> {
 #[tokio::test]
 async fn a_form_that_lacks_something_is_refused() -> Result<()> {
     let caller = Caller::start().await?;
-    let formats = "Invalid file format. Supported formats: ['flac', 'm4a', 'mp3', 'mp4', 'mpeg', 'mpga', 'oga', 'ogg', \
-                   'wav', 'webm']";
+    let formats = "Invalid file format. Supported formats: ['flac', 'm4a', 'mp3', 'mp4', 'mpeg', \
+                   'mpga', 'oga', 'ogg', 'wav', 'webm']";
     let large = "Maximum content size limit (26214400) exceeded.";
     for (form, status, message) in [
         (Form::new().text("model", "m"), 400, "Missing required parameter: 'file'."),
@@ -60,9 +62,14 @@ async fn a_form_that_lacks_something_is_refused() -> Result<()> {
     }
     let (status, body) = read(caller.post(TRANSCRIPTIONS, &json!({ "model": "m" })).await?).await?;
     assert_eq!((status, &body["error"]["code"]), (415, &json!("unsupported_content_type")));
-    let request = caller.client.post(format!("{}{TRANSCRIPTIONS}", caller.base)).bearer_auth("sk-test");
-    let request = request.header("content-type", "multipart/form-data; boundary=x").body("nonsense");
-    assert_eq!(read(request.send().await?).await?, (400, invalid("Could not parse multipart form", None)));
+    let request =
+        caller.client.post(format!("{}{TRANSCRIPTIONS}", caller.base)).bearer_auth("sk-test");
+    let request =
+        request.header("content-type", "multipart/form-data; boundary=x").body("nonsense");
+    assert_eq!(
+        read(request.send().await?).await?,
+        (400, invalid("Could not parse multipart form", None))
+    );
     Ok(())
 }
 
@@ -70,14 +77,17 @@ async fn a_form_that_lacks_something_is_refused() -> Result<()> {
 async fn a_transcript_streams_word_by_word() -> Result<()> {
     let caller = Caller::start().await?;
     let form = file("speech.webm", 9)?.text("model", "gpt-4o-transcribe").text("stream", "true");
-    let request = caller.client.post(format!("{}{TRANSCRIPTIONS}", caller.base)).bearer_auth("sk-test");
+    let request =
+        caller.client.post(format!("{}{TRANSCRIPTIONS}", caller.base)).bearer_auth("sk-test");
     let response = request.multipart(form).send().await?;
     assert_eq!(response.headers()["content-type"], "text/event-stream; charset=utf-8");
     let events = events(&response.text().await?)?;
     let (last, deltas) = events.split_last().expect("events");
     let text = "This was said in speech.webm, 9 bytes of sound.";
     assert_eq!(deltas.len(), 9);
-    assert!(deltas.iter().all(|(name, data)| name.is_none() && data["type"] == "transcript.text.delta"));
+    assert!(
+        deltas.iter().all(|(name, data)| name.is_none() && data["type"] == "transcript.text.delta")
+    );
     let said: String = deltas.iter().filter_map(|(_, data)| data["delta"].as_str()).collect();
     assert_eq!(said, text);
     let usage = json!({
@@ -102,12 +112,16 @@ async fn whisper_says_when_each_thing_was_said_and_does_not_stream() -> Result<(
     );
     assert_eq!(verbose["segments"][0]["text"], text);
     let words = form()?.text("response_format", "verbose_json");
-    let words = words.text("timestamp_granularities[]", "word").text("timestamp_granularities[]", "segment");
+    let words = words
+        .text("timestamp_granularities[]", "word")
+        .text("timestamp_granularities[]", "segment");
     let (_, verbose) = send(&caller, words).await?;
     assert_eq!(verbose["words"][0], json!({ "word": "This", "start": 0.0, "end": 1.0 }));
     let (status, whole) = send(&caller, form()?.text("stream", "true")).await?;
     assert_eq!((status, &whole["text"]), (200, &json!(text)));
-    let other = file("a.webm", 9)?.text("model", "gpt-4o-transcribe").text("response_format", "verbose_json");
+    let other = file("a.webm", 9)?
+        .text("model", "gpt-4o-transcribe")
+        .text("response_format", "verbose_json");
     let (status, refusal) = send(&caller, other).await?;
     assert_eq!((status, &refusal["error"]["code"]), (400, &json!("unsupported_value")));
     Ok(())

@@ -1,6 +1,7 @@
-//! Where do secrets go? Every path and every failure, at the most talkative log level; and then all that came out is
-//! searched: logs, answers, metrics, Redis.
+//! Where do secrets go? Every path and every failure, at the most talkative log level; and then all
+//! that came out is searched: logs, answers, metrics, Redis.
 
+mod strangers;
 mod watch;
 
 use std::collections::BTreeSet;
@@ -12,6 +13,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
+use strangers::strangers;
 use watch::Watch;
 
 use crate::support::redis::RedisServer;
@@ -38,8 +40,9 @@ const STRAY: &str = "canary-stray";
 
 /// What a careless upstream says: all it was sent and all it made.
 fn echo(status: u16) -> Reply {
-    let said =
-        format!("Incorrect API key provided: {API_KEY}. See {SECRET}_0 (Authorization: Bearer {API_KEY}).");
+    let said = format!(
+        "Incorrect API key provided: {API_KEY}. See {SECRET}_0 (Authorization: Bearer {API_KEY})."
+    );
     let body = json!({"error": {"message": said, "type": API_KEY, "code": format!("{SECRET}_0"), "param": API_KEY},
                       "client_secret": format!("{SECRET}_0"), "headers": {"authorization": format!("Bearer {API_KEY}")}});
     Reply::json(status, &body).header("x-request-id", API_KEY).header("set-cookie", SECRET)
@@ -56,7 +59,8 @@ fn free_port() -> u16 {
 
 /// A server that says everything it can.
 fn talkative(upstream: &str, format: &str, vars: &[(&str, &str)]) -> TestServer {
-    let service = format!("shop:{}", HEXLOWER.encode(digest(&SHA256, SERVICE_TOKEN.as_bytes()).as_ref()));
+    let service =
+        format!("shop:{}", HEXLOWER.encode(digest(&SHA256, SERVICE_TOKEN.as_bytes()).as_ref()));
     let mut all = vec![
         ("RUST_LOG", "trace"),
         ("LOG_FORMAT", format),
@@ -77,7 +81,8 @@ fn talkative(upstream: &str, format: &str, vars: &[(&str, &str)]) -> TestServer 
     TestServer::hosted(upstream, &all)
 }
 
-/// Users, visitors and services who get what they ask for, and sessions that are replaced and ended.
+/// Users, visitors and services who get what they ask for, and sessions that are replaced and
+/// ended.
 async fn good_days(watch: &Watch, server: &TestServer, upstream: &ScriptedUpstream) {
     let ada = watch.token("ada");
     let mut number = 0;
@@ -90,7 +95,9 @@ async fn good_days(watch: &Watch, server: &TestServer, upstream: &ScriptedUpstre
     replies(2);
     let first = watch.ask(server.post(SESSION).bearer_auth(&ada), 200).await;
     let query = format!("/api/chatkit/start?token={STRAY}&jwt={ada}");
-    watch.ask(server.post(&query).bearer_auth(&ada).header("cookie", format!("x={STRAY}")), 200).await;
+    watch
+        .ask(server.post(&query).bearer_auth(&ada).header("cookie", format!("x={STRAY}")), 200)
+        .await;
 
     let current = json!({"currentClientSecret": first["client_secret"], "password": STRAY});
     replies(2);
@@ -119,7 +126,8 @@ async fn good_days(watch: &Watch, server: &TestServer, upstream: &ScriptedUpstre
     replies(2);
     let visitor = watch.ask(server.post(SESSION), 200).await;
     let cookie = visitor["cookie"].as_str().expect("a visitor's cookie").to_owned();
-    let again = server.post(SESSION).header("cookie", &cookie).header("sec-fetch-site", "same-origin");
+    let again =
+        server.post(SESSION).header("cookie", &cookie).header("sec-fetch-site", "same-origin");
     watch.ask(again, 200).await;
     watch.ask(server.post(SESSION).header("cookie", format!("{cookie}{STRAY}")), 401).await;
 
@@ -141,7 +149,8 @@ async fn bad_days(watch: &Watch, format: &str) {
     let server = talkative(&upstream.base(), format, &[]);
     let redirect = || echo(307).header("location", &format!("https://x.example/?key={API_KEY}"));
     let retried = |status| vec![echo(status).header("retry-after-ms", "1"), echo(status)];
-    let quota = Reply::error(429, "insufficient_quota", "insufficient_quota", &format!("key {API_KEY}"));
+    let quota =
+        Reply::error(429, "insufficient_quota", "insufficient_quota", &format!("key {API_KEY}"));
     let table = [
         (vec![echo(400)], 502),
         (vec![echo(401)], 502),
@@ -179,68 +188,6 @@ async fn bad_days(watch: &Watch, format: &str) {
     }
 }
 
-/// What strangers send and what this service itself refuses.
-async fn strangers(watch: &Watch, server: &TestServer) {
-    let ada = watch.token("stranger");
-    let expired = tokens::signed(&json!({"sub": format!("old-{USER}"), "exp": 1}));
-    let forged =
-        tokens::signed_with(&json!({"alg": "HS256"}), &json!({"sub": USER, "exp": 9_999_999_999_u64}), STRAY);
-    for token in [&expired, &forged] {
-        token.split('.').skip(1).for_each(|part| watch.never_part(part));
-    }
-    let post = || server.post(SESSION);
-    for bad in [&expired, &forged, STRAY, &format!("{SERVICE_TOKEN}x"), &format!("{API_KEY}.{SECRET}.x")] {
-        watch.ask(post().bearer_auth(bad), 401).await;
-    }
-    watch.ask(post().basic_auth(USER, Some(STRAY)), 401).await;
-    watch.ask(post().bearer_auth(&ada).header("authorization", format!("Bearer {STRAY}")), 401).await;
-    let as_ada = |body: String| post().bearer_auth(&ada).header(JSON.0, JSON.1).body(body);
-    watch.ask(as_ada(format!("{{\"password\":{STRAY}}}")), 400).await;
-    watch.ask(as_ada(json!([STRAY]).to_string()), 400).await;
-    watch.ask(as_ada(json!({"workflow": STRAY}).to_string()), 403).await;
-    watch.ask(as_ada(json!({"workflow": {"id": STRAY}, "workflowId": "wf_x"}).to_string()), 400).await;
-    watch.ask(as_ada(format!("\"{}\"", STRAY.repeat(10_000))), 413).await;
-    watch.ask(post().bearer_auth(&ada).header(JSON.0, "text/plain").body(STRAY), 415).await;
-    let refresh = server.post(REFRESH).bearer_auth(&ada);
-    watch.ask(refresh.json(&json!({"currentClientSecret": [SECRET]})), 400).await;
-    let query = format!("/?code={STRAY}");
-    for (path, status) in [
-        (query.as_str(), 200),
-        ("/sample.js", 200),
-        ("/sample.json", 200),
-        ("/api/chatkit/config", 200),
-        ("/openapi.json", 200),
-        ("/healthz", 200),
-        ("/readyz", 200),
-        ("/nope", 404),
-        ("/api/chatkit/assets/chatkit.js", 404),
-        (SESSION, 405),
-    ] {
-        watch.ask(server.get(path).bearer_auth(&ada).header("cookie", STRAY), status).await;
-    }
-    let preflight = server.request("OPTIONS", SESSION).header("origin", "https://x.example");
-    watch.ask(preflight.header("access-control-request-method", "POST"), 200).await;
-    let greedy = watch.token("greedy");
-    for _ in 0..10 {
-        watch.ask(server.delete(SESSION).bearer_auth(&greedy), 204).await;
-    }
-    watch.ask(server.delete(SESSION).bearer_auth(&greedy), 429).await;
-    for garbage in [
-        format!("GET / HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {STRAY}\u{1}\r\n\r\n"),
-        format!("POST {SESSION} HTTP/9.9\r\ncookie: {STRAY}\r\n\r\n"),
-        format!("{STRAY}\r\n\r\n"),
-        format!("POST {SESSION} HTTP/1.1\r\nhost: x\r\ncontent-length: {STRAY}\r\n\r\n{STRAY}"),
-    ] {
-        let mut stream = TcpStream::connect(server.addr()).expect("it accepts");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a deadline");
-        stream.write_all(garbage.as_bytes()).expect("it reads");
-        stream.shutdown(std::net::Shutdown::Write).expect("it is open");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("it ends");
-        watch.hear("the answer to garbage", String::from_utf8_lossy(&answer));
-    }
-}
-
 /// Too many at once, the end of the service, and a sign-in service that is away.
 async fn last_days(watch: &Watch, format: &str) {
     let upstream = ScriptedUpstream::start([session(1).after(Duration::from_secs(1))]).await;
@@ -264,7 +211,8 @@ async fn last_days(watch: &Watch, format: &str) {
     let server = talkative(NOWHERE, format, &vars);
     watch.ask(server.post(SESSION), 401).await;
     watch.ask(server.post(SESSION).bearer_auth(watch.token("keyless")), 401).await;
-    let signed = tokens::signed_with(&json!({"alg": "ES256"}), &json!({"sub": USER, "exp": 1}), STRAY);
+    let signed =
+        tokens::signed_with(&json!({"alg": "ES256"}), &json!({"sub": USER, "exp": 1}), STRAY);
     watch.never_part(signed.split('.').nth(2).expect("a signature"));
     watch.ask(server.post(SESSION).bearer_auth(signed), 503).await;
     watch.ask(server.get("/readyz"), 503).await;
@@ -275,9 +223,12 @@ async fn last_days(watch: &Watch, format: &str) {
 async fn endless_days(watch: &Watch, format: &str) {
     let server = talkative(NOWHERE, format, &[]);
     let token = watch.token("endless");
-    let head =
-        format!("POST {SESSION} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncookie: {STRAY}\r\n");
-    let body = format!("{head}content-type: application/json\r\ncontent-length: 99\r\n\r\n{{\"k\":\"{STRAY}");
+    let head = format!(
+        "POST {SESSION} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncookie: {STRAY}\r\n"
+    );
+    let body = format!(
+        "{head}content-type: application/json\r\ncontent-length: 99\r\n\r\n{{\"k\":\"{STRAY}"
+    );
     let talks = [head, body].map(|sent| {
         let addr = server.addr();
         tokio::task::spawn_blocking(move || {
@@ -317,7 +268,9 @@ fn dump(port: &str) -> String {
     };
     let mut all = redis_cli(&["KEYS", "*"]);
     for key in all.clone().lines() {
-        for read in [["GET", key].as_slice(), &["ZRANGE", key, "0", "-1", "WITHSCORES"], &["HGETALL", key]] {
+        for read in
+            [["GET", key].as_slice(), &["ZRANGE", key, "0", "-1", "WITHSCORES"], &["HGETALL", key]]
+        {
             all.push_str(&redis_cli(read));
         }
     }

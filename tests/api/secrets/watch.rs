@@ -8,7 +8,9 @@ use data_encoding::{BASE64, BASE64URL, HEXLOWER, HEXUPPER};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
-use super::{COOKIE_KEY, PROXY_PASSWORD, REDIS_PASSWORD, SECRET, SERVICE_TOKEN, STRAY, USER, USER_ID_KEY};
+use super::{
+    COOKIE_KEY, PROXY_PASSWORD, REDIS_PASSWORD, SECRET, SERVICE_TOKEN, STRAY, USER, USER_ID_KEY,
+};
 use crate::support::server::{API_KEY, JWT_SECRET};
 use crate::support::tokens;
 
@@ -46,7 +48,10 @@ impl Watch {
 
     /// This must not come out in any form.
     pub(super) fn never(&self, secret: &str) {
-        self.needles.lock().unwrap().extend(forms(secret).into_iter().map(|form| (secret.to_owned(), form)));
+        self.needles
+            .lock()
+            .unwrap()
+            .extend(forms(secret).into_iter().map(|form| (secret.to_owned(), form)));
     }
 
     /// Nor may a part of a token or a cookie, which is encoded already.
@@ -67,10 +72,13 @@ impl Watch {
         token
     }
 
-    /// Sends a request and keeps the whole answer, but for the client secret and the cookie that belong there.
+    /// Sends a request and keeps the whole answer, but for the client secret and the cookie that
+    /// belong there.
     pub(super) async fn ask(&self, request: RequestBuilder, status: u16) -> Value {
-        let request = request.header("x-api-key", STRAY).header("referer", format!("https://x/?k={STRAY}"));
-        let answer = request.send().await.unwrap_or_else(|error| panic!("{status} was expected: {error:?}"));
+        let request =
+            request.header("x-api-key", STRAY).header("referer", format!("https://x/?k={STRAY}"));
+        let answer =
+            request.send().await.unwrap_or_else(|error| panic!("{status} was expected: {error:?}"));
         let place = format!("the answer of {}", answer.url().path());
         assert_eq!(answer.status(), status, "{place}");
         for (name, value) in answer.headers() {
@@ -86,14 +94,23 @@ impl Watch {
                 None => self.hear(&place, format!("{name}: {value}")),
             }
         }
-        let cookie = answer.headers().get("set-cookie").map(|value| value.to_str().expect("text").to_owned());
+        let cookie = answer
+            .headers()
+            .get("set-cookie")
+            .map(|value| value.to_str().expect("text").to_owned());
         let text = answer.text().await.expect("a body");
         let mut body: Value = serde_json::from_str(&text).unwrap_or_default();
         if let Some(code) = body["error"]["code"].as_str() {
             self.codes.lock().unwrap().insert(code.to_owned());
         }
-        match body.as_object().filter(|body| body.len() == 1).and_then(|body| body.get("client_secret")) {
-            Some(secret) => assert!(secret.as_str().is_some_and(|secret| secret.starts_with(SECRET))),
+        match body
+            .as_object()
+            .filter(|body| body.len() == 1)
+            .and_then(|body| body.get("client_secret"))
+        {
+            Some(secret) => {
+                assert!(secret.as_str().is_some_and(|secret| secret.starts_with(SECRET)))
+            }
             None => self.hear(&place, text),
         }
         if let (Some(cookie), Some(body)) = (cookie, body.as_object_mut()) {
@@ -107,19 +124,25 @@ impl Watch {
         let needles = self.needles.lock().unwrap();
         for (place, text) in self.heard.lock().unwrap().iter() {
             for (secret, form) in needles.iter() {
-                let found = text.contains(form).then(|| text.lines().find(|line| line.contains(form)));
+                let found =
+                    text.contains(form).then(|| text.lines().find(|line| line.contains(form)));
                 assert_eq!(found, None, "{secret} came out as {form} in {place}");
             }
         }
     }
 }
 
-/// A secret as it stands, percent-encoded, in hex, as a list of bytes, and in base64 at each of three alignments.
+/// A secret as it stands, percent-encoded, in hex, as a list of bytes, and in base64 at each of
+/// three alignments.
 fn forms(secret: &str) -> Vec<String> {
     let bytes = secret.as_bytes();
     let percent = |plain: fn(u8) -> bool| -> String {
         let each = bytes.iter().map(|b| {
-            if plain(*b) { char::from(*b).to_string() } else { format!("%{}", HEXUPPER.encode(&[*b])) }
+            if plain(*b) {
+                char::from(*b).to_string()
+            } else {
+                format!("%{}", HEXUPPER.encode(&[*b]))
+            }
         });
         each.collect()
     };
@@ -134,7 +157,8 @@ fn forms(secret: &str) -> Vec<String> {
     ];
     forms.push(forms[1].to_ascii_lowercase());
     for shift in 0..3 {
-        // What stands before and after decides on the first and the last characters; they are left out.
+        // What stands before and after decides on the first and the last characters; they are left
+        // out.
         let shifted = [&b"   "[..shift], bytes].concat();
         let from = [0, 2, 3][shift];
         let to = shifted.len() * 8 / 6;

@@ -46,7 +46,8 @@ impl Replica {
         let Mode::SelfHosted(own) = &config.mode else { panic!("the mode is self-hosted") };
         let (metrics, _) = Metrics::new(true);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let store = connect(own.database_url.expose(), Arc::clone(&clock)).await.expect("a database");
+        let store =
+            connect(own.database_url.expose(), Arc::clone(&clock)).await.expect("a database");
         let limits = Arc::new(Limits::new(&config.limits, None, &metrics));
         let authenticator =
             Authenticator::new(&config.auth, Arc::clone(&clock), metrics, &tasks, stop.clone());
@@ -89,7 +90,11 @@ impl Replica {
         let (parts, _) = request.into_parts();
         let context = RequestContext::default();
         let holder = self.door.holder(&parts, &context).await;
-        assert_eq!(context.user(), holder.as_ref().ok().map(|holder| &holder.user), "the log says who it is");
+        assert_eq!(
+            context.user(),
+            holder.as_ref().ok().map(|holder| &holder.user),
+            "the log says who it is"
+        );
         holder
     }
 
@@ -113,10 +118,12 @@ impl Replica {
 
     /// Counts so many requests of this bearer: how many pass.
     pub(crate) async fn count(&self, token: &str, requests: usize) -> usize {
-        let holder = self.ask(&[("authorization", &format!("Bearer {token}"))]).await.expect("it is let in");
+        let holder =
+            self.ask(&[("authorization", &format!("Bearer {token}"))]).await.expect("it is let in");
         let mut passed = 0;
         for _ in 0..requests {
-            passed += usize::from(self.door.count(&holder, &RequestContext::default()).await.is_ok());
+            passed +=
+                usize::from(self.door.count(&holder, &RequestContext::default()).await.is_ok());
         }
         passed
     }

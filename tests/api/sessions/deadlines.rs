@@ -42,8 +42,11 @@ async fn a_connection_that_does_not_come_about_is_unavailable_before_the_time_is
     // It accepts, and then waits for the end of a head that TLS never sends.
     let upstream = ScriptedUpstream::start([]).await;
     let base = upstream.base().replace("http://", "https://");
-    let extra =
-        [("CHATKIT_API_BASE", base.as_str()), ("UPSTREAM_RETRIES", "0"), ("UPSTREAM_TIMEOUT_SECONDS", "1")];
+    let extra = [
+        ("CHATKIT_API_BASE", base.as_str()),
+        ("UPSTREAM_RETRIES", "0"),
+        ("UPSTREAM_TIMEOUT_SECONDS", "1"),
+    ];
     let house = House::at(upstream, &extra);
     let seen = seen(house.mint().await).await;
     assert_eq!((seen.status, seen.code.as_str()), (503, "upstream_unavailable"), "{seen:?}");
@@ -58,13 +61,17 @@ async fn the_tries_share_one_deadline() {
     let started = Instant::now();
     assert_eq!(seen(house.mint().await).await.code, "upstream_timeout");
     let took = started.elapsed();
-    assert!(took < Duration::from_millis(600), "a deadline of its own for the second try: {took:?}");
+    assert!(
+        took < Duration::from_millis(600),
+        "a deadline of its own for the second try: {took:?}"
+    );
     assert_eq!(house.upstream.requests().len(), 2);
 }
 
 #[tokio::test]
 async fn an_error_whose_body_does_not_end_still_has_its_status() {
-    let house = hurried([Reply::error(401, "t", "c", "words").dripping(Duration::from_millis(40))]).await;
+    let house =
+        hurried([Reply::error(401, "t", "c", "words").dripping(Duration::from_millis(40))]).await;
     let started = Instant::now();
     assert_eq!(seen(house.mint().await).await.code, "upstream_auth_failed");
     assert_in_time(started);

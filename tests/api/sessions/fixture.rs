@@ -48,7 +48,10 @@ pub(crate) struct Seen {
 
 impl House {
     /// The least configuration, and further variables.
-    pub(crate) async fn with(script: impl IntoIterator<Item = Reply>, extra: &[(&str, &str)]) -> Self {
+    pub(crate) async fn with(
+        script: impl IntoIterator<Item = Reply>,
+        extra: &[(&str, &str)],
+    ) -> Self {
         let upstream = ScriptedUpstream::start(script).await;
         let base = upstream.base();
         Self::at(upstream, &[&[("CHATKIT_API_BASE", base.as_str())], extra].concat())
@@ -100,7 +103,11 @@ impl House {
         create_session(&self.sessions, caller, body(json), &RequestContext::default()).await
     }
 
-    pub(crate) async fn refresh(&self, caller: &Subject, json: &str) -> Result<ClientSecret, Error> {
+    pub(crate) async fn refresh(
+        &self,
+        caller: &Subject,
+        json: &str,
+    ) -> Result<ClientSecret, Error> {
         refresh_session(&self.sessions, caller, body(json), &RequestContext::default()).await
     }
 
@@ -162,7 +169,10 @@ pub(crate) async fn seen<T>(result: Result<T, Error>) -> Seen {
     Seen {
         status: head.status.as_u16(),
         code: json["error"]["code"].as_str().unwrap().to_owned(),
-        retry_after: head.headers.get("retry-after").map(|value| value.to_str().unwrap().to_owned()),
+        retry_after: head
+            .headers
+            .get("retry-after")
+            .map(|value| value.to_str().unwrap().to_owned()),
         log,
     }
 }

@@ -60,7 +60,9 @@ async fn a_refresh_does_not_wait_for_the_end_of_the_old_session() {
 
 #[tokio::test]
 async fn a_cancel_that_fails_never_fails_the_refresh_and_the_old_session_stays_registered() {
-    for failure in [Reply::text(401, ""), Reply::text(500, ""), Reply::hang_up(), Reply::text(302, "")] {
+    for failure in
+        [Reply::text(401, ""), Reply::text(500, ""), Reply::hang_up(), Reply::text(302, "")]
+    {
         let house = house_of_ada([session(2), failure], &[("UPSTREAM_RETRIES", "0")]).await;
         assert_eq!(house.refresh(&user("ada"), &current(1)).await.unwrap().expose(), "ek_2");
         house.settle().await;
@@ -71,20 +73,25 @@ async fn a_cancel_that_fails_never_fails_the_refresh_and_the_old_session_stays_r
 
 #[tokio::test]
 async fn an_old_session_that_is_gone_already_is_forgotten() {
-    let house =
-        house_of_ada([session(2), Reply::error(404, "invalid_request_error", "x", "not found")], &[]).await;
+    let house = house_of_ada(
+        [session(2), Reply::error(404, "invalid_request_error", "x", "not found")],
+        &[],
+    )
+    .await;
     house.refresh(&user("ada"), &current(1)).await.unwrap();
     house.settle().await;
     assert_eq!(house.ids().await, ["cksess_2"]);
-    let outcome =
-        r#"chatkit_upstream_request_duration_seconds_count{operation="cancel_session",outcome="ok"}"#;
+    let outcome = r#"chatkit_upstream_request_duration_seconds_count{operation="cancel_session",outcome="ok"}"#;
     assert_eq!(house.metric(outcome).as_deref(), Some("1"), "a 404 counts as done");
 }
 
 #[tokio::test]
 async fn a_refresh_that_fails_leaves_the_old_session_alone() {
     let house = house_of_ada([Reply::text(401, "")], &[]).await;
-    assert_eq!(seen(house.refresh(&user("ada"), &current(1)).await).await.code, "upstream_auth_failed");
+    assert_eq!(
+        seen(house.refresh(&user("ada"), &current(1)).await).await.code,
+        "upstream_auth_failed"
+    );
     house.settle().await;
     assert_eq!(house.upstream.lines(), [MINT, MINT]);
     assert_eq!(house.ids().await, ["cksess_1"]);
@@ -102,7 +109,8 @@ async fn the_secret_of_somebody_else_is_refused_before_anything_is_made() {
 
 #[tokio::test]
 async fn an_unknown_secret_or_none_just_makes_a_session() {
-    for asked in ["", "{}", r#"{"currentClientSecret":null}"#, r#"{"currentClientSecret":"ek_9"}"#] {
+    for asked in ["", "{}", r#"{"currentClientSecret":null}"#, r#"{"currentClientSecret":"ek_9"}"#]
+    {
         let house = house_of_ada([session(2)], &[]).await;
         let refreshed = if asked.is_empty() { "{}" } else { asked };
         assert_eq!(house.refresh(&user("ada"), refreshed).await.unwrap().expose(), "ek_2");
@@ -123,7 +131,8 @@ async fn a_current_secret_that_is_no_text_is_an_error_that_names_the_field() {
 
 #[tokio::test]
 async fn a_refresh_may_change_the_workflow() {
-    let house = house_of_ada([session(2), session(1)], &[("CHATKIT_WORKFLOWS", "sales=wf_2")]).await;
+    let house =
+        house_of_ada([session(2), session(1)], &[("CHATKIT_WORKFLOWS", "sales=wf_2")]).await;
     let asked = r#"{"currentClientSecret":"ek_1","workflow":"sales"}"#;
     house.refresh(&user("ada"), asked).await.unwrap();
     house.settle().await;

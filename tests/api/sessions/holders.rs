@@ -49,7 +49,8 @@ fn holder(user: &str) -> Result<(String, String), &'static str> {
 #[tokio::test]
 async fn a_client_secret_names_user_and_workflow_and_a_users_own_token_gets_the_default_one() {
     let folder = TempFolder::new("holders");
-    let toml = "default = \"default\"\n[agents.default]\nmodel = \"m\"\n[agents.sales]\nmodel = \"m\"\n";
+    let toml =
+        "default = \"default\"\n[agents.default]\nmodel = \"m\"\n[agents.sales]\nmodel = \"m\"\n";
     let path = folder.write("agents.toml", toml);
     let replica = Replica::new(&[("CHATKIT_AGENTS", &path)]).await;
     let sales = signed_with(&header(), &with(claims(), "workflow", json!("sales")), SIGNING_KEY);
@@ -71,7 +72,8 @@ async fn a_visitor_may_chat_and_is_known_again() {
         format!("chatkit_visitor\n{signed}").as_bytes(),
     );
     let cookie = format!("chatkit_visitor={signed}.{}", HEXLOWER.encode(mac.as_ref()));
-    let known = replica.ask(&[("cookie", &cookie), ("sec-fetch-site", "same-origin")]).await.unwrap();
+    let known =
+        replica.ask(&[("cookie", &cookie), ("sec-fetch-site", "same-origin")]).await.unwrap();
     assert_eq!(known.user.as_str(), "visitor_1");
     let foreign = replica.ask(&[("cookie", &cookie), ("origin", "https://evil.example")]).await;
     assert_eq!(foreign.unwrap_err().kind().parts().2, "origin_not_allowed");
@@ -86,7 +88,10 @@ async fn a_service_token_does_not_chat() {
     assert_eq!(replica.bearer("cks_nobody").await, Err("invalid_token"));
     let (status, code, _, challenge) = replica.refusal(token).await;
     assert_eq!((status, code), (403, "insufficient_scope"));
-    assert!(challenge.starts_with(r#"Bearer realm="chatkit", error="insufficient_scope""#), "{challenge}");
+    assert!(
+        challenge.starts_with(r#"Bearer realm="chatkit", error="insufficient_scope""#),
+        "{challenge}"
+    );
 }
 
 #[tokio::test]
@@ -96,14 +101,21 @@ async fn what_says_it_is_a_client_secret_is_a_good_one_or_is_refused() {
     let good = sign(&header(), &claims());
     assert_eq!(replica.bearer(&good).await, holder("ada"));
     for typ in ["CHATKIT-Session+JWT", "application/chatkit-session+jwt"] {
-        assert_eq!(replica.bearer(&sign(&with(header(), "typ", json!(typ)), &claims())).await, holder("ada"));
+        assert_eq!(
+            replica.bearer(&sign(&with(header(), "typ", json!(typ)), &claims())).await,
+            holder("ada")
+        );
     }
     let part = |json: &Value| BASE64URL_NOPAD.encode(json.to_string().as_bytes());
     let signature = good.rsplit('.').next().unwrap();
     let eve = with(claims(), "sub", json!("eve"));
     let hs512 = {
-        let message = format!("{}.{}", part(&with(header(), "alg", json!("HS512"))), part(&claims()));
-        let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA512, SIGNING_KEY.as_bytes()), message.as_bytes());
+        let message =
+            format!("{}.{}", part(&with(header(), "alg", json!("HS512"))), part(&claims()));
+        let mac = hmac::sign(
+            &hmac::Key::new(hmac::HMAC_SHA512, SIGNING_KEY.as_bytes()),
+            message.as_bytes(),
+        );
         format!("{message}.{}", BASE64URL_NOPAD.encode(mac.as_ref()))
     };
     let mut bad = vec![
@@ -154,7 +166,8 @@ async fn what_says_it_is_a_client_secret_is_a_good_one_or_is_refused() {
 async fn what_does_not_say_so_is_no_client_secret_even_when_our_key_signed_it() {
     let replica = Replica::new(&[]).await;
     for header in [json!({"alg": "HS256", "typ": "JWT"}), json!({"alg": "HS256"})] {
-        let (status, code, log, _) = replica.refusal(&signed_with(&header, &claims(), SIGNING_KEY)).await;
+        let (status, code, log, _) =
+            replica.refusal(&signed_with(&header, &claims(), SIGNING_KEY)).await;
         assert_eq!((status, code), (401, "invalid_token"));
         assert!(log.ends_with("the token's signature fits none of the keys"), "{log}");
     }
@@ -166,17 +179,27 @@ async fn what_does_not_say_so_is_no_client_secret_even_when_our_key_signed_it() 
 async fn a_client_secret_counts_as_a_bearer_token_alone_and_nothing_makes_up_for_a_bad_one() {
     let replica = Replica::new(&[("JWT_COOKIE", "sid")]).await;
     let code = async |headers: &[(&str, &str)]| {
-        replica.ask(headers).await.map_err(|error| error.kind().parts().2).map(|holder| holder.workflow)
+        replica
+            .ask(headers)
+            .await
+            .map_err(|error| error.kind().parts().2)
+            .map(|holder| holder.workflow)
     };
     let good = signed_with(&header(), &claims(), SIGNING_KEY);
     let bearer = format!("Bearer {good}");
-    assert_eq!(code(&[("authorization", &bearer), ("authorization", &bearer)]).await, Err("invalid_token"));
+    assert_eq!(
+        code(&[("authorization", &bearer), ("authorization", &bearer)]).await,
+        Err("invalid_token")
+    );
     let here = ("sec-fetch-site", "same-origin");
     assert_eq!(code(&[("cookie", &format!("sid={good}")), here]).await, Err("invalid_token"));
     let cookie = format!("sid={}", hs256("ada"));
     assert_eq!(code(&[("cookie", &cookie), here]).await, Ok("default".to_owned()));
     let forged = format!("Bearer {}", signed_with(&header(), &claims(), JWT_SECRET));
-    assert_eq!(code(&[("authorization", &forged), ("cookie", &cookie), here]).await, Err("invalid_token"));
+    assert_eq!(
+        code(&[("authorization", &forged), ("cookie", &cookie), here]).await,
+        Err("invalid_token")
+    );
 }
 
 #[tokio::test]
@@ -196,7 +219,8 @@ async fn a_client_secret_ends_on_the_second_without_any_leeway() {
 
 #[tokio::test]
 async fn the_limit_by_user_holds_for_whoever_chats() {
-    let replica = Replica::new(&[("RATE_LIMIT_USER_BURST", "3"), ("RATE_LIMIT_USER_PER_MINUTE", "1")]).await;
+    let replica =
+        Replica::new(&[("RATE_LIMIT_USER_BURST", "3"), ("RATE_LIMIT_USER_PER_MINUTE", "1")]).await;
     let secret = signed_with(&header(), &claims(), SIGNING_KEY);
     assert_eq!(replica.count(&secret, 5).await, 3);
     assert_eq!(replica.count(&hs256("ada"), 1).await, 0, "the same user with another credential");

@@ -1,4 +1,5 @@
-//! Sessions against a scripted upstream: what we send, what comes of each answer, and what nobody may see.
+//! Sessions against a scripted upstream: what we send, what comes of each answer, and what nobody
+//! may see.
 
 mod chat_door;
 mod deadlines;

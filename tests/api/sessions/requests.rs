@@ -107,9 +107,13 @@ async fn a_setting_that_is_made_alone_goes_out_alone() {
 
 #[tokio::test]
 async fn a_named_workflow_goes_out_by_its_id_and_without_the_version_of_the_default_one() {
-    let named = [("CHATKIT_WORKFLOWS", "support=wf_2,sales=wf_3"), ("CHATKIT_WORKFLOW_VERSION", "3")];
-    let house = House::with((0..3).map(|n| Reply::session(&format!("cksess_{n}"), "ek_1")), &named).await;
-    for asked in [r#"{"workflow":"sales"}"#, r#"{"workflow":{"id":"wf_3"}}"#, r#"{"workflowId":"wf_3"}"#] {
+    let named =
+        [("CHATKIT_WORKFLOWS", "support=wf_2,sales=wf_3"), ("CHATKIT_WORKFLOW_VERSION", "3")];
+    let house =
+        House::with((0..3).map(|n| Reply::session(&format!("cksess_{n}"), "ek_1")), &named).await;
+    for asked in
+        [r#"{"workflow":"sales"}"#, r#"{"workflow":{"id":"wf_3"}}"#, r#"{"workflowId":"wf_3"}"#]
+    {
         house.create(&user("ada"), asked).await.unwrap();
     }
     for request in house.upstream.requests() {
@@ -122,9 +126,11 @@ async fn a_named_workflow_goes_out_by_its_id_and_without_the_version_of_the_defa
 #[tokio::test]
 async fn a_workflow_that_is_not_offered_never_reaches_openai() {
     let house = House::new([]).await;
-    for (asked, status) in
-        [(r#"{"workflow":"wf_1"}"#, 403), (r#"{"workflowId":"wf_9"}"#, 403), (r#"{"workflow":1}"#, 400)]
-    {
+    for (asked, status) in [
+        (r#"{"workflow":"wf_1"}"#, 403),
+        (r#"{"workflowId":"wf_9"}"#, 403),
+        (r#"{"workflow":1}"#, 400),
+    ] {
         let seen = seen(house.create(&user("ada"), asked).await).await;
         assert_eq!(seen.status, status, "{asked}: {seen:?}");
     }
@@ -159,7 +165,8 @@ async fn a_base_with_a_path_keeps_it() {
 
 #[tokio::test]
 async fn a_cancel_has_no_body_and_its_id_stays_one_part_of_the_path() {
-    let house = House::new([Reply::session("cksess_a/../b ?#%2F", "ek_1"), Reply::session("", "")]).await;
+    let house =
+        House::new([Reply::session("cksess_a/../b ?#%2F", "ek_1"), Reply::session("", "")]).await;
     house.mint().await.unwrap();
     house.revoke(&user("ada")).await.unwrap();
     let cancel = &house.upstream.requests()[1];
@@ -188,7 +195,9 @@ async fn a_session_is_remembered_under_the_hash_of_its_secret_until_its_end_by_o
 
 #[tokio::test]
 async fn the_request_id_of_openai_is_noted_if_it_is_fit_for_a_log() {
-    for (sent, noted) in [("req_a.B-1", Some("req_a.B-1")), ("two words", None), ("ek_secret", None)] {
+    for (sent, noted) in
+        [("req_a.B-1", Some("req_a.B-1")), ("two words", None), ("ek_secret", None)]
+    {
         let house = House::new(one_session().map(|reply| reply.header("x-request-id", sent))).await;
         let context = RequestContext::default();
         create_session(&house.sessions, &user("ada"), body(""), &context).await.unwrap();

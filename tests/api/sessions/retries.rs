@@ -39,7 +39,8 @@ async fn after_the_last_try_the_last_failure_counts() {
 #[tokio::test]
 async fn the_number_of_tries_can_be_set() {
     for (retries, expected) in [("0", 1), ("1", 2), ("4", 5)] {
-        let house = House::with((0..9).map(|_| at_once(500)), &[("UPSTREAM_RETRIES", retries)]).await;
+        let house =
+            House::with((0..9).map(|_| at_once(500)), &[("UPSTREAM_RETRIES", retries)]).await;
         assert_eq!(seen(house.mint().await).await.code, "upstream_unavailable");
         assert_eq!(house.upstream.requests().len(), expected);
     }
@@ -67,7 +68,8 @@ async fn x_should_retry_decides_both_ways() {
 
 #[tokio::test]
 async fn an_exhausted_quota_is_never_tried_again() {
-    let quota = Reply::error(429, "insufficient_quota", "insufficient_quota", "You exceeded your quota.");
+    let quota =
+        Reply::error(429, "insufficient_quota", "insufficient_quota", "You exceeded your quota.");
     let quota = quota.header("retry-after-ms", "1").header("x-should-retry", "true");
     let house = House::new([quota, session()]).await;
     assert_eq!(seen(house.mint().await).await.code, "upstream_quota_exhausted");
@@ -84,8 +86,10 @@ async fn time_to_mint_after(first: Reply) -> Duration {
 #[tokio::test]
 async fn a_wait_that_was_asked_for_is_kept() {
     // Longer than our own first wait, which is half a second at most.
-    let asked = |name: &str, value: &str| time_to_mint_after(Reply::text(503, "").header(name, value));
-    let (millis, seconds) = tokio::join!(asked("retry-after-ms", "600"), asked("retry-after", "0.6"));
+    let asked =
+        |name: &str, value: &str| time_to_mint_after(Reply::text(503, "").header(name, value));
+    let (millis, seconds) =
+        tokio::join!(asked("retry-after-ms", "600"), asked("retry-after", "0.6"));
     assert!(millis.as_millis() >= 600, "{millis:?}");
     assert!(seconds.as_millis() >= 600, "{seconds:?}");
 }
@@ -100,12 +104,15 @@ async fn our_own_wait_is_three_eighths_of_a_second_at_least() {
 async fn a_wait_that_does_not_fit_is_answered_at_once() {
     // The second is a date a minute after the clock of the test.
     for (asked, told) in [("11", "11"), ("Fri, 15 Jan 2027 08:01:00 GMT", "60")] {
-        let reply =
-            Reply::error(429, "requests", "rate_limit_exceeded", "words").header("retry-after", asked);
+        let reply = Reply::error(429, "requests", "rate_limit_exceeded", "words")
+            .header("retry-after", asked);
         let house = House::new([reply, session()]).await;
         let started = Instant::now();
         let seen = seen(house.mint().await).await;
-        assert_eq!((seen.code.as_str(), seen.retry_after.as_deref()), ("upstream_rate_limited", Some(told)));
+        assert_eq!(
+            (seen.code.as_str(), seen.retry_after.as_deref()),
+            ("upstream_rate_limited", Some(told))
+        );
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
         assert_eq!(house.upstream.requests().len(), 1);
     }

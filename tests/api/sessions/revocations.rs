@@ -1,4 +1,5 @@
-//! Revoked secrets of self-hosted mode: the database knows them, over restarts and for every replica.
+//! Revoked secrets of self-hosted mode: the database knows them, over restarts and for every
+//! replica.
 
 use std::time::Duration;
 
@@ -43,7 +44,8 @@ async fn is_refused_soon(replica: &Replica, secret: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refresh_ends_the_old_secret_and_a_sign_out_ends_every_one_of_the_user_on_every_replica() {
+async fn a_refresh_ends_the_old_secret_and_a_sign_out_ends_every_one_of_the_user_on_every_replica()
+{
     let database = tokio::task::spawn_blocking(PostgresServer::shared).await.expect("it starts");
     let url = database.new_database().await;
     let vars = [("DATABASE_URL", url.as_str())];
@@ -70,7 +72,11 @@ async fn a_refresh_ends_the_old_secret_and_a_sign_out_ends_every_one_of_the_user
         is_refused_soon(&chat, secret).await;
     }
     assert_eq!(chat.bearer(&of_bob).await, let_in("bob"), "another user's");
-    assert_eq!(chat.bearer(&fourth).await, let_in("ada"), "and the next one is good, wherever it was made");
+    assert_eq!(
+        chat.bearer(&fourth).await,
+        let_in("ada"),
+        "and the next one is good, wherever it was made"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,8 +108,10 @@ async fn what_was_revoked_stays_so_over_a_restart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn within_one_second_the_order_alone_counts() {
-    let server =
-        TestServer::self_hosted(&[("RATE_LIMIT_USER_PER_MINUTE", "0"), ("RATE_LIMIT_IP_PER_MINUTE", "0")]);
+    let server = TestServer::self_hosted(&[
+        ("RATE_LIMIT_USER_PER_MINUTE", "0"),
+        ("RATE_LIMIT_IP_PER_MINUTE", "0"),
+    ]);
     let mut before = secret(server.mint_as("ada")).await;
     for round in 0..30 {
         assert_eq!(status(&server, &before).await, 200, "round {round}");
@@ -155,7 +163,9 @@ async fn while_the_database_is_away_nobody_can_tell_and_nothing_is_promised() {
     };
     tokio::join!(
         async { not_ready(answered(server.mint_as("ada")).await) },
-        async { not_ready(answered(server.delete(SESSION).bearer_auth(tokens::hs256("ada"))).await) },
+        async {
+            not_ready(answered(server.delete(SESSION).bearer_auth(tokens::hs256("ada"))).await)
+        },
         async { assert_eq!(status(&server, &held).await, 503) },
     );
     tokio::task::block_in_place(|| database.launch());

@@ -55,7 +55,9 @@ fn script() -> Vec<Reply> {
 #[tokio::test]
 async fn no_key_and_no_secret_is_in_any_log_line_at_trace_level_nor_in_any_error() {
     let captured = Captured::default();
-    let lines = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(captured.clone());
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(captured.clone());
     lines.try_init().expect("this is the only test that captures the log");
 
     let house = House::with(script(), &[("UPSTREAM_RETRIES", "0")]).await;

@@ -39,7 +39,8 @@ pub(super) async fn refreshed(server: &TestServer, user: &str, current: &str) ->
 
 fn part(secret: &str, number: usize) -> Value {
     let part = secret.split('.').nth(number).expect("three parts");
-    serde_json::from_slice(&BASE64URL_NOPAD.decode(part.as_bytes()).expect("base64url")).expect("JSON")
+    serde_json::from_slice(&BASE64URL_NOPAD.decode(part.as_bytes()).expect("base64url"))
+        .expect("JSON")
 }
 
 pub(super) fn let_in(user: &str) -> Result<(String, String), &'static str> {
@@ -66,7 +67,8 @@ async fn a_session_is_a_signed_secret_and_the_end_of_its_life() {
             let secret = body["client_secret"].as_str().expect("a secret");
             assert_eq!(part(secret, 0), json!({"alg": "HS256", "typ": "chatkit-session+jwt"}));
             let claims = part(secret, 1);
-            let (iat, jti) = (claims["iat"].as_i64().expect("iat"), claims["jti"].as_str().expect("jti"));
+            let (iat, jti) =
+                (claims["iat"].as_i64().expect("iat"), claims["jti"].as_str().expect("jti"));
             assert!((before..=after).contains(&iat), "{claims}");
             assert!(jti.len() == 32 && jti.bytes().all(|b| b.is_ascii_hexdigit()), "{claims}");
             let expected = json!({
@@ -89,7 +91,8 @@ async fn a_session_is_a_signed_secret_and_the_end_of_its_life() {
 #[tokio::test]
 async fn a_page_asks_for_an_agent_by_its_name_in_any_of_the_fields() {
     let folder = TempFolder::new("signed");
-    let toml = "default = \"support\"\n[agents.support]\nmodel = \"m\"\n[agents.sales]\nmodel = \"m\"\n";
+    let toml =
+        "default = \"support\"\n[agents.support]\nmodel = \"m\"\n[agents.sales]\nmodel = \"m\"\n";
     let path = folder.write("agents.toml", toml);
     let server = TestServer::self_hosted(&[("CHATKIT_AGENTS", &path), ("CHATKIT_MODEL", "")]);
     for (body, expected) in [
@@ -103,11 +106,17 @@ async fn a_page_asks_for_an_agent_by_its_name_in_any_of_the_fields() {
         let secret = secret(asked(&server, SESSION, "ada", &body)).await;
         assert_eq!(part(&secret, 1)["workflow"], expected, "{body}");
     }
-    for body in
-        [json!({"workflow": "other"}), json!({"workflow": {"id": "wf_1"}}), json!({"workflowId": "default"})]
-    {
+    for body in [
+        json!({"workflow": "other"}),
+        json!({"workflow": {"id": "wf_1"}}),
+        json!({"workflowId": "default"}),
+    ] {
         let (status, answer) = answered(asked(&server, REFRESH, "ada", &body)).await;
-        assert_eq!((status, &answer["error"]["code"]), (403, &json!("workflow_not_allowed")), "{body}");
+        assert_eq!(
+            (status, &answer["error"]["code"]),
+            (403, &json!("workflow_not_allowed")),
+            "{body}"
+        );
     }
 }
 

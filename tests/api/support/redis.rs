@@ -21,7 +21,8 @@ impl RedisServer {
     /// The same, asking for a password.
     pub(crate) fn start_with(password: Option<&'static str>) -> Self {
         for _ in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap().port();
+            let port =
+                TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap().port();
             let mut server = Self { port, password, running: None };
             if server.launch() {
                 return server;

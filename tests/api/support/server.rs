@@ -1,4 +1,5 @@
-//! The real binary, started on a free port with exactly the variables a test gives, and stopped when the test ends.
+//! The real binary, started on a free port with exactly the variables a test gives, and stopped
+//! when the test ends.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -13,14 +14,18 @@ use serde_json::Value;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The key with which test servers check HS256 tokens.
-pub(crate) const JWT_SECRET: &str = "a-test-secret-that-is-long-enough-for-hs512-as-well-as-it-has-64b";
+pub(crate) const JWT_SECRET: &str =
+    "a-test-secret-that-is-long-enough-for-hs512-as-well-as-it-has-64b";
 
 /// A key as OpenAI's look; tests look for it where it must not be.
 pub(crate) const API_KEY: &str = "sk-canary-key-3f9c2a";
 
 /// What a hosted server needs, besides an upstream.
-pub(crate) const HOSTED: &[(&str, &str)] =
-    &[("OPENAI_API_KEY", API_KEY), ("CHATKIT_WORKFLOW_ID", "wf_default"), ("JWT_SECRET", JWT_SECRET)];
+pub(crate) const HOSTED: &[(&str, &str)] = &[
+    ("OPENAI_API_KEY", API_KEY),
+    ("CHATKIT_WORKFLOW_ID", "wf_default"),
+    ("JWT_SECRET", JWT_SECRET),
+];
 
 /// The key that signs client secrets.
 pub(crate) const SIGNING_KEY: &str = "a-key-of-ours-that-signs-client-secrets-and-nothing-else";
@@ -37,7 +42,10 @@ pub(crate) const SELF_HOSTED: &[(&str, &str)] = &[
 ];
 
 /// The least variables and further ones, which count where both have one.
-pub(crate) fn over<'a>(least: &[(&'a str, &'a str)], vars: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+pub(crate) fn over<'a>(
+    least: &[(&'a str, &'a str)],
+    vars: &[(&'a str, &'a str)],
+) -> Vec<(&'a str, &'a str)> {
     let mut all = least.to_vec();
     all.retain(|(name, _)| !vars.iter().any(|(other, _)| other == name));
     all.extend_from_slice(vars);
@@ -113,7 +121,8 @@ impl TestServer {
             let _ = child.wait();
             panic!("no address on stdout but {line:?}; stderr:\n{}", stderr.text());
         };
-        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
+        let client =
+            reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().expect("a client");
         Self { child, addr, stdout: collect(stdout), stderr, client }
     }
 
@@ -210,7 +219,10 @@ fn collect(mut pipe: impl Read + Send + 'static) -> Arc<Collected> {
     std::thread::spawn(move || {
         let mut chunk = [0; 64 * 1024];
         while let Ok(read @ 1..) = pipe.read(&mut chunk) {
-            into.text.lock().expect("no reader panicked").push_str(&String::from_utf8_lossy(&chunk[..read]));
+            into.text
+                .lock()
+                .expect("no reader panicked")
+                .push_str(&String::from_utf8_lossy(&chunk[..read]));
             into.grown.notify_all();
         }
     });

@@ -8,8 +8,12 @@ use super::server::JWT_SECRET;
 
 /// Seconds since the Unix epoch.
 pub(crate) fn now() -> i64 {
-    #[expect(clippy::disallowed_methods, reason = "tests sign tokens for the real clock of the server")]
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tests sign tokens for the real clock of the server"
+    )]
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     i64::try_from(now.as_secs()).expect("before the year 292277026596")
 }
 

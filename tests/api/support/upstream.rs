@@ -1,4 +1,5 @@
-//! A scripted upstream on a real socket: it keeps each request whole, and answers as it was told, also badly.
+//! A scripted upstream on a real socket: it keeps each request whole, and answers as it was told,
+//! also badly.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -66,7 +67,13 @@ impl Reply {
 
     /// An answer with this body.
     pub(crate) fn text(status: u16, body: &str) -> Self {
-        Self { status, headers: Vec::new(), body: body.into(), delay: Duration::ZERO, ending: Ending::Whole }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: body.into(),
+            delay: Duration::ZERO,
+            ending: Ending::Whole,
+        }
     }
 
     /// A session as OpenAI describes one.
@@ -136,11 +143,15 @@ pub(crate) struct ScriptedUpstream {
 }
 
 impl ScriptedUpstream {
-    /// Listens on a free port and answers with the script, in order. What comes after its end is answered with 418.
+    /// Listens on a free port and answers with the script, in order. What comes after its end is
+    /// answered with 418.
     pub(crate) async fn start(script: impl IntoIterator<Item = Reply>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let story = Arc::new(Story { script: Mutex::new(script.into_iter().collect()), ..Story::default() });
+        let story = Arc::new(Story {
+            script: Mutex::new(script.into_iter().collect()),
+            ..Story::default()
+        });
         let mut running = JoinSet::new();
         running.spawn(accept(listener, story.clone()));
         Self { address, story, _running: running }
@@ -183,7 +194,9 @@ impl ScriptedUpstream {
                 arrived.await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(5), come).await.expect("the requests come within 5 s")
+        tokio::time::timeout(Duration::from_secs(5), come)
+            .await
+            .expect("the requests come within 5 s")
     }
 }
 
@@ -202,11 +215,14 @@ async fn accept(listener: TcpListener, story: Arc<Story>) {
 async fn converse(mut stream: TcpStream, story: &Story) -> std::io::Result<()> {
     let mut buffer = Vec::new();
     while let Some(request) = read_request(&mut stream, &mut buffer).await? {
-        // The next reply is taken with the request, so that the order of arrival is the order of the script.
+        // The next reply is taken with the request, so that the order of arrival is the order of
+        // the script.
         let reply = {
             let mut requests = lock(&story.requests);
             requests.push(request);
-            lock(&story.script).pop_front().unwrap_or_else(|| Reply::text(418, "the script has ended"))
+            lock(&story.script)
+                .pop_front()
+                .unwrap_or_else(|| Reply::text(418, "the script has ended"))
         };
         story.arrived.notify_waiters();
         tokio::time::sleep(reply.delay).await;
@@ -217,7 +233,10 @@ async fn converse(mut stream: TcpStream, story: &Story) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<Option<Recorded>> {
+async fn read_request(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+) -> std::io::Result<Option<Recorded>> {
     let head_end = loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break end;

@@ -27,7 +27,11 @@ impl Client {
         let key = EncodingKey::from_secret(Secret::new(JWT_SECRET).expose().as_bytes());
         let token = encode(&Header::default(), &claims, &key).expect("claims can be signed");
         let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build();
-        Self { http: http.expect("a client can be made"), url: format!("{address}/api/chatkit"), token }
+        Self {
+            http: http.expect("a client can be made"),
+            url: format!("{address}/api/chatkit"),
+            token,
+        }
     }
 
     pub(crate) async fn post(&self, body: &Value, headers: &[(&str, &str)]) -> reqwest::Response {

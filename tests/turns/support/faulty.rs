@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chatkit_server::protocol::{Feedback, FeedbackKind, Id, Item, Thread, Timestamp};
 use chatkit_server::store::{
-    Added, Answer, Audience, Claimed, Each, Kept, Owner, PageQuery, Store, StoreError, StoredAttachment,
-    ThreadChange, TurnClaim,
+    Added, Answer, Audience, Claimed, Each, Kept, Owner, PageQuery, Store, StoreError,
+    StoredAttachment, ThreadChange, TurnClaim,
 };
 use chatkit_server::user::UserId;
 use futures_util::FutureExt;
 
-/// A store whose call number `failing` fails; calls count from 0. Sweeps come at times of their own and don't count.
+/// A store whose call number `failing` fails; calls count from 0. Sweeps come at times of their own
+/// and don't count.
 pub(crate) struct Faulty {
     store: Arc<dyn Store>,
     calls: AtomicUsize,

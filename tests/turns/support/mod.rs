@@ -1,4 +1,5 @@
-//! What do the tests of turns stand on? A service in this process with an agent that does as it is told.
+//! What do the tests of turns stand on? A service in this process with an agent that does as it is
+//! told.
 
 pub(crate) mod client;
 pub(crate) mod faulty;

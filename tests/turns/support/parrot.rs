@@ -1,20 +1,22 @@
-//! Who answers in these tests? An agent that repeats what was said to it, step by step when asked to, and knows a few tricks.
+//! Who answers in these tests? An agent that repeats what was said to it, step by step when asked
+//! to, and knows a few tricks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chatkit_server::agent::{Agent, AgentError, AgentEvent, Turn};
 use chatkit_server::protocol::{
-    ClientToolCall, ClientToolCallStatus, Item, ItemKind, ItemUpdate, OutputText, Question, QuestionKind,
-    StructuredInputStatus, UserMessage,
+    ClientToolCall, ClientToolCallStatus, Item, ItemKind, ItemUpdate, OutputText, Question,
+    QuestionKind, StructuredInputStatus, UserMessage,
 };
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::json;
 use tokio::sync::{Notify, Semaphore};
 
-/// Repeats what it is told. Words in a message change what it does: `step` waits for a permit before each event, `fail` fails after
-/// the text, `tool` calls a tool of the page, `ask` asks a question, `wait` says nothing until it is stopped.
+/// Repeats what it is told. Words in a message change what it does: `step` waits for a permit
+/// before each event, `fail` fails after the text, `tool` calls a tool of the page, `ask` asks a
+/// question, `wait` says nothing until it is stopped.
 #[derive(Debug)]
 pub(crate) struct Parrot {
     pub(crate) steps: Semaphore,
@@ -123,7 +125,8 @@ fn events(turn: &Turn, text: &str) -> Vec<AgentEvent> {
             answer: None,
             kind,
         };
-        let choice = QuestionKind::MultipleChoice { options: vec![json!({"value": "A"})], multiple: false };
+        let choice =
+            QuestionKind::MultipleChoice { options: vec![json!({"value": "A"})], multiple: false };
         let inputs = vec![question("size", choice), question("notes", QuestionKind::Freeform)];
         let kind = ItemKind::StructuredInput { status: StructuredInputStatus::Pending, inputs };
         events.push(AgentEvent::ItemDone(turn.new_item(kind)));

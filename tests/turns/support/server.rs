@@ -1,4 +1,5 @@
-//! How does a service run inside a test? On a free port, with its own agent, until it is told to end.
+//! How does a service run inside a test? On a free port, with its own agent, until it is told to
+//! end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -50,9 +51,11 @@ impl Server {
         let mut known: HashMap<&str, String> =
             defaults.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
         known.extend(vars);
-        let config = Config::from_vars(&|name| known.get(name).cloned()).expect("the configuration is good");
+        let config =
+            Config::from_vars(&|name| known.get(name).cloned()).expect("the configuration is good");
         let agents = agent.into_iter().map(|agent| ("default".to_owned(), agent)).collect();
-        let service = Service::bind(config, Own { agents, store, dev: None }).await.expect("it starts");
+        let service =
+            Service::bind(config, Own { agents, store, dev: None }).await.expect("it starts");
         let address = format!("http://{}", service.local_addr());
         let signal = Arc::new(Notify::new());
         let heard = Arc::clone(&signal);

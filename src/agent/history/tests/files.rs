@@ -13,9 +13,11 @@ use crate::user::UserId;
 #[tokio::test]
 async fn a_generated_image_is_read_as_its_bytes_or_where_it_is_elsewhere() {
     let image = |url: &str| json!({"type": "generated_image", "image": {"id": "ig", "url": url}});
-    let kept = Kept::with("images", vec![user("draw"), image("https://images.example/1.png")]).await;
+    let kept =
+        Kept::with("images", vec![user("draw"), image("https://images.example/1.png")]).await;
     for (bytes, id) in [("PNG", "ig_1"), ("gone", "ig_2")] {
-        let image = kept.turn.save_image(id.to_owned(), "image/webp", bytes.as_bytes()).await.unwrap();
+        let image =
+            kept.turn.save_image(id.to_owned(), "image/webp", bytes.as_bytes()).await.unwrap();
         if bytes == "gone" {
             kept.turn.files.remove(image.attachment_id().unwrap()).await.unwrap();
         }
@@ -78,7 +80,10 @@ async fn files_reach_the_model_by_what_they_are() {
         shown(1000).await,
         [
             text(""),
-            InputPart::Image { url: "data:image/png;base64,UE5H".to_owned(), detail: ImageDetail::Auto },
+            InputPart::Image {
+                url: "data:image/png;base64,UE5H".to_owned(),
+                detail: ImageDetail::Auto
+            },
             InputPart::File {
                 filename: "a.pdf".to_owned(),
                 data_url: "data:application/pdf;base64,UERG".to_owned()
@@ -86,19 +91,34 @@ async fn files_reach_the_model_by_what_they_are() {
             text("The user attached the file a.txt (text/plain).\n<File>\nhello\n</File>"),
             text("The user attached the file a.zip (application/zip). Its content can't be shown."),
             text("The user attached the file gone.png (image/png). It is no longer available."),
-            text("The user attached the file a.html (application/octet-stream).\n<File>\n<p>\u{e4}\n</File>"),
-            text("The user attached the file a.bin (application/octet-stream). Its content can't be shown."),
-            text("The user attached the file latin (application/octet-stream). Its content can't be shown."),
+            text(
+                "The user attached the file a.html \
+                 (application/octet-stream).\n<File>\n<p>\u{e4}\n</File>"
+            ),
+            text(
+                "The user attached the file a.bin (application/octet-stream). Its content can't be \
+                 shown."
+            ),
+            text(
+                "The user attached the file latin (application/octet-stream). Its content can't be \
+                 shown."
+            ),
         ]
     );
     let cut = text(
-        "The user attached the file a.html (application/octet-stream).\n<File>\n<p>\n[The rest is left out.]\n</File>",
+        "The user attached the file a.html (application/octet-stream).\n<File>\n<p>\n[The rest is \
+         left out.]\n</File>",
     );
-    assert_eq!(shown(2).await[6], cut, "all text files of a message share one budget: five and three bytes");
+    assert_eq!(
+        shown(2).await[6],
+        cut,
+        "all text files of a message share one budget: five and three bytes"
+    );
     let none = "The user attached the file a.html (application/octet-stream). \
                 It is not shown, because the files of this conversation are too large together.";
     let cut = text(
-        "The user attached the file a.txt (text/plain).\n<File>\nhell\n[The rest is left out.]\n</File>",
+        "The user attached the file a.txt (text/plain).\n<File>\nhell\n[The rest is left \
+         out.]\n</File>",
     );
     assert_eq!([&shown(1).await[3], &shown(1).await[6]], [&cut, &text(none)]);
 }
@@ -114,7 +134,8 @@ fn images(ids: &[&str]) -> Value {
 #[tokio::test]
 async fn a_file_that_there_is_no_room_for_is_not_read_and_no_older_one_is_shown() {
     let kept =
-        Kept::with("room", vec![assistant("Show me."), images(&["1"]), images(&["2", "3", "4"])]).await;
+        Kept::with("room", vec![assistant("Show me."), images(&["1"]), images(&["2", "3", "4"])])
+            .await;
     let path = |id: &str| kept.turn.files.path(&format!("atc_{id}")).unwrap();
     for id in ["1", "2", "4"] {
         std::fs::write(path(id), "PNG").unwrap();
@@ -129,12 +150,18 @@ async fn a_file_that_there_is_no_room_for_is_not_read_and_no_older_one_is_shown(
              It is not shown, because the files of this conversation are too large together."
         ))
     };
-    let image = InputPart::Image { url: "data:image/png;base64,UE5H".to_owned(), detail: ImageDetail::Auto };
+    let image = InputPart::Image {
+        url: "data:image/png;base64,UE5H".to_owned(),
+        detail: ImageDetail::Auto,
+    };
     assert_eq!(
         past.input[1..],
         [
             InputItem::Message { role: Role::User, parts: vec![text(""), no_room("1")] },
-            InputItem::Message { role: Role::User, parts: vec![text(""), image, no_room("3"), no_room("4")] },
+            InputItem::Message {
+                role: Role::User,
+                parts: vec![text(""), image, no_room("3"), no_room("4")]
+            },
         ]
     );
 }

@@ -1,4 +1,5 @@
-//! Does the model read what it should? Each kind of item in its words, every order of calls, and no more than the budget holds.
+//! Does the model read what it should? Each kind of item in its words, every order of calls, and no
+//! more than the budget holds.
 
 mod files;
 
@@ -55,10 +56,12 @@ fn says(kind: &Value, is_last: bool) -> Vec<InputItem> {
 #[test]
 fn a_message_with_mentions_and_a_quote_is_read_as_chatkit_reads_it() {
     let tag = |id: &str, group: Value| json!({"type": "input_tag", "id": id, "text": "The Article", "data": {"n": 1}, "group": group});
-    let content =
-        json!([{"type": "input_text", "text": "see "}, tag("a", json!("Articles")), tag("b", json!(null))]);
+    let content = json!([{"type": "input_text", "text": "see "}, tag("a", json!("Articles")), tag("b", json!(null))]);
     let kind = json!({"type": "user_message", "content": content, "quoted_text": "a quote"});
-    let image = InputPart::Image { url: "data:image/png;base64,iVBO".to_owned(), detail: ImageDetail::Auto };
+    let image = InputPart::Image {
+        url: "data:image/png;base64,iVBO".to_owned(),
+        detail: ImageDetail::Auto,
+    };
     let text = InputPart::Text("see @The Article@The Article".to_owned());
     let words = InputItem::Message { role: Role::User, parts: vec![text, image.clone()] };
     let quote = message(Role::User, &["The user is referring to this in particular: \na quote"]);
@@ -87,7 +90,8 @@ fn a_call_and_its_output_are_json_text_and_an_open_call_is_closed() {
         ("pending", json!(null), "\"The client returned nothing.\""),
     ] {
         let call_id = "call_1".to_owned();
-        let output_item = InputItem::FunctionCallOutput { call_id: call_id.clone(), output: text.to_owned() };
+        let output_item =
+            InputItem::FunctionCallOutput { call_id: call_id.clone(), output: text.to_owned() };
         let arguments = "{\"a\":null}".to_owned();
         let call_item = InputItem::FunctionCall { call_id, name: "n".to_owned(), arguments };
         assert_eq!(says(&call(status, &output), false), [call_item, output_item]);
@@ -99,12 +103,14 @@ fn everything_else_is_read_in_chatkits_words() {
     let task = |title: Value, content: Value| json!({"type": "custom", "title": title, "content": content});
     let performed = |text: &str| {
         format!(
-            "A message was displayed to the user that the following task was performed:\n<Task>\n{text}\n</Task>"
+            "A message was displayed to the user that the following task was \
+             performed:\n<Task>\n{text}\n</Task>"
         )
     };
     let hidden = |text: &str| {
         format!(
-            "Hidden context for the agent (not shown to the user):\n<HiddenContext>\n{text}\n</HiddenContext>"
+            "Hidden context for the agent (not shown to the \
+             user):\n<HiddenContext>\n{text}\n</HiddenContext>"
         )
     };
     let tasks = json!([task(json!("T"), json!("C")), {"type": "thought", "content": "x"}, task(json!(null), json!("C")),
@@ -116,9 +122,12 @@ fn everything_else_is_read_in_chatkits_words() {
         question("Else?", json!({"values": [], "skipped": true})),
         question("Open?", json!(null))
     ]);
-    let answered = "A structured input request was displayed to the user with the following status: answered\n\
-        <StructuredInput>\n- Size?: L\n- Extras?: A, B\n- Else?: skipped\n- Open?: unanswered\n</StructuredInput>";
-    let widget = "The following graphical UI widget (id: msg_00000000000000000000000000000001) was displayed to the user:\
+    let answered = "A structured input request was displayed to the user with the following \
+                    status: answered\n\
+        <StructuredInput>\n- Size?: L\n- Extras?: A, B\n- Else?: skipped\n- Open?: \
+        unanswered\n</StructuredInput>";
+    let widget = "The following graphical UI widget (id: msg_00000000000000000000000000000001) was \
+                  displayed to the user:\
         {\"type\":\"Card\",\"children\":null}";
     for (kind, expected) in [
         (assistant("Hi"), vec![message(Role::Assistant, &["Hi"])]),
@@ -175,8 +184,9 @@ fn any_kind() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// A message while a call is pending, a call that is made again, a retry in between, a cut after hidden context: whatever
-    /// stands in a thread, each call has its output right behind it, and the newest message is there.
+    /// A message while a call is pending, a call that is made again, a retry in between, a cut
+    /// after hidden context: whatever stands in a thread, each call has its output right behind it,
+    /// and the newest message is there.
     #[test]
     fn calls_and_outputs_are_pairs_in_every_order(
         kinds in proptest::collection::vec(any_kind(), 0..40),
@@ -228,7 +238,8 @@ struct Kept {
 
 impl Kept {
     async fn with(name: &str, kinds: Vec<Value>) -> Self {
-        let folder = std::env::temp_dir().join(format!("chatkit-history-{name}-{}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("chatkit-history-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let clock = Arc::new(TestClock::at(1));
         let store = connect("sqlite::memory:", clock.clone()).await.unwrap();
@@ -242,7 +253,8 @@ impl Kept {
             lasts: Duration::from_secs(60),
         };
         let mut items = kinds.into_iter().enumerate().map(|(number, kind)| item(number, &kind));
-        let made = store.create_thread(&owner, &thread, &items.next().unwrap(), &claim).await.unwrap();
+        let made =
+            store.create_thread(&owner, &thread, &items.next().unwrap(), &claim).await.unwrap();
         assert_eq!(made, Claimed::Yes);
         for item in items {
             assert!(store.save_item(&owner, &item).await.unwrap());
@@ -284,7 +296,11 @@ async fn a_newest_turn_that_is_more_than_the_budget_loses_what_stands_behind_its
     assert_eq!(past.earlier, 0, "nothing earlier is there while a part of this turn is not");
     let past = Past::read(&kept.turn, 1).await.unwrap();
     let texts: Vec<&str> = past.input.iter().map(first_text).collect();
-    assert_eq!(texts, [&*"q".repeat(24), &*format!("{:048}", 999)], "the newest step is there in any case");
+    assert_eq!(
+        texts,
+        [&*"q".repeat(24), &*format!("{:048}", 999)],
+        "the newest step is there in any case"
+    );
 }
 
 fn first_text(item: &InputItem) -> &str {
@@ -299,8 +315,8 @@ fn first_text(item: &InputItem) -> &str {
 
 #[tokio::test]
 async fn a_thread_is_read_over_pages_from_its_end_as_far_as_the_budget_goes() {
-    let kinds =
-        (0..125).flat_map(|turn| [user(&format!("question {turn}")), assistant(&format!("answer {turn}"))]);
+    let kinds = (0..125)
+        .flat_map(|turn| [user(&format!("question {turn}")), assistant(&format!("answer {turn}"))]);
     let mut kept = Kept::with("pages", kinds.collect()).await;
     let past = Past::read(&kept.turn, 1_000_000).await.unwrap();
     let texts: Vec<&str> = past.input.iter().map(first_text).collect();
@@ -316,8 +332,16 @@ async fn a_thread_is_read_over_pages_from_its_end_as_far_as_the_budget_goes() {
 
     kept.turn.newest = Some(item(200, &user("")).id);
     let past = Past::read(&kept.turn, 1_000_000).await.unwrap();
-    assert_eq!(first_text(past.input.last().unwrap()), "question 100", "what is replaced is not read");
+    assert_eq!(
+        first_text(past.input.last().unwrap()),
+        "question 100",
+        "what is replaced is not read"
+    );
     assert_eq!(past.input.len(), 201);
     let past = Past::read(&kept.turn, 1).await.unwrap();
-    assert_eq!(past.input, [message(Role::User, &["question 100"])], "the newest turn is there in any case");
+    assert_eq!(
+        past.input,
+        [message(Role::User, &["question 100"])],
+        "the newest turn is there in any case"
+    );
 }

@@ -7,8 +7,12 @@ use super::*;
 #[test]
 fn the_last_client_tool_call_comes_at_the_end_and_a_list_that_is_open_is_kept() {
     let fed = Fed::new();
-    let events =
-        fed.all(vec![reasoning("r"), call("get_selection", "call_1"), call("other", "call_2"), COMPLETED]);
+    let events = fed.all(vec![
+        reasoning("r"),
+        call("get_selection", "call_1"),
+        call("other", "call_2"),
+        COMPLETED,
+    ]);
     assert_eq!(
         named(&events),
         [
@@ -26,7 +30,11 @@ fn a_call_without_an_id_gets_one_and_a_call_of_nothing_fails() {
     let events = fed.all(vec![call("other", ""), COMPLETED]);
     assert_eq!(events[0]["done"]["call_id"].as_str().unwrap().len(), "call_".len() + 32);
     let mut answer = fed.answer(Vec::new());
-    assert_eq!(answer.apply(call("rm", "call_1"), &mut Vec::new()), Ok(None), "the server may run it itself");
+    assert_eq!(
+        answer.apply(call("rm", "call_1"), &mut Vec::new()),
+        Ok(None),
+        "the server may run it itself"
+    );
     let failed = answer.apply(COMPLETED, &mut Vec::new());
     let cause = "the model called a function that it was not given: \"rm\"".to_owned();
     assert_eq!(failed, Err(AgentError::Failed { cause, allow_retry: true }));
@@ -35,8 +43,13 @@ fn a_call_without_an_id_gets_one_and_a_call_of_nothing_fails() {
 #[test]
 fn an_image_gets_clearer_and_is_drawn() {
     let fed = Fed::new();
-    let sketch = |index| ModelEvent::ImagePartial { item_id: id("ig"), index, b64: "QQ==".to_owned() };
-    let done = ModelEvent::ImageDone { item_id: id("ig"), b64: "Qg==".to_owned(), format: "webp".to_owned() };
+    let sketch =
+        |index| ModelEvent::ImagePartial { item_id: id("ig"), index, b64: "QQ==".to_owned() };
+    let done = ModelEvent::ImageDone {
+        item_id: id("ig"),
+        b64: "Qg==".to_owned(),
+        format: "webp".to_owned(),
+    };
     let events = named(&fed.all(vec![
         ModelEvent::ImageAdded { item_id: id("ig") },
         sketch(0),

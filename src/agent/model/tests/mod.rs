@@ -1,4 +1,5 @@
-//! Does an answer become the events that ChatKit's own servers send? Scripted events of a model, and every event of the thread.
+//! Does an answer become the events that ChatKit's own servers send? Scripted events of a model,
+//! and every event of the thread.
 
 mod calls;
 mod messages;
@@ -77,7 +78,8 @@ impl Fed {
     }
 }
 
-/// An event in short: what happens, to which item, and how. Ids of items are counted by their prefix alone, since they are random.
+/// An event in short: what happens, to which item, and how. Ids of items are counted by their
+/// prefix alone, since they are random.
 fn wire(event: &AgentEvent) -> Value {
     match event {
         AgentEvent::ItemAdded(added) => of("added", added),
@@ -99,9 +101,12 @@ fn of(word: &str, item: &Item) -> Value {
 /// Puts names in the place of random ids, in the order of their coming, and leaves out times.
 fn named(events: &[Value]) -> Vec<Value> {
     let mut text = serde_json::to_string(events).unwrap();
-    for (number, prefix) in ["msg_", "tc_", "wf_"].into_iter().flat_map(|prefix| [(0, prefix), (1, prefix)]) {
-        let is_id =
-            |at: usize| text[at + prefix.len()..].bytes().take_while(u8::is_ascii_hexdigit).count() >= 32;
+    for (number, prefix) in
+        ["msg_", "tc_", "wf_"].into_iter().flat_map(|prefix| [(0, prefix), (1, prefix)])
+    {
+        let is_id = |at: usize| {
+            text[at + prefix.len()..].bytes().take_while(u8::is_ascii_hexdigit).count() >= 32
+        };
         let found = text.match_indices(prefix).find(|(at, _)| is_id(*at));
         let Some((at, _)) = found else { continue };
         let id = text[at..at + prefix.len() + 32].to_owned();

@@ -50,7 +50,8 @@ fn thoughts_are_one_list_and_only_the_first_is_shown_while_it_grows() {
 fn a_list_goes_on_after_a_client_tool() {
     let fed = Fed::new();
     let stored = |id: &str, kind: Value| -> Item {
-        let mut item = json!({"id": id, "thread_id": "thr_1", "created_at": "1970-01-01T00:16:30.000000Z"});
+        let mut item =
+            json!({"id": id, "thread_id": "thr_1", "created_at": "1970-01-01T00:16:30.000000Z"});
         item.as_object_mut().unwrap().extend(kind.as_object().unwrap().clone());
         serde_json::from_value(item).unwrap()
     };
@@ -73,8 +74,15 @@ fn a_list_goes_on_after_a_client_tool() {
     for newest in [vec![call.clone(), list.clone()], vec![list.clone()]] {
         let events = named(&fed.after(newest, said()));
         let added = json!({"type": "workflow.task.added", "task_index": 1, "task": task("After")});
-        assert_eq!(events[0], json!({"item": "wf0", "update": added}), "nothing is added but the task");
-        assert_eq!(events[1], json!({"done": workflow(&[task("Before"), task("After")], Some(10))}));
+        assert_eq!(
+            events[0],
+            json!({"item": "wf0", "update": added}),
+            "nothing is added but the task"
+        );
+        assert_eq!(
+            events[1],
+            json!({"done": workflow(&[task("Before"), task("After")], Some(10))})
+        );
     }
     let message = stored("msg_1", json!({"type": "assistant_message", "content": []}));
     for newest in [vec![message, list.clone()], vec![call.clone(), call]] {
@@ -139,11 +147,19 @@ fn a_thought_behind_a_search_is_shown_while_it_grows() {
         queries: Vec::new(),
         sources: Vec::new(),
     };
-    let said =
-        vec![search, reasoning("r"), thought("r", 0, "b"), thought("r", 0, "b"), thought_done("r", 0, "bb")];
+    let said = vec![
+        search,
+        reasoning("r"),
+        thought("r", 0, "b"),
+        thought("r", 0, "b"),
+        thought_done("r", 0, "bb"),
+    ];
     let events = named(&fed.all(said));
     let update = |kind: &str, content: &str| json!({"item": "wf0", "update": {"type": format!("workflow.task.{kind}"), "task_index": 1, "task": task(content)}});
-    assert_eq!(events[2..], [update("added", "b"), update("updated", "bb"), update("updated", "bb")]);
+    assert_eq!(
+        events[2..],
+        [update("added", "b"), update("updated", "bb"), update("updated", "bb")]
+    );
 }
 
 #[test]
@@ -157,6 +173,9 @@ fn a_search_that_never_ended_does_not_load_for_ever() {
     };
     for (end, word) in [(message_added("m"), "done"), (COMPLETED, "kept")] {
         let events = fed.all(vec![search.clone(), end]);
-        assert_eq!(events[2][word]["workflow"]["tasks"][0]["status_indicator"], "none", "{events:?}");
+        assert_eq!(
+            events[2][word]["workflow"]["tasks"][0]["status_indicator"], "none",
+            "{events:?}"
+        );
     }
 }

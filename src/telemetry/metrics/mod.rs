@@ -1,4 +1,5 @@
-//! What can be counted? Every metric of the service, in Prometheus naming, with bounded label values.
+//! What can be counted? Every metric of the service, in Prometheus naming, with bounded label
+//! values.
 
 use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
@@ -125,7 +126,8 @@ fn duration_buckets() -> Histogram {
 }
 
 impl Metrics {
-    /// All metrics at zero, and the registry that encodes them. `with_redis` says whether the Redis gauges make sense.
+    /// All metrics at zero, and the registry that encodes them. `with_redis` says whether the Redis
+    /// gauges make sense.
     #[must_use]
     pub fn new(with_redis: bool) -> (Self, Registry) {
         let metrics = Self {
@@ -162,35 +164,60 @@ impl Metrics {
     fn register(&self, with_redis: bool) -> Registry {
         let mut r = Registry::with_prefix("chatkit");
         r.register("http_requests", "Requests answered", self.requests.clone());
-        r.register("http_request_duration_seconds", "Time from a request's head to its answer's head", self.request_durations.clone());
-        r.register("http_requests_in_flight", "Requests whose answer is not complete", self.in_flight.clone());
-        r.register("connections_open", "Connections of clients that are open", self.connections_open.clone());
-        r.register("connections_refused", "Connections closed at once because their address had too many open", self.connections_refused.clone());
-        r.register("upstream_request_duration_seconds", "Time that one call of the upstream took, retries included", self.upstream_durations.clone());
-        r.register("upstream_retries", "Further tries of upstream calls", self.upstream_retries.clone());
-        r.register("mints", "Sessions asked of the upstream, by workflow name", self.mints.clone());
+        r.register("http_request_duration_seconds",
+            "Time from a request's head to its answer's head", self.request_durations.clone());
+        r.register("http_requests_in_flight",
+            "Requests whose answer is not complete", self.in_flight.clone());
+        r.register("connections_open",
+            "Connections of clients that are open", self.connections_open.clone());
+        r.register("connections_refused",
+            "Connections closed at once because their address had too many open",
+            self.connections_refused.clone());
+        r.register("upstream_request_duration_seconds",
+            "Time that one call of the upstream took, retries included",
+            self.upstream_durations.clone());
+        r.register("upstream_retries",
+            "Further tries of upstream calls", self.upstream_retries.clone());
+        r.register("mints", "Sessions asked for, by workflow name", self.mints.clone());
         r.register("rate_limited", "Requests that a limit refused", self.refusals.clone());
-        r.register("limiter_keys", "Callers that a limiter in this process remembers", self.limiter_keys.clone());
-        r.register("registry_sessions", "Live sessions that this process remembers", self.registry_sessions.clone());
-        r.register("registry_evictions", "Live sessions forgotten because the registry was full", self.registry_evictions.clone());
-        r.register("jwks_age_seconds", "Time since the keys were last fetched", self.jwks_age.clone());
+        r.register("limiter_keys",
+            "Callers that a limiter in this process remembers", self.limiter_keys.clone());
+        r.register("registry_sessions",
+            "Live sessions that this process remembers", self.registry_sessions.clone());
+        r.register("registry_evictions",
+            "Live sessions forgotten because the registry was full",
+            self.registry_evictions.clone());
+        r.register("jwks_age_seconds",
+            "Time since the keys were last fetched", self.jwks_age.clone());
         r.register("turns", "Answers of the chat that have ended", self.turns.clone());
-        r.register("agent_turns", "Answers of the chat that have ended, by agent", self.agent_turns.clone());
-        r.register("model_tokens", "Tokens that answers took, by their models' count", self.model_tokens.clone());
-        r.register("title_tokens", "Tokens that titles took, by their models' count", self.title_tokens.clone());
+        r.register("agent_turns",
+            "Answers of the chat that have ended, by agent", self.agent_turns.clone());
+        r.register("model_tokens",
+            "Tokens that answers took, by their models' count", self.model_tokens.clone());
+        r.register("title_tokens",
+            "Tokens that titles took, by their models' count", self.title_tokens.clone());
         r.register("turns_running", "Answers of the chat under way", self.turns_running.clone());
-        r.register("turn_first_event_seconds", "Time from the beginning of a turn to the first event of its answer", self.first_events.clone());
+        r.register("turn_first_event_seconds",
+            "Time from the beginning of a turn to the first event of its answer",
+            self.first_events.clone());
         r.register("streams_open", "Clients that hear an answer", self.streams_open.clone());
-        r.register("repeated_requests", "Requests that were answered by the turn of an earlier one", self.repeated_requests.clone());
-        r.register("store_failures", "Calls of the database that failed or took too long", self.store_failures.clone());
+        r.register("repeated_requests",
+            "Requests that were answered by the turn of an earlier one",
+            self.repeated_requests.clone());
+        r.register("store_failures",
+            "Calls of the database that failed or took too long", self.store_failures.clone());
         if with_redis {
-            r.register("redis_up", "1 while Redis answers; at 0 the limits and sessions are this process's own", self.redis_up.clone());
-            r.register("redis_failures", "Redis commands that failed or took too long", self.redis_failures.clone());
+            r.register("redis_up",
+                "1 while Redis answers; at 0 the limits and sessions are this process's own",
+                self.redis_up.clone());
+            r.register("redis_failures",
+                "Redis commands that failed or took too long", self.redis_failures.clone());
         }
         r
     }
 
-    /// Counts one answered request. `route` is the route's pattern, never the path that was asked for.
+    /// Counts one answered request. `route` is the route's pattern, never the path that was asked
+    /// for.
     pub fn request(&self, route: &'static str, method: &'static str, status: u16, took: Duration) {
         self.requests.get_or_create(&RequestLabels { route, method, status }).inc();
         self.request_durations.get_or_create(&RouteLabels { route }).observe(took.as_secs_f64());
@@ -212,7 +239,8 @@ impl Metrics {
         self.connections_refused.inc();
     }
 
-    /// Counts one call of the upstream, whatever number of tries it took. `outcome` is `ok` or an error code.
+    /// Counts one call of the upstream, whatever number of tries it took. `outcome` is `ok` or an
+    /// error code.
     pub fn upstream_call(&self, operation: &'static str, outcome: &'static str, took: Duration) {
         self.upstream_durations
             .get_or_create(&UpstreamLabels { operation, outcome })
@@ -224,7 +252,8 @@ impl Metrics {
         self.upstream_retries.get_or_create(&OperationLabels { operation }).inc();
     }
 
-    /// Counts one session asked for. `workflow` is the configured name (`default` for the default workflow).
+    /// Counts one session asked for. `workflow` is the configured name (`default` for the default
+    /// workflow).
     pub fn mint(&self, workflow: &str, outcome: &'static str) {
         self.mints.get_or_create(&MintLabels { workflow: workflow.to_owned(), outcome }).inc();
     }
@@ -236,7 +265,9 @@ impl Metrics {
 
     /// Sets how many callers a limiter in this process remembers.
     pub fn set_limiter_keys(&self, limit: &'static str, keys: usize) {
-        self.limiter_keys.get_or_create(&LimitLabels { limit }).set(i64::try_from(keys).unwrap_or(i64::MAX));
+        self.limiter_keys
+            .get_or_create(&LimitLabels { limit })
+            .set(i64::try_from(keys).unwrap_or(i64::MAX));
     }
 
     /// Sets how many live sessions this process remembers.
@@ -251,7 +282,9 @@ impl Metrics {
 
     /// Sets the age of the keys of one source, named by its host.
     pub fn set_jwks_age(&self, source: &str, age: Duration) {
-        self.jwks_age.get_or_create(&SourceLabels { source: source.to_owned() }).set(age.as_secs_f64());
+        self.jwks_age
+            .get_or_create(&SourceLabels { source: source.to_owned() })
+            .set(age.as_secs_f64());
     }
 
     /// Says whether Redis answers.
@@ -259,8 +292,8 @@ impl Metrics {
         self.redis_up.set(i64::from(up));
     }
 
-    /// Counts one answer of the chat that has ended: `done`, `failed`, `cancelled` (its client left) or `shutdown`. `agent` is
-    /// the name of a configured one.
+    /// Counts one answer of the chat that has ended: `done`, `failed`, `cancelled` (its client
+    /// left) or `shutdown`. `agent` is the name of a configured one.
     pub fn turn_ended(&self, agent: &str, outcome: &'static str) {
         self.turns.get_or_create(&OutcomeLabels { outcome }).inc();
         self.agent_turns.get_or_create(&AgentLabels { agent: agent.to_owned(), outcome }).inc();
@@ -328,11 +361,13 @@ pub fn render(registry: &Registry) -> String {
     plain_text(&text)
 }
 
-/// OpenMetrics, which the library writes, as the older text format. There a counter's `HELP` and `TYPE` carry the name of
-/// its samples, with `_total`; without that its samples have no type. `UNIT` is not known there.
+/// OpenMetrics, which the library writes, as the older text format. There a counter's `HELP` and
+/// `TYPE` carry the name of its samples, with `_total`; without that its samples have no type.
+/// `UNIT` is not known there.
 fn plain_text(open_metrics: &str) -> String {
-    let typed =
-        open_metrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"));
+    let typed = open_metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"));
     let counters: HashSet<&str> = typed.collect();
     let mut text = String::with_capacity(open_metrics.len() + 16 * counters.len());
     for line in open_metrics.lines().filter(|line| !line.starts_with("# UNIT ")) {
@@ -350,39 +385,4 @@ fn plain_text(open_metrics: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use prometheus_client::registry::Unit;
-
-    use super::*;
-
-    #[test]
-    fn every_sample_has_help_and_a_type_under_its_own_name() {
-        let (metrics, mut registry) = Metrics::new(true);
-        metrics.request("/healthz", "GET", 200, Duration::from_millis(3));
-        metrics.upstream_call("create_session", "ok", Duration::from_millis(3));
-        metrics.mint("say \"hi\"\nthere # TYPE x counter", "ok");
-        metrics.set_jwks_age("id.example", Duration::from_secs(9));
-        registry.register_with_unit("waited", "A unit", Unit::Seconds, Counter::<u64>::default());
-        let text = render(&registry);
-        assert!(text.contains("# HELP chatkit_http_requests_total Requests answered.\n# TYPE chatkit_http_requests_total counter\nchatkit_http_requests_total{"), "{text}");
-        assert!(
-            text.contains("# TYPE chatkit_waited_seconds_total counter\nchatkit_waited_seconds_total 0\n"),
-            "{text}"
-        );
-        assert!(text.ends_with('\n') && !text.contains("# EOF") && !text.contains("# UNIT"), "{text}");
-
-        let about = |start: &str| -> HashSet<&str> {
-            text.lines().filter_map(|line| line.strip_prefix(start)?.split(' ').next()).collect()
-        };
-        let (helped, typed) = (about("# HELP "), about("# TYPE "));
-        assert_eq!(helped, typed);
-        let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
-        assert!(samples.len() > 40, "{text}");
-        for sample in samples {
-            let name = sample.split(['{', ' ']).next().unwrap();
-            let of_histogram =
-                ["_bucket", "_sum", "_count"].into_iter().find_map(|end| name.strip_suffix(end));
-            assert!(typed.contains(of_histogram.unwrap_or(name)), "{sample} has no type in:\n{text}");
-        }
-    }
-}
+mod tests;
