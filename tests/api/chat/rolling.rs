@@ -241,7 +241,7 @@ async fn roll(proxied: impl Fn([u16; 2]) -> Proxy) -> (Tally, Tally) {
             ("TRUSTED_PROXIES", "127.0.0.1/32"),
             ("CHATKIT_FILE_UPLOAD", "on"),
             ("CHATKIT_UPLOADS_DIR", uploads.as_str()),
-            ("SHUTDOWN_GRACE_SECONDS", "3"),
+            ("SHUTDOWN_GRACE_SECONDS", "5"),
         ];
         server(&base, &vars)
     };
@@ -251,7 +251,7 @@ async fn roll(proxied: impl Fn([u16; 2]) -> Proxy) -> (Tally, Tally) {
     let end = AtomicBool::new(false);
     let talkers = (0..TALKERS).map(|number| {
         // Half of the answers outlast the grace.
-        let cues = if number % 2 == 0 { "delay 25 deltas 240" } else { "delay 10 deltas 40" };
+        let cues = if number % 2 == 0 { "delay 25 deltas 400" } else { "delay 10 deltas 40" };
         talk(proxy.user(&format!("talker-{number}")), cues, &end)
     });
     let readers = (0..READERS).map(|number| list(proxy.user(&format!("reader-{number}")), &end));
