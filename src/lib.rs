@@ -48,9 +48,10 @@
 //!
 //! Imports point one way: [`cli`] → [`service`] → [`app`] → {[`sessions`], [`chatkit`], [`page`],
 //! [`layers`], [`dev`], [`readiness`]} → [`door`] → [`agent`] → {[`upstream`], [`store`], [`auth`],
-//! [`limits`]} → {[`extract`], [`lifecycle`], [`openapi`], [`redis_link`]} → [`config`] → [`telemetry`] →
-//! {[`clock`], [`error`], [`ids`], [`protocol`], [`user`]}. [`server`] stands beside [`app`] and knows no
-//! route. [`sandbox`] plays OpenAI for `dev` and for tests, and knows nothing of the rest.
+//! [`limits`]} → {[`extract`], [`lifecycle`], [`openapi`], [`redis_link`]} → [`config`] →
+//! [`telemetry`] → {[`clock`], [`error`], [`ids`], [`protocol`], [`user`]}. [`server`] stands beside
+//! [`app`] and knows no route. [`sandbox`] plays OpenAI for `dev` and for tests, and knows nothing
+//! of the rest.
 //!
 //! # Embedding
 //!

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chatkit_server::clock::SystemClock;
-use chatkit_server::store::connect;
+use chatkit_server::store::{Owner, Store, connect};
+use chatkit_server::user::UserId;
 use serde_json::{Value, json};
 
 use crate::support::client::{add, create, text, thread_of, types};
@@ -14,13 +15,22 @@ use crate::support::server::{Server, Setup};
 
 /// More steps than any test takes.
 const PLENTY: usize = 1000;
+const MIB: usize = 1024 * 1024;
 
 /// Two services on one store, with one agent.
 async fn two() -> (Arc<Parrot>, [Server; 2]) {
-    let store = connect("sqlite::memory:", Arc::new(SystemClock)).await.expect("memory is there");
+    two_on(&in_memory().await).await
+}
+
+async fn in_memory() -> Arc<dyn Store> {
+    connect("sqlite::memory:", Arc::new(SystemClock)).await.expect("memory is there")
+}
+
+/// Two services on this store, with one agent.
+async fn two_on(store: &Arc<dyn Store>) -> (Arc<Parrot>, [Server; 2]) {
     let agent = parrot();
     let setup =
-        || Setup { agent: Some(agent.clone()), store: Some(store.clone()), ..Setup::default() };
+        || Setup { agent: Some(agent.clone()), store: Some(Arc::clone(store)), ..Setup::default() };
     let servers = [Server::start(setup()).await, Server::start(setup()).await];
     (agent, servers)
 }
@@ -138,6 +148,36 @@ async fn an_answer_that_ends_with_a_question_is_told_whole() {
     };
     assert_eq!(done(&first).len(), 3, "{first:#?}");
     assert_eq!((done(&again), parrot.begun()), (done(&first), 1));
+}
+
+#[tokio::test]
+async fn an_answer_of_more_than_8_mib_is_not_told_again() {
+    let store = in_memory().await;
+    let (parrot, [one, other]) = two_on(&store).await;
+    let ada = one.user("ada");
+    let request = create("one step");
+    let first = ada.stream(&request).await;
+    parrot.until_begun(1).await;
+    let again = other.user("ada").stream(&request).await;
+    queued().await;
+    let (_, list) = ada.ask("threads.list", json!({})).await;
+    let thread = list["data"][0]["id"].as_str().expect("a thread");
+    let owner = Owner { workflow: "default".into(), user: UserId::parse("ada").expect("a name") };
+    for number in 0..9 {
+        let content = json!({"type": "output_text", "text": "x".repeat(MIB), "annotations": []});
+        let item = json!({"id": format!("msg_{number}"), "thread_id": thread, "content": [content],
+            "created_at": "2026-11-20T22:38:48Z", "type": "assistant_message"});
+        let item = serde_json::from_value(item).expect("an item");
+        assert!(store.save_item(&owner, &item).await.expect("it is stored"));
+    }
+    parrot.steps.add_permits(PLENTY);
+    let (first, again) = tokio::join!(first.rest(), again.rest());
+    assert_eq!(said(&first), ["You said: one step"]);
+    let refusal = again.last().expect("a stream has its last event");
+    assert_eq!(refusal["type"], "error", "{refusal}");
+    let message = refusal["message"].as_str().unwrap_or_default();
+    assert!(message.contains("too long to be told again"), "{refusal}");
+    assert_eq!((said(&again), parrot.begun()), (vec![], 1), "it is not answered twice");
 }
 
 #[tokio::test]

@@ -42,6 +42,8 @@ async fn a_stream_without_an_end_is_given_up() {
     let frame = frames(&[json!({"type": "keepalive", "padding": "x".repeat(MIB)})]);
     let said = ending(&hello(), &frame, 50).await;
     assert_eq!(said, "an answer of more than 41943040 bytes, request id req_1");
+    let said = ending(&drawing(), &frame, 110).await;
+    assert_eq!(said, "an answer of more than 100663296 bytes, request id req_1");
 }
 
 #[tokio::test]
